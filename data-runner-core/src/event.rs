@@ -1,0 +1,430 @@
+//! What goes into the Orchestrator and what comes out of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::execution::{Execution, RetryPolicy, Trigger};
+use crate::id::{
+    AttemptId, Claim, CommitSequence, ExecutionId, MachineId, RepoName, Revision, SessionId, WorkerId, WorkflowId,
+};
+use crate::log::{Gap, LogOffset};
+use crate::message::{AgentMessage, SupervisorMessage};
+use crate::port::{IdempotencyRecord, LaunchAnswer};
+use crate::time::Timestamp;
+use crate::worker::{Candidate, Machine, MachineRequest, Worker};
+use crate::workflow::{FolderFound, JobSpec, Repo, Workflow};
+
+/// The engine's own mark of a caller that waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Somebody asks for something and waits for the answer.
+    Request {
+        /// Who waits.
+        reply: ReplyTo,
+        /// What is asked.
+        request: Box<Request>,
+    },
+    /// A session was opened.
+    SessionOpened {
+        /// The worker.
+        worker: WorkerId,
+        /// The session.
+        session: SessionId,
+    },
+    /// An agent said something.
+    AgentSaid {
+        /// The worker.
+        worker: WorkerId,
+        /// The session.
+        session: SessionId,
+        /// What.
+        message: Box<AgentMessage>,
+    },
+    /// A session ended.
+    SessionClosed {
+        /// The worker.
+        worker: WorkerId,
+        /// The session.
+        session: SessionId,
+    },
+    /// The log of a live attempt is stored up to here.
+    LogStored {
+        /// The attempt.
+        claim: Claim,
+        /// Everything before it is committed.
+        upto: LogOffset,
+    },
+    /// The provisioner's plan for a worker.
+    Planned {
+        /// The worker.
+        worker: WorkerId,
+        /// Candidates, the best first, or why there are none.
+        result: Result<Vec<Candidate>, PlanFailure>,
+    },
+    /// The answer to a launch.
+    LaunchAnswered {
+        /// The worker.
+        worker: WorkerId,
+        /// The candidate that was launched.
+        candidate: Box<Candidate>,
+        /// The answer.
+        answer: LaunchAnswer,
+    },
+    /// A complete listing of the machines that bear our mark.
+    Listed {
+        /// When the listing was asked for; what began later may be missing in it.
+        asked_at: Timestamp,
+        /// The machines.
+        machines: Vec<Machine>,
+    },
+    /// Something asked of the provisioner failed for now (terminate or list); it is asked again in time.
+    ProvisionerFailed {
+        /// What failed.
+        message: String,
+    },
+    /// A repository was synced, or could not be.
+    Synced {
+        /// The repository.
+        repo: RepoName,
+        /// What was found.
+        result: Result<Synced, String>,
+    },
+    /// Time has passed: deadlines may be due.
+    Tick,
+    /// The engine found that it was frozen, or starts: what was silent meanwhile is not to blame.
+    Resumed,
+}
+
+/// Why there are no candidates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanFailure {
+    /// It will never work without a person.
+    Rejected {
+        /// Why.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// It may work later.
+    Unavailable {
+        /// Why.
+        message: String,
+    },
+}
+
+/// What a sync found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synced {
+    /// The revision.
+    pub revision: Revision,
+    /// The workflows of it.
+    pub folders: Vec<FolderFound>,
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Run a workflow. Everything is resolved; the bundle is stored.
+    Submit(Submit),
+    /// End an execution.
+    Cancel {
+        /// Which.
+        execution: ExecutionId,
+        /// Who asks, for the record.
+        by: String,
+    },
+    /// Watch a repository, or change how it is watched. Registering again brings back what was deleted.
+    Register {
+        /// The repository.
+        repo: Repo,
+        /// What its first sync found.
+        synced: Synced,
+    },
+    /// Pause or resume a workflow's schedules.
+    Pause {
+        /// Which.
+        workflow: WorkflowId,
+        /// What is wanted.
+        wanted: Pausing,
+    },
+    /// Delete a workflow; its history stays.
+    DeleteWorkflow {
+        /// Which.
+        workflow: WorkflowId,
+    },
+    /// Let a worker finish what it has, then go.
+    DrainWorker {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// End a worker at once; what it runs is interrupted.
+    TerminateWorker {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The supervisor is to end.
+    ShutDown(ShutDown),
+}
+
+/// Whether schedules shall run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pausing {
+    /// They shall not.
+    Pause,
+    /// They shall.
+    Resume,
+}
+
+/// How the supervisor ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutDown {
+    /// Workers finish what they have, then go; nothing new is started. Answered when all are gone.
+    Drain,
+    /// What runs is interrupted, workers go at once. Answered when all are gone.
+    Now,
+}
+
+/// Run a workflow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submit {
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// What to run, complete.
+    pub job: Arc<JobSpec>,
+    /// Labels of the workflow.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// The instance size.
+    pub instance_size: String,
+    /// When to try again.
+    pub retries: RetryPolicy,
+    /// How long its worker stays.
+    pub keep_warm: Duration,
+    /// What started it.
+    pub trigger: Trigger,
+    /// The execution that it repeats.
+    pub retry_of: Option<ExecutionId>,
+    /// The caller's idempotency key, if there is one.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A caller's idempotency key, with what is already known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key, with the route.
+    pub key: String,
+    /// The hash of the body.
+    pub body: crate::id::Sha256,
+    /// What the store answered to the key, asked after all earlier batches were committed.
+    pub known: Option<IdempotencyRecord>,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The execution as it stands now: made, or found by its idempotency key, or cancelled.
+    Execution(Arc<Execution>),
+    /// The workflows of a repository as they stand now.
+    Workflows(Vec<Workflow>),
+    /// The workflow as it stands now.
+    Workflow(Box<Workflow>),
+    /// The worker as it stands now.
+    Worker(Box<Worker>),
+    /// All workers are gone.
+    ShutDown,
+    /// It cannot be done.
+    Rejected(Rejection),
+}
+
+/// Why a request cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// No active execution has that id.
+    #[error("there is no active execution {0}")]
+    NoSuchExecution(ExecutionId),
+    /// There is no such workflow.
+    #[error("there is no workflow {0}")]
+    NoSuchWorkflow(WorkflowId),
+    /// There is no such worker.
+    #[error("there is no worker {0}")]
+    NoSuchWorker(WorkerId),
+    /// The workflow was deleted, or its folder went away.
+    #[error("the workflow {workflow} is {why}")]
+    WorkflowGone {
+        /// Which.
+        workflow: WorkflowId,
+        /// In what way.
+        why: &'static str,
+    },
+    /// The idempotency key was used with another body.
+    #[error("the Idempotency-Key {key:?} was used with another request body")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The execution has ended.
+    #[error("the execution {execution} has ended already: {state}")]
+    AlreadyEnded {
+        /// Which.
+        execution: ExecutionId,
+        /// How.
+        state: crate::execution::StateName,
+    },
+    /// The supervisor takes no new work.
+    #[error("the supervisor is shutting down")]
+    ShuttingDown,
+}
+
+/// What was decided.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    /// What must be committed, in order, before any effect.
+    pub changes: Vec<Change>,
+    /// What is done after the commit.
+    pub effects: Vec<Effect>,
+}
+
+/// One thing to be kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The execution as it is now. Terminal ones never change again.
+    PutExecution(Arc<Execution>),
+    /// The worker as it is now.
+    PutWorker(Arc<Worker>),
+    /// The workflow as it is now.
+    PutWorkflow(Arc<Workflow>),
+    /// The repository as it is now.
+    PutRepo(Arc<Repo>),
+    /// What an idempotency key made.
+    PutIdempotency(IdempotencyRecord),
+    /// Opens the log of an attempt for this claim: appends under it are taken from now on.
+    OpenLog(Claim),
+    /// Closes the log of an attempt; with a gap if something is missing at its end.
+    CloseLog {
+        /// Whose.
+        attempt: AttemptId,
+        /// What is missing.
+        gap: Option<Gap>,
+    },
+    /// Something that people and `/events` want to know.
+    Record(EventRecord),
+}
+
+/// Something to be done, after the commit. All are idempotent, and derived again after a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Answer a request.
+    Reply {
+        /// Who waits.
+        to: ReplyTo,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Say something to an agent.
+    Send {
+        /// The session.
+        session: SessionId,
+        /// What.
+        message: Box<SupervisorMessage>,
+    },
+    /// End a session that was replaced or is not wanted.
+    CloseSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// Ask for candidates.
+    Plan {
+        /// For this worker.
+        worker: WorkerId,
+        /// What is wanted.
+        request: MachineRequest,
+    },
+    /// Launch a machine.
+    Launch {
+        /// For this worker.
+        worker: WorkerId,
+        /// As this.
+        candidate: Box<Candidate>,
+    },
+    /// End a machine.
+    Terminate {
+        /// Of this worker.
+        worker: WorkerId,
+        /// The machine, where its name is known.
+        machine: Option<MachineId>,
+    },
+    /// List all machines.
+    List,
+}
+
+/// Something that happened, for people, `/events` and the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// The execution that it is about.
+    pub execution: Option<ExecutionId>,
+    /// The workflow.
+    pub workflow: Option<WorkflowId>,
+    /// The worker.
+    pub worker: Option<WorkerId>,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// An execution was submitted.
+    ExecutionQueued,
+    /// A worker is launched for it.
+    ExecutionProvisioning,
+    /// It was assigned to a worker.
+    ExecutionStarting,
+    /// Its code runs.
+    ExecutionRunning,
+    /// It shall stop.
+    ExecutionStopping,
+    /// An attempt failed, and it will be tried again.
+    ExecutionRetrying,
+    /// It ended well.
+    ExecutionSuccess,
+    /// It failed.
+    ExecutionFailed,
+    /// It was cancelled.
+    ExecutionCancelled,
+    /// A report came that changes nothing (stale, late or repeated in another form).
+    ReportIgnored,
+    /// A worker changed its state.
+    WorkerChanged,
+    /// A workflow was added or changed.
+    WorkflowChanged,
+    /// A repository was registered or synced to a new revision, or could not be.
+    RepoChanged,
+}
+
+/// Everything that is active, as the store has it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// The last commit.
+    pub sequence: CommitSequence,
+    /// Executions that are not terminal, in order of their ids.
+    pub executions: Vec<Execution>,
+    /// Workers that are not terminated, in order of their ids.
+    pub workers: Vec<Worker>,
+    /// All workflows, in order of their ids.
+    pub workflows: Vec<Workflow>,
+    /// All repositories, in order of their names.
+    pub repos: Vec<Repo>,
+    /// For each open log, what is stored, in order.
+    pub logs: Vec<(Claim, LogOffset)>,
+}

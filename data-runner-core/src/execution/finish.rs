@@ -1,0 +1,92 @@
+//! How an attempt ended: what the agent reports, and what is kept.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+use crate::log::LogOffset;
+
+/// What the agent reports once the job and its whole process tree are gone. Repeated until it is acknowledged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FinishReport {
+    /// How it ended.
+    pub ending: Ending,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote to `DATA_RUNNER_OUTPUT`, if that was JSON.
+    pub output: Option<serde_json::Value>,
+    /// Where its log ends: the supervisor closes the execution when it has stored that much.
+    pub log_end: LogOffset,
+    /// How long the user's code ran, by the agent's monotonic clock.
+    pub ran_for: Duration,
+}
+
+/// How an attempt ended. The cause is kept apart from the code: a job that is told to stop may still exit with 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Ending {
+    /// It ended by itself with this code.
+    Exited {
+        /// The exit code, 0 to 255.
+        code: u8,
+    },
+    /// A signal that was not ours ended it.
+    Signalled {
+        /// The signal's number.
+        signal: u8,
+    },
+    /// The kernel, or a limit of ours, killed it for its memory.
+    OutOfMemory {
+        /// What it was allowed, in bytes, where that is known.
+        limit_bytes: Option<u64>,
+    },
+    /// We stopped it.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+    },
+    /// It never started; the failure says why (environment or source).
+    NeverStarted {
+        /// Why.
+        failure: Failure,
+    },
+    /// The agent finds no trace of it: the machine was restarted, or its run folder is gone.
+    Vanished {
+        /// What the agent found.
+        message: String,
+    },
+}
+
+/// Why a job was stopped by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Somebody cancelled the execution.
+    Cancelled,
+    /// It ran longer than its `timeout`.
+    Timeout,
+    /// The machine is being taken away, or its operator stopped it at once.
+    Interrupted,
+    /// The supervisor no longer knows the attempt, or gave it up.
+    Disowned,
+}
+
+/// What an attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// The most memory that the whole process tree held at one time, in bytes, where it could be measured.
+    pub peak_memory_bytes: Option<u64>,
+    /// User and system time of the whole process tree.
+    pub cpu_time: Duration,
+}
+
+/// How an attempt ended, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// The agent reported it.
+    Reported(FinishReport),
+    /// No agent reported; the worker was proved gone.
+    Lost(Failure),
+}

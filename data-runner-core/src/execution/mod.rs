@@ -1,0 +1,101 @@
+//! One execution: its states, its attempts, and how it ended.
+
+mod failure;
+mod finish;
+mod phases;
+mod retry;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use failure::{Failure, FailureCause};
+pub use finish::{AttemptEnd, Ending, FinishReport, StopReason, Usage};
+pub use phases::{Phase, Phases};
+pub use retry::{Backoff, RetryPolicy, RetryRule};
+pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting, WaitingReason};
+
+use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
+use crate::time::Timestamp;
+use crate::workflow::JobSpec;
+
+/// One execution of a workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// The workflow's id.
+    pub workflow_id: WorkflowId,
+    /// What it runs; shared, since it never changes.
+    pub job: Arc<JobSpec>,
+    /// Labels of the workflow at submission.
+    pub labels: BTreeMap<String, String>,
+    /// The instance size that was asked for.
+    pub instance_size: String,
+    /// When it is tried again.
+    pub retries: RetryPolicy,
+    /// How long its worker stays for the next one.
+    pub keep_warm: Duration,
+    /// What started it.
+    pub trigger: Trigger,
+    /// The execution that a person asked to run again, if this is such a one.
+    pub retry_of: Option<ExecutionId>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// Where it stands.
+    pub state: ExecutionState,
+    /// Its attempts in order; the last one is live if the state says so.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Execution {
+    /// The workflow's full name.
+    pub fn workflow(&self) -> &QualifiedName {
+        &self.job.workflow
+    }
+
+    /// The newest attempt.
+    pub fn latest_attempt(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// When the user's code first started.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.attempts.iter().find_map(|attempt| attempt.phases.get(Phase::Started))
+    }
+
+    /// The id of its attempt `number`.
+    pub fn attempt_id(&self, number: AttemptNumber) -> AttemptId {
+        AttemptId { execution: self.id, number }
+    }
+}
+
+/// What started an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Trigger {
+    /// A person or a script, by REST or CLI.
+    Manual,
+    /// A person's `retry`: same commit and parameters.
+    Retry,
+    /// A person's `rerun`: newest commit, same parameters.
+    Rerun,
+}
+
+/// One try on one worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: AttemptNumber,
+    /// The worker that it was assigned to.
+    pub worker: WorkerId,
+    /// The lease of its assignment.
+    pub lease: Lease,
+    /// When each phase was reached.
+    pub phases: Phases,
+    /// How it ended; `None` while it lives.
+    pub end: Option<AttemptEnd>,
+}

@@ -1,0 +1,115 @@
+//! Read-only queries for the API.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::StateError;
+use crate::event::EventRecord;
+use crate::execution::{Execution, StateName};
+use crate::id::{CommitSequence, ExecutionId, WorkerId, WorkflowId};
+use crate::time::Timestamp;
+use crate::worker::Worker;
+use crate::workflow::{Repo, Workflow};
+
+/// Answers questions about what is committed. A caller that was answered by a commit reads what it wrote.
+///
+/// Contract:
+/// - pages go from the newest to the oldest by id; a page is found by index, whatever the number of executions;
+/// - `execution` and the others give the state as the last commit left it, terminal ones included;
+/// - a prefix finds every execution whose id starts with it, the newest first.
+#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+#[async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// One execution.
+    async fn execution(&self, id: ExecutionId) -> Result<Option<Execution>, StateError>;
+
+    /// A page of executions, newest first.
+    async fn executions(&self, query: ExecutionQuery) -> Result<Vec<Execution>, StateError>;
+
+    /// At most `limit` executions whose id, written as text, starts with `prefix`.
+    async fn executions_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<ExecutionId>, StateError>;
+
+    /// All repositories, in order of their names.
+    async fn repos(&self) -> Result<Vec<Repo>, StateError>;
+
+    /// All workflows, in order of repository and name; deleted ones too.
+    async fn workflows(&self) -> Result<Vec<Workflow>, StateError>;
+
+    /// Workers that are not terminated, and the `terminated` newest of those that are.
+    async fn workers(&self, terminated: u32) -> Result<Vec<Worker>, StateError>;
+
+    /// One worker.
+    async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StateError>;
+
+    /// At most `limit` events that match, in the order of their commits.
+    async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError>;
+
+    /// What was answered to this idempotency key.
+    async fn idempotent(&self, key: &str) -> Result<Option<IdempotencyRecord>, StateError>;
+
+    /// How many executions are in each state.
+    async fn counts(&self) -> Result<BTreeMap<StateName, u64>, StateError>;
+}
+
+/// Which executions are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecutionQuery {
+    /// In one of these states; empty: in any.
+    pub states: Vec<StateName>,
+    /// Of this workflow.
+    pub workflow: Option<WorkflowId>,
+    /// Having this label with this value.
+    pub label: Option<(String, String)>,
+    /// Created at or after.
+    pub since: Option<Timestamp>,
+    /// Created before.
+    pub until: Option<Timestamp>,
+    /// Older than this one (keyset).
+    pub before: Option<ExecutionId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventQuery {
+    /// After this place.
+    pub after: EventPosition,
+    /// About this execution.
+    pub execution: Option<ExecutionId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// The place of an event: the commit, and its place within that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct EventPosition {
+    /// The commit.
+    pub sequence: CommitSequence,
+    /// From 0.
+    pub index: u32,
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place.
+    pub position: EventPosition,
+    /// What happened.
+    pub record: EventRecord,
+}
+
+/// What was answered to an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyRecord {
+    /// The key as the caller gave it, with the route that it was used on.
+    pub key: String,
+    /// The hash of the request's body.
+    pub body: crate::id::Sha256,
+    /// The execution that it made.
+    pub execution: ExecutionId,
+    /// When.
+    pub at: Timestamp,
+}

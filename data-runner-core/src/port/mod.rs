@@ -1,0 +1,32 @@
+//! The ports: what core and engine need from the outside, one file each, with its contract. Each has a contract suite
+//! in `data-runner-testkit` that every adapter runs; with the feature `mock` each has a mockall mock beside it.
+
+mod blob_store;
+mod catalog;
+mod executor;
+mod log_store;
+mod provisioner;
+mod state_store;
+mod transport;
+mod workflow_source;
+
+pub use blob_store::*;
+pub use catalog::*;
+pub use executor::*;
+pub use log_store::*;
+pub use provisioner::*;
+pub use state_store::*;
+pub use transport::*;
+pub use workflow_source::*;
+
+/// What lies under a port's error: the adapter's own, kept for the chain.
+pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Whether the same call may go well later without anybody doing anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It may.
+    Later,
+    /// It will not.
+    Never,
+}

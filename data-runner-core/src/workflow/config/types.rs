@@ -1,0 +1,85 @@
+//! What a `config.yaml` says, once it is understood.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::execution::RetryPolicy;
+use crate::id::WorkerType;
+use crate::workflow::{Dependencies, InstanceSize, ParamValue};
+
+/// A workflow's configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkflowConfig {
+    /// What runs it.
+    pub worker_type: WorkerType,
+    /// The machine that it wants.
+    pub instance_size: InstanceSize,
+    /// For people.
+    pub description: Option<String>,
+    /// Whom to ask.
+    pub owner: Option<String>,
+    /// For filters; also the tags of its machines.
+    pub labels: BTreeMap<String, String>,
+    /// The script, relative to the folder; the worker type's default is filled in.
+    pub entrypoint: String,
+    /// Paths of the repository that are added to the bundle, without a trailing slash.
+    pub include: Vec<String>,
+    /// Declared parameters.
+    pub params: BTreeMap<String, ParamSpec>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// What the job's environment must hold.
+    pub dependencies: Dependencies,
+    /// When to try again.
+    pub retries: RetryPolicy,
+    /// How long it may run. Default: 6 hours.
+    pub timeout: Duration,
+    /// How long its worker stays for the next execution. Default: not at all.
+    pub keep_warm: Duration,
+}
+
+/// A declared parameter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ParamSpec {
+    /// What it may hold.
+    pub kind: ParamKind,
+    /// What it holds when nothing is given; `None`: it must be given.
+    pub default: Option<ParamDefault>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// What a parameter may hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ParamKind {
+    /// Text.
+    String,
+    /// A whole number of 64 bits.
+    Int,
+    /// A finite number.
+    Float,
+    /// `true` or `false`.
+    Bool,
+    /// `YYYY-MM-DD`.
+    Date,
+    /// RFC 3339, with an offset.
+    Datetime,
+    /// One of these.
+    Enum {
+        /// The values, in the order of the configuration.
+        values: Vec<String>,
+    },
+}
+
+/// A default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "from", content = "value", rename_all = "snake_case")]
+pub enum ParamDefault {
+    /// This value.
+    Value(ParamValue),
+    /// `${schedule.date}`: the local date of the schedule's tick; of a run by hand, today (UTC).
+    ScheduleDate,
+}

@@ -1,0 +1,109 @@
+//! What a workflow is: a folder of a repository, its configuration at a revision, and what a worker needs to run it.
+
+pub mod config;
+mod job;
+mod registry;
+mod resources;
+
+use serde::{Deserialize, Serialize};
+
+pub use job::{BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency};
+pub use registry::{FolderFound, SyncReport, sync};
+pub use resources::{InstanceSize, Resources, UnknownSize};
+
+use crate::id::{QualifiedName, RepoName, Revision, WorkflowId, WorkflowName};
+use crate::time::Timestamp;
+use config::{Problem, WorkflowConfig};
+
+/// A workflow as the registry knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Workflow {
+    /// Its id, for as long as its repository and name last.
+    pub id: WorkflowId,
+    /// The repository that it came from.
+    pub repo: RepoName,
+    /// Its name: the folder's.
+    pub name: WorkflowName,
+    /// Its folder, relative to the repository, with `/` and without a trailing one.
+    pub path: String,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// What is known of its definition at the newest synced revision.
+    pub definition: DefinitionState,
+    /// When a person paused it (this stops schedules only), if so.
+    pub paused_at: Option<Timestamp>,
+    /// When it was first seen.
+    pub created_at: Timestamp,
+    /// When anything of it changed last.
+    pub updated_at: Timestamp,
+}
+
+impl Workflow {
+    /// `repo/name`.
+    pub fn qualified_name(&self) -> QualifiedName {
+        QualifiedName { repo: self.repo.clone(), name: self.name.clone() }
+    }
+}
+
+/// Whether a workflow can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Presence {
+    /// Its folder is in the repository.
+    Present,
+    /// Its folder went away; it comes back with the folder. Its history stays.
+    Removed {
+        /// When a sync missed it first.
+        at: Timestamp,
+    },
+    /// A person deleted it; syncs do not bring it back, registering it again does.
+    Deleted {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A workflow's definition at the newest synced revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum DefinitionState {
+    /// It can be run.
+    Valid(Definition),
+    /// It cannot be run; the problems say why.
+    Broken {
+        /// The revision that was read.
+        revision: Revision,
+        /// All that is wrong, in the order of the text.
+        problems: Vec<Problem>,
+    },
+}
+
+/// A valid definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The revision that it was read at.
+    pub revision: Revision,
+    /// What its `config.yaml` says.
+    pub config: WorkflowConfig,
+    /// What is valid but probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// A repository that is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repo {
+    /// Its name, unique in the installation.
+    pub name: RepoName,
+    /// Where it is: an https, ssh or git URL without a password, or the path of a folder.
+    pub url: String,
+    /// The branch, tag or other ref that is followed.
+    pub reference: String,
+    /// Restricts the registration to these folders; empty means all workflows.
+    pub only: Vec<String>,
+    /// The newest revision that was synced.
+    pub head: Option<Revision>,
+    /// When the last sync ended well.
+    pub synced_at: Option<Timestamp>,
+    /// Why the last try failed, if it did.
+    pub error: Option<String>,
+}
