@@ -164,7 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::log::{ChunkBuilder, GapReason, LogPosition};
+    use crate::log::{ChunkBuilder, GapReason, LogOffset, LogPosition};
 
     fn at(micros: i64) -> Timestamp {
         Timestamp::from_micros(micros)
@@ -234,7 +234,7 @@ mod tests {
             writes in prop::collection::vec((any::<bool>(), prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..40), any::<bool>()), 0..40)
         ) {
             let mut builder = ChunkBuilder::resume(LogPosition::START);
-            let (mut out, mut err, mut chunks) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut out, mut err, mut chunks): (Vec<u8>, Vec<u8>, Vec<LogChunk>) = Default::default();
             for (i, (is_out, bytes, cut)) in writes.iter().enumerate() {
                 let stream = if *is_out { Stream::Stdout } else { Stream::Stderr };
                 if *is_out { out.extend(bytes) } else { err.extend(bytes) }
@@ -242,7 +242,7 @@ mod tests {
                 if *cut { chunks.extend(builder.finish()); }
             }
             chunks.extend(builder.finish());
-            let (mut got_out, mut got_err) = (Vec::new(), Vec::new());
+            let (mut got_out, mut got_err): (Vec<u8>, Vec<u8>) = Default::default();
             let mut last_ended = std::collections::BTreeMap::new();
             let mut here = LogPosition::START;
             for chunk in &chunks {

@@ -1,10 +1,13 @@
 //! Where workflows come from.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Retry, Source};
 use crate::id::Revision;
+use crate::workflow::Repo;
 
 /// A repository of workflows, or a plain folder.
 ///
@@ -30,6 +33,16 @@ pub trait WorkflowSource: Send + Sync + 'static {
 
     /// The archive of a workflow's folder and what it includes.
     async fn fetch(&self, revision: &Revision, folder: &str, includes: &[String]) -> Result<Bytes, SourceError>;
+}
+
+/// Makes the source of a repository: by its URL, a git repository or a plain folder.
+///
+/// Contract: `open` neither waits for the network nor fails for what may be mended later; a URL that can never work
+/// (an unknown scheme, a password in it) is `Refused`. Opening the same repository again gives an equal source.
+#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+pub trait SourceOpener: Send + Sync + 'static {
+    /// The source of `repo`.
+    fn open(&self, repo: &Repo) -> Result<Arc<dyn WorkflowSource>, SourceError>;
 }
 
 /// A folder that holds a workflow.

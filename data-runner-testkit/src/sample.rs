@@ -1,0 +1,114 @@
+//! Samples: whole, valid values that a test changes only where it matters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_runner_core::execution::{Execution, ExecutionState, RetryPolicy, Trigger, Waiting, WaitingReason};
+use data_runner_core::id::{
+    ExecutionId, Lease, QualifiedName, Revision, SessionId, Sha256, WorkerId, WorkerType, WorkflowId,
+};
+use data_runner_core::time::Timestamp;
+use data_runner_core::worker::AgentFacts;
+use data_runner_core::workflow::{BundleRef, Dependencies, JobSpec, Resources};
+use uuid::Uuid;
+
+/// The `n`-th second after 2026-01-01T00:00:00Z.
+pub fn at(n: i64) -> Timestamp {
+    Timestamp::from_micros(1_767_225_600_000_000 + n * 1_000_000)
+}
+
+/// A UUIDv7 whose order is that of `n`.
+pub fn uuid(n: u64) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(1_767_225_600_000 + n, &[n as u8; 10]).into_uuid()
+}
+
+/// The execution id number `n`; later ones sort later.
+pub fn execution_id(n: u64) -> ExecutionId {
+    ExecutionId::from_uuid(uuid(n))
+}
+
+/// The worker id number `n`.
+pub fn worker_id(n: u64) -> WorkerId {
+    WorkerId::from_uuid(uuid(n))
+}
+
+/// The workflow id number `n`.
+pub fn workflow_id(n: u64) -> WorkflowId {
+    WorkflowId::from_uuid(uuid(n))
+}
+
+/// The session id number `n`.
+pub fn session_id(n: u64) -> SessionId {
+    SessionId::from_uuid(uuid(n))
+}
+
+/// The lease number `n`.
+pub fn lease(n: u64) -> Lease {
+    Lease::from_uuid(uuid(n))
+}
+
+/// A revision made of the digit `n`.
+pub fn revision(n: u8) -> Revision {
+    format!("{n:x}").repeat(40).chars().take(40).collect::<String>().parse().expect("hexadecimal")
+}
+
+/// A Polars job of the workflow `samples/orders`.
+pub fn job() -> JobSpec {
+    JobSpec {
+        workflow: QualifiedName {
+            repo: "samples".parse().expect("a name"),
+            name: "orders".parse().expect("a name"),
+        },
+        revision: revision(1),
+        worker_type: polars(),
+        bundle: BundleRef { hash: Sha256::of(b"bundle"), bytes: 6 },
+        folder: "workflows/orders".to_owned(),
+        entrypoint: "workflow.py".to_owned(),
+        python_path: Vec::new(),
+        params: BTreeMap::new(),
+        env: BTreeMap::new(),
+        dependencies: Dependencies::default(),
+        resources: Resources { memory_bytes: 4 << 30, cpus: 2 },
+        timeout: Duration::from_secs(6 * 3600),
+        grace: Duration::from_secs(10),
+    }
+}
+
+/// The worker type `polars`.
+pub fn polars() -> WorkerType {
+    "polars".parse().expect("a name")
+}
+
+/// A queued execution, number `n`, created `n` seconds after the first.
+pub fn execution(n: u64) -> Execution {
+    let created_at = at(n as i64);
+    Execution {
+        id: execution_id(n),
+        workflow_id: workflow_id(1),
+        job: Arc::new(job()),
+        labels: BTreeMap::new(),
+        instance_size: "t3.medium".to_owned(),
+        retries: RetryPolicy::default(),
+        keep_warm: Duration::ZERO,
+        trigger: Trigger::Manual,
+        retry_of: None,
+        created_at,
+        state: ExecutionState::Queued {
+            waiting: Waiting { reason: WaitingReason::Worker, since: created_at },
+        },
+        attempts: Vec::new(),
+    }
+}
+
+/// What an agent with two processors says of itself.
+pub fn agent_facts() -> AgentFacts {
+    AgentFacts {
+        version: "0.1.0".to_owned(),
+        worker_types: vec![polars()],
+        cpus: 2,
+        memory_bytes: 8 << 30,
+        slots: 1,
+        host: "sample".to_owned(),
+    }
+}
