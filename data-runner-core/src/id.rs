@@ -121,7 +121,10 @@ impl FromStr for AttemptId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let parsed = text.split_once('/').and_then(|(execution, number)| {
             let number = AttemptNumber(number.parse().ok()?);
-            Some(Self { execution: execution.parse().ok()?, number })
+            Some(Self {
+                execution: execution.parse().ok()?,
+                number,
+            })
         });
         parsed.ok_or_else(|| InvalidId {
             what: "attempt id",
@@ -324,11 +327,17 @@ mod tests {
 
     #[test]
     fn an_attempt_can_be_a_key_in_json() {
-        let id = AttemptId { execution: ExecutionId::from_uuid(Uuid::from_u128(7)), number: AttemptNumber(3) };
+        let id = AttemptId {
+            execution: ExecutionId::from_uuid(Uuid::from_u128(7)),
+            number: AttemptNumber(3),
+        };
         let map = std::collections::BTreeMap::from([(id, 1)]);
         let json = serde_json::to_string(&map).unwrap();
         assert_eq!(json, r#"{"00000000-0000-0000-0000-000000000007/3":1}"#);
-        assert_eq!(serde_json::from_str::<std::collections::BTreeMap<AttemptId, i32>>(&json).unwrap(), map);
+        assert_eq!(
+            serde_json::from_str::<std::collections::BTreeMap<AttemptId, i32>>(&json).unwrap(),
+            map
+        );
     }
 
     #[test]
