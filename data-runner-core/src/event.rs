@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::execution::{Execution, RetryPolicy, Trigger};
 use crate::id::{
-    AttemptId, Claim, CommitSequence, ExecutionId, MachineId, RepoName, Revision, SessionId, WorkerId, WorkflowId,
+    AttemptId, Claim, CommitSequence, ExecutionId, MachineId, RepoName, Revision, SessionId, WorkerId,
+    WorkflowId,
 };
 use crate::log::{Gap, LogOffset};
 use crate::message::{AgentMessage, SupervisorMessage};

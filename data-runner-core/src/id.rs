@@ -204,12 +204,17 @@ macro_rules! text_ids {
 fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 63
-        && bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
 fn is_hex(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
-    lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    lengths.contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 text_ids! {
@@ -269,14 +274,20 @@ mod tests {
         }
         for bad in ["", "-a", "A", "a/b", "..", "a b", "é", &"a".repeat(64)] {
             let error = bad.parse::<WorkflowName>().unwrap_err();
-            assert!(error.to_string().contains("lower-case letter or digit"), "{error}");
+            assert!(
+                error.to_string().contains("lower-case letter or digit"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_revision_is_never_an_option_of_git() {
         assert!("--upload-pack=x".parse::<Revision>().is_err());
-        assert!("deadbeef".parse::<Revision>().is_err(), "an abbreviated commit is not a revision");
+        assert!(
+            "deadbeef".parse::<Revision>().is_err(),
+            "an abbreviated commit is not a revision"
+        );
         assert_eq!("a".repeat(40).parse::<Revision>().unwrap().short(), "aaaaaaaaaa");
     }
 

@@ -28,13 +28,19 @@ impl Timestamp {
     /// The moment `duration` later; stays at the end of time rather than overflow.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// The moment `duration` earlier.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero if it is not after.
@@ -151,15 +157,24 @@ mod tests {
 
     #[test]
     fn a_timestamp_reads_as_rfc_3339_in_utc() {
-        assert_eq!(Timestamp::from_micros(1_785_542_400_000_001).to_string(), "2026-08-01T00:00:00.000001Z");
+        assert_eq!(
+            Timestamp::from_micros(1_785_542_400_000_001).to_string(),
+            "2026-08-01T00:00:00.000001Z"
+        );
     }
 
     #[test]
     fn equal_seeds_give_equal_ids_and_ids_sort_by_time() {
         let at = Timestamp::from_micros(1_700_000_000_000_000);
-        assert_eq!(Entropy::from_number(7).uuid_v7(at), Entropy::from_number(7).uuid_v7(at));
+        assert_eq!(
+            Entropy::from_number(7).uuid_v7(at),
+            Entropy::from_number(7).uuid_v7(at)
+        );
         let mut entropy = Entropy::from_number(7);
-        let (early, late) = (entropy.uuid_v7(at), entropy.uuid_v7(at.after(Duration::from_millis(1))));
+        let (early, late) = (
+            entropy.uuid_v7(at),
+            entropy.uuid_v7(at.after(Duration::from_millis(1))),
+        );
         assert!(early < late);
     }
 }

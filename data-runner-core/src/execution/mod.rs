@@ -64,12 +64,17 @@ impl Execution {
 
     /// When the user's code first started.
     pub fn started_at(&self) -> Option<Timestamp> {
-        self.attempts.iter().find_map(|attempt| attempt.phases.get(Phase::Started))
+        self.attempts
+            .iter()
+            .find_map(|attempt| attempt.phases.get(Phase::Started))
     }
 
     /// The id of its attempt `number`.
     pub fn attempt_id(&self, number: AttemptNumber) -> AttemptId {
-        AttemptId { execution: self.id, number }
+        AttemptId {
+            execution: self.id,
+            number,
+        }
     }
 }
 

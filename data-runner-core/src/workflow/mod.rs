@@ -41,7 +41,10 @@ pub struct Workflow {
 impl Workflow {
     /// `repo/name`.
     pub fn qualified_name(&self) -> QualifiedName {
-        QualifiedName { repo: self.repo.clone(), name: self.name.clone() }
+        QualifiedName {
+            repo: self.repo.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 

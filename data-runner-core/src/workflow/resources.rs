@@ -37,7 +37,10 @@ impl InstanceSize {
     /// What a machine of this type has.
     pub fn resources(&self) -> Resources {
         // A name that is not in the table cannot be made.
-        lookup(&self.0).unwrap_or(Resources { memory_bytes: GIB, cpus: 1 })
+        lookup(&self.0).unwrap_or(Resources {
+            memory_bytes: GIB,
+            cpus: 1,
+        })
     }
 }
 
@@ -51,7 +54,11 @@ impl TryFrom<String> for InstanceSize {
     type Error = UnknownSize;
 
     fn try_from(given: String) -> Result<Self, UnknownSize> {
-        if lookup(&given).is_some() { Ok(Self(given)) } else { Err(UnknownSize { given, nearest: None }) }
+        if lookup(&given).is_some() {
+            Ok(Self(given))
+        } else {
+            Err(UnknownSize { given, nearest: None })
+        }
     }
 }
 
@@ -65,8 +72,14 @@ const GIB: u64 = 1 << 30;
 
 fn lookup(name: &str) -> Option<Resources> {
     match name {
-        "t3.small" => Some(Resources { memory_bytes: 2 * GIB, cpus: 2 }),
-        "t3.medium" => Some(Resources { memory_bytes: 4 * GIB, cpus: 2 }),
+        "t3.small" => Some(Resources {
+            memory_bytes: 2 * GIB,
+            cpus: 2,
+        }),
+        "t3.medium" => Some(Resources {
+            memory_bytes: 4 * GIB,
+            cpus: 2,
+        }),
         _ => None,
     }
 }
