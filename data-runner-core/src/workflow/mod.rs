@@ -7,6 +7,7 @@ mod resources;
 
 use serde::{Deserialize, Serialize};
 
+pub use config::{params, prepare_job};
 pub use job::{BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency};
 pub use registry::{FolderFound, SyncReport, sync};
 pub use resources::{InstanceSize, Resources, UnknownSize};
@@ -109,4 +110,25 @@ pub struct Repo {
     pub synced_at: Option<Timestamp>,
     /// Why the last try failed, if it did.
     pub error: Option<String>,
+}
+
+impl Repo {
+    /// Whether it is a git repository or a plain folder of this machine.
+    pub fn kind(&self) -> RepoKind {
+        // A folder is registered by its absolute path; everything else is a URL of git's, file:// included.
+        if self.url.starts_with('/') {
+            RepoKind::Folder
+        } else {
+            RepoKind::Git
+        }
+    }
+}
+
+/// What a repository is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepoKind {
+    /// A git repository, watched by its commits.
+    Git,
+    /// A plain folder, whose files run as they are.
+    Folder,
 }
