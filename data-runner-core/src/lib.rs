@@ -11,6 +11,8 @@ pub mod id;
 pub mod log;
 pub mod message;
 pub mod port;
+pub mod settings;
 pub mod time;
 pub mod worker;
 pub mod workflow;
+mod yaml;

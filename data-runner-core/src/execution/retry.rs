@@ -38,28 +38,50 @@ pub struct Backoff {
 impl Backoff {
     /// The wait before the retry that follows the `failures`-th failure (from 1).
     pub fn wait(&self, failures: u32) -> Duration {
-        let factor = self.factor.max(1.0).powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
+        let factor = self
+            .factor
+            .max(1.0)
+            .powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
         let seconds = self.initial.as_secs_f64() * factor;
-        Duration::try_from_secs_f64(seconds).unwrap_or(self.max).min(self.max)
+        Duration::try_from_secs_f64(seconds)
+            .unwrap_or(self.max)
+            .min(self.max)
     }
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(600) }
+        Self {
+            initial: Duration::from_secs(5),
+            factor: 2.0,
+            max: Duration::from_secs(600),
+        }
     }
 }
 
 impl Default for RetryPolicy {
-    /// What holds when `retries` is not given: what is not the job's fault is tried again, its own failures are not.
+    /// What holds for the causes that `retries` does not name: what is not the job's fault is tried again, its own
+    /// failures are not.
     fn default() -> Self {
         use FailureCause::{Interrupted, NoCapacity, WorkerLost};
         Self {
             rules: vec![
                 // Three retries, as documented: four attempts in all.
-                RetryRule { on: vec![NoCapacity], max_attempts: 4, backoff: Backoff::default() },
-                RetryRule { on: vec![Interrupted], max_attempts: 4, backoff: Backoff::default() },
-                RetryRule { on: vec![WorkerLost], max_attempts: 2, backoff: Backoff::default() },
+                RetryRule {
+                    on: vec![NoCapacity],
+                    max_attempts: 4,
+                    backoff: Backoff::default(),
+                },
+                RetryRule {
+                    on: vec![Interrupted],
+                    max_attempts: 4,
+                    backoff: Backoff::default(),
+                },
+                RetryRule {
+                    on: vec![WorkerLost],
+                    max_attempts: 2,
+                    backoff: Backoff::default(),
+                },
             ],
         }
     }

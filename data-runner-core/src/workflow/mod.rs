@@ -1,15 +1,20 @@
 //! What a workflow is: a folder of a repository, its configuration at a revision, and what a worker needs to run it.
 
 pub mod config;
-mod job;
+pub mod job;
+pub mod params;
 mod registry;
+mod repo_url;
 mod resources;
+mod worker_type;
 
 use serde::{Deserialize, Serialize};
 
 pub use job::{BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency};
 pub use registry::{FolderFound, SyncReport, sync};
-pub use resources::{InstanceSize, Resources, UnknownSize};
+pub use repo_url::{UrlRefused, check_repo_url};
+pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
+pub use worker_type::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 
 use crate::id::{QualifiedName, RepoName, Revision, WorkflowId, WorkflowName};
 use crate::time::Timestamp;
@@ -41,7 +46,10 @@ pub struct Workflow {
 impl Workflow {
     /// `repo/name`.
     pub fn qualified_name(&self) -> QualifiedName {
-        QualifiedName { repo: self.repo.clone(), name: self.name.clone() }
+        QualifiedName {
+            repo: self.repo.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -66,6 +74,7 @@ pub enum Presence {
 /// A workflow's definition at the newest synced revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are valid")]
 pub enum DefinitionState {
     /// It can be run.
     Valid(Definition),

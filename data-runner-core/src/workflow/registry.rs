@@ -64,7 +64,10 @@ pub fn sync<'a>(
             ..before.clone()
         };
         if now != *before {
-            changed.push(Workflow { updated_at: at, ..now });
+            changed.push(Workflow {
+                updated_at: at,
+                ..now
+            });
         }
     }
     for gone in known.into_values() {
