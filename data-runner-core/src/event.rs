@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::execution::{Execution, RetryPolicy, Trigger};
 use crate::id::{
-    AttemptId, Claim, CommitSequence, ExecutionId, MachineId, RepoName, Revision, SessionId, WorkerId, WorkflowId,
+    AttemptId, Claim, CommitSequence, ExecutionId, MachineId, RepoName, Revision, SessionId, WorkerId,
+    WorkflowId,
 };
 use crate::log::{Gap, LogOffset};
 use crate::message::{AgentMessage, SupervisorMessage};
@@ -229,6 +230,8 @@ pub struct Idempotency {
 pub enum Answer {
     /// The execution as it stands now: made, or found by its idempotency key, or cancelled.
     Execution(Arc<Execution>),
+    /// The execution that the same idempotency key made earlier; it may have ended since.
+    Existing(ExecutionId),
     /// The workflows of a repository as they stand now.
     Workflows(Vec<Workflow>),
     /// The workflow as it stands now.

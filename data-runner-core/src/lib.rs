@@ -1,15 +1,16 @@
 //! Data Runner's core: what a workflow, an execution, a worker and a log are; the ports through which the outside is
-//! reached; and the two machines that decide everything, the supervisor's [`orchestrator::Orchestrator`] and the
-//! agent's [`agent::Agent`].
+//! reached; and the machines that decide everything.
 //!
 //! Nothing here does IO, awaits, reads a clock or draws randomness: events, [`time::Now`] and [`time::Entropy`] come
 //! in, changes and effects go out. The loops that perform them live in `data-runner-engine`.
 
+pub mod agent;
 pub mod event;
 pub mod execution;
 pub mod id;
 pub mod log;
 pub mod message;
+pub mod orchestrator;
 pub mod port;
 pub mod settings;
 pub mod time;

@@ -28,13 +28,19 @@ impl Timestamp {
     /// The moment `duration` later; stays at the end of time rather than overflow.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// The moment `duration` earlier.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero if it is not after.
@@ -108,22 +114,32 @@ impl Deadline {
 
 /// A source of randomness that was seeded from outside: by the operating system in production, by a number in a test.
 #[derive(Debug, Clone)]
-pub struct Entropy(ChaCha12Rng);
+pub struct Entropy {
+    source: ChaCha12Rng,
+    /// The newest id, so that the next one sorts after it.
+    newest: u128,
+}
 
 impl Entropy {
     /// Equal seeds give equal sequences.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self(ChaCha12Rng::from_seed(seed))
+        Self {
+            source: ChaCha12Rng::from_seed(seed),
+            newest: 0,
+        }
     }
 
     /// A seed for tests and simulations.
     pub fn from_number(seed: u64) -> Self {
-        Self(ChaCha12Rng::seed_from_u64(seed))
+        Self {
+            source: ChaCha12Rng::seed_from_u64(seed),
+            newest: 0,
+        }
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.0.next_u64()
+        self.source.next_u64()
     }
 
     /// A number below `bound` (0 when `bound` is 0); the bias of the remainder is below 2⁻³² for bounds under 2³².
@@ -136,12 +152,23 @@ impl Entropy {
         base.saturating_add(base.mul_f64(self.below(1000) as f64 / 2000.0))
     }
 
-    /// A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness.
+    /// A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Ids of one source rise, within a millisecond
+    /// and when the wall clock steps back too (section 6.2, method 2: a random increment).
     pub fn uuid_v7(&mut self, at: Timestamp) -> Uuid {
         let millis = u64::try_from(at.micros() / 1000).unwrap_or(0);
         let mut random = [0; 10];
-        self.0.fill_bytes(&mut random);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+        self.source.fill_bytes(&mut random);
+        // The highest random bit stays clear, so that increments do not reach the variant's bits.
+        random[2] &= 0b1101_1111;
+        let fresh = uuid::Builder::from_unix_timestamp_millis(millis, &random)
+            .into_uuid()
+            .as_u128();
+        self.newest = if fresh > self.newest {
+            fresh
+        } else {
+            self.newest + 1 + u128::from(self.bits() >> 24)
+        };
+        Uuid::from_u128(self.newest)
     }
 }
 
@@ -151,15 +178,32 @@ mod tests {
 
     #[test]
     fn a_timestamp_reads_as_rfc_3339_in_utc() {
-        assert_eq!(Timestamp::from_micros(1_785_542_400_000_001).to_string(), "2026-08-01T00:00:00.000001Z");
+        assert_eq!(
+            Timestamp::from_micros(1_785_542_400_000_001).to_string(),
+            "2026-08-01T00:00:00.000001Z"
+        );
     }
 
     #[test]
     fn equal_seeds_give_equal_ids_and_ids_sort_by_time() {
         let at = Timestamp::from_micros(1_700_000_000_000_000);
-        assert_eq!(Entropy::from_number(7).uuid_v7(at), Entropy::from_number(7).uuid_v7(at));
+        assert_eq!(
+            Entropy::from_number(7).uuid_v7(at),
+            Entropy::from_number(7).uuid_v7(at)
+        );
         let mut entropy = Entropy::from_number(7);
-        let (early, late) = (entropy.uuid_v7(at), entropy.uuid_v7(at.after(Duration::from_millis(1))));
+        let (early, late) = (
+            entropy.uuid_v7(at),
+            entropy.uuid_v7(at.after(Duration::from_millis(1))),
+        );
         assert!(early < late);
+        let mut ids: Vec<Uuid> = (0..1000).map(|_| entropy.uuid_v7(at)).collect();
+        assert!(
+            ids.is_sorted(),
+            "also within a millisecond, and after the clock stepped back"
+        );
+        ids.dedup();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.get_version_num() == 7));
     }
 }

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The loops that perform what core decides, and the builders with which a program embeds them.
+//!
+//! [`Supervisor`] owns the Orchestrator in one task: it drains a bounded batch of events, lets core decide, commits
+//! all changes in one transaction, and only then performs the effects, replies included. [`Handle`] is how everybody
+//! else talks to it.
+//!
+//! [`AgentLoop`] is the same on the worker's side: it performs what core's agent decides.
+
+pub mod agent;
+mod clock;
+pub mod supervisor;
+
+pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, StateFolderError, Terminate};
+pub use clock::{Clock, SystemClock};
+pub use supervisor::{
+    Handle, IdempotencyKey, Order, Published, Registered, Registration, RequestError, Supervisor,
+    SupervisorBuilder, SyncOutcome, Watch,
+};

@@ -97,6 +97,7 @@ pub fn execution(n: u64) -> Execution {
         state: ExecutionState::Queued {
             waiting: Waiting { reason: WaitingReason::Worker, since: created_at },
         },
+        launch_failures: 0,
         attempts: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::{Failure, FailureCause};
 use crate::log::LogOffset;
 
 /// What the agent reports once the job and its whole process tree are gone. Repeated until it is acknowledged.
@@ -89,4 +89,86 @@ pub enum AttemptEnd {
     Reported(FinishReport),
     /// No agent reported; the worker was proved gone.
     Lost(Failure),
+}
+
+impl AttemptEnd {
+    /// Why the attempt failed; `None` if it ended with 0 or was cancelled.
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Reported(report) => report.ending.failure(report.ran_for),
+            Self::Lost(failure) => Some(failure.clone()),
+        }
+    }
+
+    /// The exit code as a shell would tell it: 128 + n for a signal.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Lost(_) => None,
+            Self::Reported(report) => match report.ending {
+                Ending::Exited { code } => Some(i32::from(code)),
+                Ending::Signalled { signal } => Some(128 + i32::from(signal)),
+                Ending::OutOfMemory { .. }
+                | Ending::Stopped { .. }
+                | Ending::NeverStarted { .. }
+                | Ending::Vanished { .. } => None,
+            },
+        }
+    }
+}
+
+impl Ending {
+    /// What kind of failure this is; `None` for an exit with 0 and for a stop that somebody asked for.
+    pub fn failure(&self, ran_for: Duration) -> Option<Failure> {
+        use FailureCause::{Interrupted, OutOfMemory, Timeout, UserError, WorkerLost};
+        match self {
+            Self::Exited { code: 0 }
+            | Self::Stopped {
+                reason: StopReason::Cancelled,
+            } => None,
+            Self::Exited { code } => Some(Failure::new(
+                UserError,
+                format!("the job exited with code {code}"),
+            )),
+            Self::Signalled { signal } => Some(Failure::new(
+                UserError,
+                format!("the job was ended by signal {signal}"),
+            )),
+            Self::OutOfMemory { limit_bytes } => Some(out_of_memory(OutOfMemory, *limit_bytes)),
+            Self::Stopped {
+                reason: StopReason::Timeout,
+            } => Some(
+                Failure::new(
+                    Timeout,
+                    format!("the job was stopped by its timeout after {} s", ran_for.as_secs()),
+                )
+                .hinting("raise `timeout` in config.yaml if the job needs longer"),
+            ),
+            Self::Stopped {
+                reason: StopReason::Interrupted,
+            } => Some(Failure::new(
+                Interrupted,
+                "the job was interrupted: its worker had to go",
+            )),
+            Self::Stopped {
+                reason: StopReason::Disowned,
+            } => Some(Failure::new(
+                Interrupted,
+                "the job was stopped because the supervisor gave it up",
+            )),
+            Self::NeverStarted { failure } => Some(failure.clone()),
+            Self::Vanished { message } => Some(Failure::new(WorkerLost, message.clone())),
+        }
+    }
+}
+
+fn out_of_memory(cause: FailureCause, limit_bytes: Option<u64>) -> Failure {
+    let message = match limit_bytes {
+        Some(limit) => format!(
+            "the job needed more than the {} MiB of memory that it may use",
+            limit >> 20
+        ),
+        None => "the job was killed for its memory".to_owned(),
+    };
+    Failure::new(cause, message)
+        .hinting("choose a larger `instance_size`, or make the job need less memory at a time")
 }

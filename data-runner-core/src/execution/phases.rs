@@ -76,6 +76,8 @@ impl Phases {
 
     /// The phases that were reached, in order.
     pub fn reached(&self) -> impl Iterator<Item = (Phase, Timestamp)> + '_ {
-        Phase::ALL.into_iter().filter_map(|phase| self.get(phase).map(|at| (phase, at)))
+        Phase::ALL
+            .into_iter()
+            .filter_map(|phase| self.get(phase).map(|at| (phase, at)))
     }
 }

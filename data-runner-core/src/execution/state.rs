@@ -162,7 +162,10 @@ impl ExecutionState {
     pub const fn finished_at(&self) -> Option<Timestamp> {
         match self {
             Self::Success { at } | Self::Failed { at, .. } | Self::Cancelled { at } => Some(*at),
-            Self::Queued { .. } | Self::Provisioning { .. } | Self::Starting { .. } | Self::Running { .. } => None,
+            Self::Queued { .. }
+            | Self::Provisioning { .. }
+            | Self::Starting { .. }
+            | Self::Running { .. } => None,
         }
     }
 }
@@ -170,7 +173,13 @@ impl ExecutionState {
 impl LiveAttempt {
     /// What messages about it bear.
     pub const fn claim(&self, execution: crate::id::ExecutionId) -> Claim {
-        Claim { attempt: crate::id::AttemptId { execution, number: self.number }, lease: self.lease }
+        Claim {
+            attempt: crate::id::AttemptId {
+                execution,
+                number: self.number,
+            },
+            lease: self.lease,
+        }
     }
 }
 
@@ -238,10 +247,13 @@ impl std::str::FromStr for StateName {
     type Err = crate::id::InvalidId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| crate::id::InvalidId {
-            what: "state",
-            given: text.to_owned(),
-            expected: "queued, provisioning, starting, running, success, failed or cancelled",
-        })
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| crate::id::InvalidId {
+                what: "state",
+                given: text.to_owned(),
+                expected: "queued, provisioning, starting, running, success, failed or cancelled",
+            })
     }
 }

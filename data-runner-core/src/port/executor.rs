@@ -31,7 +31,11 @@ pub trait Executor: Send + Sync + 'static {
     async fn prepare(&self, run: Arc<RunRequest>) -> Result<Prepared, ExecuteError>;
 
     /// Starts the job.
-    async fn start(&self, run: Arc<RunRequest>, prepared: Prepared) -> Result<Box<dyn RunningJob>, ExecuteError>;
+    async fn start(
+        &self,
+        run: Arc<RunRequest>,
+        prepared: Prepared,
+    ) -> Result<Box<dyn RunningJob>, ExecuteError>;
 
     /// Finds a job that was started earlier.
     async fn adopt(&self, run: Arc<RunRequest>) -> Result<Option<Box<dyn RunningJob>>, ExecuteError>;

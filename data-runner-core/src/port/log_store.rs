@@ -29,7 +29,12 @@ pub trait LogStore: Send + Sync + 'static {
     async fn append(&self, appends: Vec<LogAppend>) -> Result<Vec<LogAck>, StateError>;
 
     /// At most `limit` chunks of an attempt's log, in order.
-    async fn read(&self, attempt: AttemptId, range: LogRange, limit: u32) -> Result<Vec<LogChunk>, StateError>;
+    async fn read(
+        &self,
+        attempt: AttemptId,
+        range: LogRange,
+        limit: u32,
+    ) -> Result<Vec<LogChunk>, StateError>;
 
     /// How much of an attempt's log is stored, and whether it is complete.
     async fn summary(&self, attempt: AttemptId) -> Result<LogSummary, StateError>;

@@ -27,7 +27,12 @@ pub trait StateStore: Send + Sync + 'static {
     async fn load(&self, epoch: Epoch) -> Result<Snapshot, StateError>;
 
     /// Applies `changes` in one transaction.
-    async fn commit(&self, epoch: Epoch, at: Timestamp, changes: Vec<Change>) -> Result<CommitSequence, StateError>;
+    async fn commit(
+        &self,
+        epoch: Epoch,
+        at: Timestamp,
+        changes: Vec<Change>,
+    ) -> Result<CommitSequence, StateError>;
 }
 
 /// Why the state could not be read or written.
@@ -48,7 +53,9 @@ pub enum StateError {
         current: Epoch,
     },
     /// The store was written by a newer version.
-    #[error("this state was written by a newer version (schema {found}, this one knows up to {known}): {hint}")]
+    #[error(
+        "this state was written by a newer version (schema {found}, this one knows up to {known}): {hint}"
+    )]
     TooNew {
         /// The schema version that was found.
         found: i64,
@@ -79,7 +86,9 @@ impl StateError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::DiskFull(_) | Self::Unavailable(_) => Retry::Later,
-            Self::Held { .. } | Self::Fenced { .. } | Self::TooNew { .. } | Self::Corrupt { .. } => Retry::Never,
+            Self::Held { .. } | Self::Fenced { .. } | Self::TooNew { .. } | Self::Corrupt { .. } => {
+                Retry::Never
+            }
         }
     }
 }

@@ -32,7 +32,12 @@ pub trait WorkflowSource: Send + Sync + 'static {
     async fn read(&self, revision: &Revision, path: &str) -> Result<Bytes, SourceError>;
 
     /// The archive of a workflow's folder and what it includes.
-    async fn fetch(&self, revision: &Revision, folder: &str, includes: &[String]) -> Result<Bytes, SourceError>;
+    async fn fetch(
+        &self,
+        revision: &Revision,
+        folder: &str,
+        includes: &[String],
+    ) -> Result<Bytes, SourceError>;
 }
 
 /// Makes the source of a repository: by its URL, a git repository or a plain folder.

@@ -52,6 +52,8 @@ pub enum Purpose {
         workflow: WorkflowId,
         /// The size that was asked for.
         instance_size: String,
+        /// How long it stays when it has nothing to do.
+        keep_warm: std::time::Duration,
     },
 }
 

@@ -140,16 +140,19 @@ impl WorkerState {
     /// The attempts that it has.
     pub fn attempts(&self) -> impl Iterator<Item = (AttemptId, Lease)> + '_ {
         let attempts = match self {
-            Self::Busy { attempts, .. } | Self::Draining { attempts, .. } | Self::Terminating { attempts, .. } => {
-                Some(attempts)
-            }
+            Self::Busy { attempts, .. }
+            | Self::Draining { attempts, .. }
+            | Self::Terminating { attempts, .. } => Some(attempts),
             Self::Planning { .. }
             | Self::Launching { .. }
             | Self::Booting { .. }
             | Self::Idle { .. }
             | Self::Terminated { .. } => None,
         };
-        attempts.into_iter().flatten().map(|(attempt, lease)| (*attempt, *lease))
+        attempts
+            .into_iter()
+            .flatten()
+            .map(|(attempt, lease)| (*attempt, *lease))
     }
 }
 

@@ -5,35 +5,27 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, InstanceSize, Resources, Workflow};
+use super::config::WorkflowConfig;
+use super::{Resources, Workflow};
 use crate::id::{QualifiedName, Revision, Sha256, WorkerType};
 
 /// How long a job may take to end after TERM, before KILL.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What a request may change for one execution.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// Another instance size than the configured one.
-    pub instance_size: Option<InstanceSize>,
-}
-
 /// Makes the job of one execution: everything resolved, nothing left to decide.
 ///
-/// `definition` is the workflow's at the revision that shall run, which need not be the newest; `bundle` is its code;
-/// `params` come from [`params::resolve`](super::params::resolve).
-pub fn prepare(
-    definition: &Definition,
+/// `config` is the workflow's at `revision`, with whatever the request changes in it; `bundle` is the code of that
+/// revision; `params` come from [`params::resolve`](super::params::resolve).
+pub fn prepare_job(
     workflow: &Workflow,
+    revision: &Revision,
+    config: &WorkflowConfig,
     bundle: BundleRef,
     params: BTreeMap<String, ParamValue>,
-    overrides: &Overrides,
 ) -> JobSpec {
-    let config = &definition.config;
-    let size = overrides.instance_size.as_ref().unwrap_or(&config.instance_size);
     JobSpec {
         workflow: workflow.qualified_name(),
-        revision: definition.revision.clone(),
+        revision: revision.clone(),
         worker_type: config.worker_type.clone(),
         bundle,
         folder: workflow.path.clone(),
@@ -42,7 +34,7 @@ pub fn prepare(
         params,
         env: config.env.clone(),
         dependencies: config.dependencies.clone(),
-        resources: size.resources(),
+        resources: config.instance_size.resources(),
         timeout: config.timeout,
         grace: GRACE,
     }
@@ -189,7 +181,7 @@ mod tests {
     use crate::id::{RepoName, WorkflowId};
     use crate::time::{Entropy, Timestamp};
     use crate::workflow::config::{ParseContext, parse};
-    use crate::workflow::{DefinitionState, Presence, WorkerTypes};
+    use crate::workflow::{Definition, DefinitionState, Presence, WorkerTypes};
 
     fn workflow(config: &str) -> (Workflow, Definition) {
         let types = WorkerTypes::default();
@@ -232,12 +224,12 @@ mod tests {
             "worker_type: polars\ninstance_size: t3.medium\ninclude: [lib/, shared/a.py, shared/b.py, x.py]\n",
         );
         let params = BTreeMap::from([("n".to_owned(), ParamValue::Int(3))]);
-        let job = prepare(
-            &definition,
+        let job = prepare_job(
             &workflow,
+            &definition.revision,
+            &definition.config,
             bundle(),
             params.clone(),
-            &Overrides::default(),
         );
         assert_eq!(job.workflow.to_string(), "etl/orders");
         assert_eq!(
@@ -257,21 +249,5 @@ mod tests {
             (Duration::from_secs(21_600), Duration::from_secs(10))
         );
         assert_eq!(job.params, params);
-    }
-
-    #[test]
-    fn a_request_can_ask_for_another_size() {
-        let (workflow, definition) = workflow("worker_type: duckdb\ninstance_size: t3.small\n");
-        let overrides = Overrides {
-            instance_size: Some("r8g.2xlarge".parse().unwrap()),
-        };
-        let job = prepare(&definition, &workflow, bundle(), BTreeMap::new(), &overrides);
-        assert_eq!(
-            job.resources,
-            Resources {
-                memory_bytes: 64 << 30,
-                cpus: 8
-            }
-        );
     }
 }

@@ -1,7 +1,7 @@
 //! What a workflow is: a folder of a repository, its configuration at a revision, and what a worker needs to run it.
 
 pub mod config;
-pub mod job;
+mod job;
 pub mod params;
 mod registry;
 mod repo_url;
@@ -10,7 +10,9 @@ mod worker_type;
 
 use serde::{Deserialize, Serialize};
 
-pub use job::{BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency};
+pub use job::{
+    BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
+};
 pub use registry::{FolderFound, SyncReport, sync};
 pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
@@ -115,4 +117,25 @@ pub struct Repo {
     pub synced_at: Option<Timestamp>,
     /// Why the last try failed, if it did.
     pub error: Option<String>,
+}
+
+impl Repo {
+    /// Whether it is a git repository or a plain folder of this machine.
+    pub fn kind(&self) -> RepoKind {
+        // A folder is registered by its absolute path; everything else is a URL of git's, file:// included.
+        if self.url.starts_with('/') {
+            RepoKind::Folder
+        } else {
+            RepoKind::Git
+        }
+    }
+}
+
+/// What a repository is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepoKind {
+    /// A git repository, watched by its commits.
+    Git,
+    /// A plain folder, whose files run as they are.
+    Folder,
 }

@@ -1,1 +1,55 @@
-//! To come.
+//! A BlobStore in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use data_runner_core::id::Sha256;
+use data_runner_core::port::{BlobError, BlobStore};
+
+/// Blobs in memory; clones are the same store, so that it outlives a supervisor of a test.
+#[derive(Clone, Default)]
+pub struct MemoryBlobs(Arc<Mutex<BTreeMap<Sha256, Bytes>>>);
+
+impl MemoryBlobs {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts `bytes` in the place of the blob `hash`, as a failing disk would.
+    pub fn damage(&self, hash: &Sha256, bytes: Bytes) {
+        self.blobs().insert(hash.clone(), bytes);
+    }
+
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<Sha256, Bytes>> {
+        self.0.lock().expect("no holder panics")
+    }
+}
+
+#[async_trait]
+impl BlobStore for MemoryBlobs {
+    async fn put(&self, bytes: Bytes) -> Result<Sha256, BlobError> {
+        let hash = Sha256::of(&bytes);
+        self.blobs().insert(hash.clone(), bytes);
+        Ok(hash)
+    }
+
+    async fn get(&self, hash: &Sha256) -> Result<Bytes, BlobError> {
+        let bytes = self
+            .blobs()
+            .get(hash)
+            .cloned()
+            .ok_or_else(|| BlobError::NotFound(hash.clone()))?;
+        if Sha256::of(&bytes) == *hash {
+            Ok(bytes)
+        } else {
+            Err(BlobError::Corrupt(hash.clone()))
+        }
+    }
+
+    async fn contains(&self, hash: &Sha256) -> Result<bool, BlobError> {
+        Ok(self.blobs().contains_key(hash))
+    }
+}

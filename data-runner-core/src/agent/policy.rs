@@ -1,0 +1,62 @@
+//! What an operator may set.
+
+use std::time::Duration;
+
+/// How an agent behaves where nobody tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentPolicy {
+    /// How many attempts it runs at one time.
+    pub slots: u32,
+    /// The wait before the second try to connect; doubled with each that fails.
+    pub first_backoff: Duration,
+    /// The longest wait between two tries.
+    pub longest_backoff: Duration,
+    /// How long a try to connect, and then the answer to Hello, may take.
+    pub greeting: Duration,
+    /// How long it goes on without a supervisor as long as none has told it another time.
+    pub dead_man: Duration,
+    /// After what time an end that is not acknowledged is reported again.
+    pub repeat: Duration,
+    /// How many bytes of one attempt's log may be under way without an acknowledgement.
+    pub log_window: u64,
+    /// How many bytes of a log are read from disk at one time.
+    pub log_batch: u64,
+    /// How long the log waits for an acknowledgement that goes on before it is sent again from the last one.
+    pub log_patience: Duration,
+    /// The wait before something of this machine that failed (adopting a job, reading its log) is tried again.
+    pub pause: Duration,
+    /// How often code that a connected supervisor cannot deliver is asked for.
+    pub fetch_tries: u32,
+    /// How long the last reports may take when the agent was told to stop at once.
+    pub last_words: Duration,
+}
+
+impl Default for AgentPolicy {
+    fn default() -> Self {
+        Self {
+            slots: 1,
+            first_backoff: Duration::from_millis(50),
+            longest_backoff: Duration::from_secs(5),
+            greeting: Duration::from_secs(10),
+            dead_man: Duration::from_secs(15 * 60),
+            repeat: Duration::from_secs(5),
+            log_window: 8 << 20,
+            log_batch: 1 << 20,
+            log_patience: Duration::from_secs(10),
+            pause: Duration::from_secs(1),
+            fetch_tries: 5,
+            last_words: Duration::from_secs(10),
+        }
+    }
+}
+
+impl AgentPolicy {
+    /// The wait after so many failed tries in a row, before chance is added. Chance adds up to a half, so that the
+    /// longest wait is still the longest.
+    pub(super) fn backoff(&self, failures: u32) -> Duration {
+        let doubled = self
+            .first_backoff
+            .saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
+        doubled.min(self.longest_backoff.mul_f64(2.0 / 3.0))
+    }
+}

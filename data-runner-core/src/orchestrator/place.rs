@@ -1,0 +1,404 @@
+//! Who runs what where: queued executions to free slots, and workers to where they are missing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Orchestrator, Pool, Turn};
+use crate::event::{Change, Effect, EventKind};
+use crate::execution::{Attempt, Execution, ExecutionState, LiveAttempt, Phase, Phases};
+use crate::id::{AttemptNumber, Claim, ExecutionId, Lease, SessionId, WorkerId};
+use crate::log::LogOffset;
+use crate::message::{Assign, SupervisorMessage};
+use crate::worker::{MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState};
+
+impl Orchestrator {
+    /// Gives queued executions to connected workers with free slots: the oldest first, to the least loaded.
+    pub(super) fn place(&mut self, turn: &mut Turn<'_>) {
+        if self.is_ending() {
+            return;
+        }
+        self.place_provisioned(turn);
+        let mut free = self.free_slots();
+        let mut next = self.ready.first().copied();
+        while let Some(place) = next {
+            if free.is_empty() {
+                return;
+            }
+            if let Some(execution) = self.executions.get(&place.1).cloned()
+                && let Some(&(load, worker)) = free.keys().find(|(_, id)| self.fits(*id, &execution))
+            {
+                let slots = free.remove(&(load, worker)).unwrap_or(0);
+                if slots > 1 {
+                    free.insert((load + 1, worker), slots - 1);
+                }
+                self.assign(execution, worker, turn);
+            }
+            next = self
+                .ready
+                .range((std::ops::Bound::Excluded(place), std::ops::Bound::Unbounded))
+                .next()
+                .copied();
+        }
+    }
+
+    /// Executions whose own worker has connected.
+    fn place_provisioned(&mut self, turn: &mut Turn<'_>) {
+        if !matches!(self.policy.pool, Pool::PerExecution { .. }) {
+            return;
+        }
+        let waiting: Vec<(ExecutionId, WorkerId)> = self
+            .executions
+            .values()
+            .filter_map(|execution| match execution.state {
+                ExecutionState::Provisioning { worker, .. } => Some((execution.id, worker)),
+                ExecutionState::Queued { .. }
+                | ExecutionState::Starting { .. }
+                | ExecutionState::Running { .. }
+                | ExecutionState::Success { .. }
+                | ExecutionState::Failed { .. }
+                | ExecutionState::Cancelled { .. } => None,
+            })
+            .collect();
+        for (execution, worker) in waiting {
+            let idle = self
+                .workers
+                .get(&worker)
+                .is_some_and(|worker| matches!(worker.state, WorkerState::Idle { .. }));
+            if idle
+                && self.session_of(worker).is_some()
+                && let Some(execution) = self.executions.get(&execution).cloned()
+            {
+                self.assign(execution, worker, turn);
+            }
+        }
+    }
+
+    /// Connected workers that can take more: (attempts they have, worker) → free slots.
+    fn free_slots(&self) -> BTreeMap<(u32, WorkerId), u32> {
+        let reserved: Vec<WorkerId> = match self.policy.pool {
+            Pool::PerExecution { .. } => self
+                .executions
+                .values()
+                .filter_map(|e| provisioning_worker(e))
+                .collect(),
+            Pool::None | Pool::Shared { .. } => Vec::new(),
+        };
+        let mut free = BTreeMap::new();
+        for worker in self.workers.values() {
+            let load = match &worker.state {
+                WorkerState::Idle { .. } => 0,
+                WorkerState::Busy { attempts, .. } => u32::try_from(attempts.len()).unwrap_or(u32::MAX),
+                WorkerState::Planning { .. }
+                | WorkerState::Launching { .. }
+                | WorkerState::Booting { .. }
+                | WorkerState::Draining { .. }
+                | WorkerState::Terminating { .. }
+                | WorkerState::Terminated { .. } => continue,
+            };
+            let slots = worker.slots.saturating_sub(load);
+            if slots > 0 && !reserved.contains(&worker.id) && self.session_of(worker.id).is_some() {
+                free.insert((load, worker.id), slots);
+            }
+        }
+        free
+    }
+
+    fn fits(&self, worker: WorkerId, execution: &Execution) -> bool {
+        let Some(worker) = self.workers.get(&worker) else {
+            return false;
+        };
+        let able = worker
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.worker_types.contains(&execution.job.worker_type));
+        let meant = match &worker.purpose {
+            Purpose::Any => true,
+            Purpose::Workflow {
+                workflow,
+                instance_size,
+                ..
+            } => *workflow == execution.workflow_id && *instance_size == execution.instance_size,
+        };
+        able && meant
+    }
+
+    fn assign(&mut self, mut execution: Arc<Execution>, id: WorkerId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_of(id) else {
+            return;
+        };
+        let Some(mut worker) = self.workers.get(&id).cloned() else {
+            return;
+        };
+        let now = turn.now.wall;
+        let number = execution
+            .latest_attempt()
+            .map_or(AttemptNumber::FIRST, |latest| latest.number.next());
+        let lease = Lease::generate(now, turn.entropy);
+        let live = LiveAttempt {
+            number,
+            worker: id,
+            lease,
+        };
+        let claim = live.claim(execution.id);
+
+        let mut phases = Phases::default();
+        let queued_since = match &execution.state {
+            ExecutionState::Queued { waiting } => waiting.since,
+            ExecutionState::Provisioning { since, .. } => *since,
+            ExecutionState::Starting { .. }
+            | ExecutionState::Running { .. }
+            | ExecutionState::Success { .. }
+            | ExecutionState::Failed { .. }
+            | ExecutionState::Cancelled { .. } => return,
+        };
+        phases.record(Phase::Queued, queued_since);
+        if worker.created_at >= execution.created_at {
+            phases.record(Phase::Launched, worker.created_at);
+        }
+        let changed = Arc::make_mut(&mut execution);
+        changed.attempts.push(Attempt {
+            number,
+            worker: id,
+            lease,
+            phases,
+            end: None,
+        });
+        changed.state = ExecutionState::Starting { live, stop: None };
+        turn.record_execution(
+            EventKind::ExecutionStarting,
+            &execution,
+            format!("assigned as attempt {number}"),
+        );
+        self.put_execution(Arc::clone(&execution), turn);
+
+        let changed = Arc::make_mut(&mut worker);
+        match &mut changed.state {
+            WorkerState::Idle {
+                machine, candidate, ..
+            } => {
+                changed.state = WorkerState::Busy {
+                    machine: machine.take(),
+                    candidate: candidate.take(),
+                    attempts: BTreeMap::from([(claim.attempt, lease)]),
+                };
+            }
+            WorkerState::Busy { attempts, .. } => {
+                attempts.insert(claim.attempt, lease);
+            }
+            WorkerState::Planning { .. }
+            | WorkerState::Launching { .. }
+            | WorkerState::Booting { .. }
+            | WorkerState::Draining { .. }
+            | WorkerState::Terminating { .. }
+            | WorkerState::Terminated { .. } => {}
+        }
+        self.put_worker(worker, turn);
+        self.logs.insert(claim.attempt, LogOffset(0));
+        turn.change(Change::OpenLog(claim));
+        self.send_assign(&execution, claim, session, turn);
+    }
+
+    pub(super) fn send_assign(
+        &self,
+        execution: &Execution,
+        claim: Claim,
+        session: SessionId,
+        turn: &mut Turn<'_>,
+    ) {
+        let job = Arc::clone(&execution.job);
+        turn.send(
+            session,
+            SupervisorMessage::Assign(Assign {
+                claim,
+                epoch: self.epoch,
+                job,
+            }),
+        );
+    }
+
+    /// The most workers that the pool may have.
+    pub(super) fn worker_limit(&self) -> Option<u32> {
+        match self.policy.pool {
+            Pool::None => None,
+            Pool::Shared { max, .. } | Pool::PerExecution { max } => Some(max),
+        }
+    }
+
+    /// Workers that we started and that are not proved gone.
+    pub(super) fn provisioned_count(&self) -> u32 {
+        let ours = self
+            .workers
+            .values()
+            .filter(|worker| worker.origin == Origin::Provisioned)
+            .count();
+        u32::try_from(ours).unwrap_or(u32::MAX)
+    }
+
+    /// Asks for workers where they are missing, and lets those go that nobody needs.
+    pub(super) fn fill_pool(&mut self, turn: &mut Turn<'_>) {
+        if self.is_ending()
+            || self
+                .launch_after
+                .as_ref()
+                .is_some_and(|(until, _)| turn.now.mono < *until)
+        {
+            return;
+        }
+        self.launch_after = None;
+        match self.policy.pool.clone() {
+            Pool::None => {}
+            Pool::Shared { min, max, slots, .. } => {
+                let active = u32::try_from(self.executions.len()).unwrap_or(u32::MAX);
+                let wanted = active.div_ceil(slots.max(1)).clamp(min, max.max(min));
+                for _ in self.provisioned_count()..wanted {
+                    let request = MachineRequest {
+                        instance_size: "local".to_owned(),
+                        worker_type: None,
+                        slots,
+                    };
+                    self.want_worker(Purpose::Any, request, turn);
+                }
+            }
+            Pool::PerExecution { max } => self.provision_each(max, turn),
+        }
+    }
+
+    fn provision_each(&mut self, max: u32, turn: &mut Turn<'_>) {
+        let mut room = max.saturating_sub(self.provisioned_count());
+        let waiting: Vec<ExecutionId> = self.ready.iter().map(|(_, id)| *id).take(room as usize).collect();
+        for id in waiting {
+            let Some(mut execution) = self.executions.get(&id).cloned() else {
+                continue;
+            };
+            if room == 0 {
+                return;
+            }
+            room -= 1;
+            let purpose = Purpose::Workflow {
+                workflow: execution.workflow_id,
+                instance_size: execution.instance_size.clone(),
+                keep_warm: execution.keep_warm,
+            };
+            let request = MachineRequest {
+                instance_size: execution.instance_size.clone(),
+                worker_type: Some(execution.job.worker_type.clone()),
+                slots: 1,
+            };
+            let worker = self.want_worker(purpose, request, turn);
+            let since = turn.now.wall;
+            Arc::make_mut(&mut execution).state = ExecutionState::Provisioning { worker, since };
+            turn.record_execution(
+                EventKind::ExecutionProvisioning,
+                &execution,
+                "a worker is launched for it",
+            );
+            self.put_execution(execution, turn);
+        }
+    }
+
+    fn want_worker(&mut self, purpose: Purpose, request: MachineRequest, turn: &mut Turn<'_>) -> WorkerId {
+        let now = turn.now.wall;
+        let id = WorkerId::generate(now, turn.entropy);
+        let worker = Worker {
+            id,
+            origin: Origin::Provisioned,
+            purpose,
+            slots: request.slots,
+            facts: None,
+            state: WorkerState::Planning { since: now },
+            created_at: now,
+        };
+        self.put_worker(Arc::new(worker), turn);
+        self.ask_plan(id, request, turn);
+        id
+    }
+
+    pub(super) fn ask_plan(&mut self, worker: WorkerId, request: MachineRequest, turn: &mut Turn<'_>) {
+        if let Some(liveness) = self.liveness.get_mut(&worker) {
+            liveness.asked = Some(turn.now.mono);
+        }
+        turn.effect(Effect::Plan { worker, request });
+    }
+
+    /// What was asked for when the worker was wanted; the same again after a restart.
+    pub(super) fn request_of(&self, worker: &Worker) -> MachineRequest {
+        match &worker.purpose {
+            Purpose::Any => MachineRequest {
+                instance_size: "local".to_owned(),
+                worker_type: None,
+                slots: worker.slots,
+            },
+            Purpose::Workflow { instance_size, .. } => {
+                let wants = |execution: &&Arc<Execution>| provisioning_worker(execution) == Some(worker.id);
+                let waiting = self.executions.values().find(wants);
+                MachineRequest {
+                    instance_size: instance_size.clone(),
+                    worker_type: waiting.map(|execution| execution.job.worker_type.clone()),
+                    slots: worker.slots,
+                }
+            }
+        }
+    }
+
+    /// Lets go of workers that were idle for long enough.
+    pub(super) fn release_idle(&mut self, turn: &mut Turn<'_>) {
+        let mut spare = match self.policy.pool {
+            Pool::None => return,
+            Pool::Shared { min, .. } => self.provisioned_count().saturating_sub(min),
+            Pool::PerExecution { .. } => u32::MAX,
+        };
+        let idle: Vec<WorkerId> = self
+            .workers
+            .values()
+            .filter(|worker| {
+                self.idle_until(worker)
+                    .is_some_and(|until| until <= turn.now.wall)
+            })
+            .map(|worker| worker.id)
+            .collect();
+        for id in idle {
+            if spare == 0 {
+                return;
+            }
+            spare -= 1;
+            self.begin_drain(id, TerminationCause::Idle, turn);
+        }
+    }
+
+    /// Whether the pool has more workers than it keeps ahead of need.
+    pub(super) fn may_release(&self, worker: &Worker) -> bool {
+        match (&worker.purpose, &self.policy.pool) {
+            (Purpose::Any, Pool::Shared { min, .. }) => self.provisioned_count() > *min,
+            (Purpose::Workflow { .. }, _) | (Purpose::Any, Pool::None | Pool::PerExecution { .. }) => true,
+        }
+    }
+
+    /// Until when an idle worker that we started is kept, if nothing comes.
+    pub(super) fn idle_until(&self, worker: &Worker) -> Option<crate::time::Timestamp> {
+        let WorkerState::Idle { since, .. } = worker.state else {
+            return None;
+        };
+        if worker.origin == Origin::Joined {
+            return None;
+        }
+        let keep = match (&worker.purpose, &self.policy.pool) {
+            (Purpose::Workflow { keep_warm, .. }, _) => *keep_warm,
+            (Purpose::Any, Pool::Shared { idle, .. }) => *idle,
+            // The pool was changed since: nobody asks for this worker any more.
+            (Purpose::Any, Pool::None | Pool::PerExecution { .. }) => std::time::Duration::ZERO,
+        };
+        Some(since.after(keep))
+    }
+}
+
+pub(super) fn provisioning_worker(execution: &Execution) -> Option<WorkerId> {
+    match execution.state {
+        ExecutionState::Provisioning { worker, .. } => Some(worker),
+        ExecutionState::Queued { .. }
+        | ExecutionState::Starting { .. }
+        | ExecutionState::Running { .. }
+        | ExecutionState::Success { .. }
+        | ExecutionState::Failed { .. }
+        | ExecutionState::Cancelled { .. } => None,
+    }
+}

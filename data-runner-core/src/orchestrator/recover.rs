@@ -1,0 +1,89 @@
+//! Rebuilding the Orchestrator from what the store has.
+//!
+//! Recovery is level-triggered: nothing is remembered of effects that were under way. A worker that is being launched is
+//! launched again as the same candidate, one that is being terminated is terminated again, an attempt that its agent
+//! does not know yet is assigned again when the agent says Hello. The first tick asks for all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Link, Liveness, Orchestrator, Policy, Stage};
+use crate::event::Snapshot;
+use crate::execution::Execution;
+use crate::id::{Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
+use crate::time::Now;
+use crate::worker::Worker;
+use crate::workflow::{Repo, Workflow};
+
+/// All that outlives the process. After each commit this equals what recovering from the store gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Durable {
+    /// Executions that have not ended.
+    pub executions: BTreeMap<ExecutionId, Arc<Execution>>,
+    /// Workers that are not terminated.
+    pub workers: BTreeMap<WorkerId, Arc<Worker>>,
+    /// All workflows.
+    pub workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
+    /// All repositories.
+    pub repos: BTreeMap<RepoName, Arc<Repo>>,
+}
+
+impl Orchestrator {
+    /// The Orchestrator as the store knows it. Liveness begins now: who was silent while no supervisor listened is not
+    /// to blame.
+    pub fn recover(snapshot: Snapshot, policy: Policy, epoch: Epoch, now: Now) -> Self {
+        let mut orchestrator = Self {
+            policy,
+            epoch,
+            stage: Stage::Serving,
+            executions: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            workflows: snapshot
+                .workflows
+                .into_iter()
+                .map(|workflow| (workflow.id, Arc::new(workflow)))
+                .collect(),
+            repos: snapshot
+                .repos
+                .into_iter()
+                .map(|repo| (repo.name.clone(), Arc::new(repo)))
+                .collect(),
+            ready: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            logs: snapshot
+                .logs
+                .into_iter()
+                .map(|(claim, stored)| (claim.attempt, stored))
+                .collect(),
+            liveness: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            last_list: None,
+            launch_after: None,
+            keys: BTreeMap::new(),
+        };
+        for execution in snapshot.executions {
+            orchestrator.index_execution(&Arc::new(execution));
+        }
+        for worker in snapshot.workers {
+            let fresh = Liveness {
+                link: Link::Down,
+                heard: now.mono,
+                asked: None,
+                missing: None,
+            };
+            orchestrator.liveness.insert(worker.id, fresh);
+            orchestrator.workers.insert(worker.id, Arc::new(worker));
+        }
+        orchestrator
+    }
+
+    /// What outlives the process.
+    pub fn durable(&self) -> Durable {
+        Durable {
+            executions: self.executions.clone(),
+            workers: self.workers.clone(),
+            workflows: self.workflows.clone(),
+            repos: self.repos.clone(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The Orchestrator's stories: given a state and an event, then exactly these changes and effects.
+
+// A scene commits each outcome before it hands it out; a story looks only at those that it is about.
+#![allow(unused_must_use)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm
+)]
+
+mod cancelling;
+mod ending;
+mod every_pair;
+mod machines;
+mod random;
+mod running;
+mod scene;
+mod submitting;

@@ -1,0 +1,23 @@
+//! The agent's loop: it performs what [`data_runner_core::agent::Agent`] decides.
+//!
+//! One task owns the machine. For each event it lets core decide, writes the records to disk, and then performs the
+//! effects; none of these waits: connecting, fetching, starting, reading logs and saying things happen in tasks of
+//! their own, whose answers come back as events. So a flood of logs delays no heartbeat, and a slow download no cancel.
+//!
+//! Where to look: [`AgentBuilder`] for what an agent is made of, `performer` for the loop, `connection` for a session,
+//! `job_tasks` for what is done for one attempt, `state_folder` for what is on disk, `bundles` for code.
+
+mod builder;
+mod bundles;
+mod chain;
+mod code;
+mod connection;
+mod job_tasks;
+mod performer;
+mod state_folder;
+
+use chain::chain;
+
+pub use builder::{AgentBuilder, AgentError, AgentLoop, Terminate};
+pub use code::CodeUnpacker;
+pub use state_folder::StateFolderError;

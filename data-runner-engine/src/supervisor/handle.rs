@@ -1,0 +1,198 @@
+//! How everybody else talks to the supervisor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use data_runner_core::event::{Answer, Pausing, Rejection, Request, ShutDown};
+use data_runner_core::execution::Execution;
+use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
+use data_runner_core::port::{Catalog, LogStore};
+use data_runner_core::worker::Worker;
+use data_runner_core::workflow::{Repo, Workflow};
+use tokio::sync::watch;
+
+use super::Shared;
+use super::request::{IdempotencyKey, Order, Registered, Registration, Repeat, RequestError, SyncOutcome};
+use super::watch::Watch;
+
+/// What the supervisor publishes after each commit.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// The last commit.
+    pub sequence: CommitSequence,
+    /// The tenure's epoch.
+    pub epoch: Epoch,
+    /// All workflows.
+    pub workflows: Arc<BTreeMap<WorkflowId, Arc<Workflow>>>,
+    /// All repositories.
+    pub repos: Arc<BTreeMap<RepoName, Arc<Repo>>>,
+    /// What it is doing.
+    pub stage: Stage,
+    /// How many executions are active.
+    pub active_executions: usize,
+    /// How many workers exist.
+    pub workers: usize,
+}
+
+/// What the supervisor is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// It loads its state.
+    #[default]
+    Recovering,
+    /// It takes requests.
+    Serving,
+    /// It takes no new work and lets workers finish.
+    Draining,
+    /// It has ended.
+    Ended,
+}
+
+/// A cheap, cloneable way to a running supervisor.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Runs a workflow. `workflow` is an id, a `repo/name`, or a name that is unambiguous. Answered once the execution,
+    /// its parameters and its code are durable.
+    pub async fn execute(&self, workflow: &str, order: Order) -> Result<Arc<Execution>, RequestError> {
+        self.shared.preparation().execute(workflow, order).await
+    }
+
+    /// Runs an execution's workflow again, as a new execution that names the old one.
+    pub async fn repeat(
+        &self,
+        execution: ExecutionId,
+        how: Repeat,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Arc<Execution>, RequestError> {
+        self.shared
+            .preparation()
+            .repeat(execution, how, idempotency)
+            .await
+    }
+
+    /// Ends an execution; `by` says who asked. Answered when the wish is durable; the end follows.
+    pub async fn cancel(&self, execution: ExecutionId, by: &str) -> Result<Arc<Execution>, RequestError> {
+        let request = Request::Cancel {
+            execution,
+            by: by.to_owned(),
+        };
+        match self.shared.ask(request).await {
+            Ok(Answer::Execution(execution)) => Ok(execution),
+            // Core holds what is active only: what it does not know has ended, or never was.
+            Err(RequestError::Rejected(Rejection::NoSuchExecution(_))) => {
+                match self.catalog().execution(execution).await? {
+                    Some(ended) => {
+                        let state = ended.state.name();
+                        Err(Rejection::AlreadyEnded { execution, state }.into())
+                    }
+                    None => Err(RequestError::NoSuchExecution(execution)),
+                }
+            }
+            other => unexpected(other),
+        }
+    }
+
+    /// Watches a repository and registers its workflows.
+    pub async fn register(&self, registration: Registration) -> Result<Registered, RequestError> {
+        self.shared.repos().register(registration).await
+    }
+
+    /// Fetches one repository, or all, now.
+    pub async fn sync(&self, repo: Option<&str>) -> Result<Vec<SyncOutcome>, RequestError> {
+        self.shared.repos().sync(repo).await
+    }
+
+    /// Pauses or resumes a workflow's schedules.
+    pub async fn pause(&self, workflow: WorkflowId, wanted: Pausing) -> Result<Workflow, RequestError> {
+        workflow_answer(self.shared.ask(Request::Pause { workflow, wanted }).await)
+    }
+
+    /// Deletes a workflow; its history stays, and syncs do not bring it back.
+    pub async fn delete_workflow(&self, workflow: WorkflowId) -> Result<Workflow, RequestError> {
+        workflow_answer(self.shared.ask(Request::DeleteWorkflow { workflow }).await)
+    }
+
+    /// Lets a worker finish what it has, then go.
+    pub async fn drain_worker(&self, worker: WorkerId) -> Result<Worker, RequestError> {
+        worker_answer(self.shared.ask(Request::DrainWorker { worker }).await)
+    }
+
+    /// Ends a worker at once.
+    pub async fn terminate_worker(&self, worker: WorkerId) -> Result<Worker, RequestError> {
+        worker_answer(self.shared.ask(Request::TerminateWorker { worker }).await)
+    }
+
+    /// Ends all workers, gently or at once; returns when they are gone. The supervisor itself goes on until
+    /// it is told to stop.
+    pub async fn shut_down(&self, how: ShutDown) -> Result<(), RequestError> {
+        match self.shared.ask(Request::ShutDown(how)).await {
+            Ok(Answer::ShutDown) => Ok(()),
+            other => unexpected(other),
+        }
+    }
+
+    /// The workflow that `given` (an id, a `repo/name`, or an unambiguous name) means. Deleted ones are found by id only.
+    pub fn workflow(&self, given: &str) -> Result<Arc<Workflow>, RequestError> {
+        super::preparation::find_workflow(&self.published().workflows, given)
+    }
+
+    /// Read-only queries.
+    pub fn catalog(&self) -> &dyn Catalog {
+        &*self.shared.catalog
+    }
+
+    /// Logs.
+    pub fn logs(&self) -> &dyn LogStore {
+        &*self.shared.logs
+    }
+
+    /// What was published after the last commit.
+    pub fn published(&self) -> Published {
+        self.shared.published.borrow().clone()
+    }
+
+    /// Tells of each new commit.
+    pub fn commits(&self) -> watch::Receiver<Published> {
+        self.shared.published.subscribe()
+    }
+
+    /// Tells when an execution may have changed.
+    pub fn watch_execution(&self, execution: ExecutionId) -> Watch {
+        self.shared.executions.watch(execution)
+    }
+
+    /// Tells when an attempt's stored log may have grown or been closed.
+    pub fn watch_log(&self, attempt: AttemptId) -> Watch {
+        self.shared.log_growth.watch(attempt)
+    }
+}
+
+fn workflow_answer(answer: Result<Answer, RequestError>) -> Result<Workflow, RequestError> {
+    match answer {
+        Ok(Answer::Workflow(workflow)) => Ok(*workflow),
+        other => unexpected(other),
+    }
+}
+
+fn worker_answer(answer: Result<Answer, RequestError>) -> Result<Worker, RequestError> {
+    match answer {
+        Ok(Answer::Worker(worker)) => Ok(*worker),
+        other => unexpected(other),
+    }
+}
+
+/// An answer of another kind than the question's is a defect of ours; the caller hears that it was not done.
+pub(crate) fn unexpected<T>(answer: Result<Answer, RequestError>) -> Result<T, RequestError> {
+    match answer {
+        Ok(Answer::Rejected(rejection)) => Err(rejection.into()),
+        Ok(answer) => {
+            tracing::error!(?answer, "core answered another question");
+            Err(RequestError::Unavailable)
+        }
+        Err(error) => Err(error),
+    }
+}

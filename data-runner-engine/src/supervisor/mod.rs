@@ -1,0 +1,92 @@
+//! The supervisor: one task that decides and commits, and the tasks around it that bring events and do what was decided.
+
+mod actor;
+mod builder;
+mod effects;
+mod gate;
+mod handle;
+mod log_intake;
+mod preparation;
+mod pump;
+mod repos;
+mod request;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_runner_core::event::{Answer, Event, Request};
+use data_runner_core::id::RepoName;
+use data_runner_core::port::{BlobStore, Catalog, LogStore, SourceOpener, WorkflowSource};
+use data_runner_core::workflow::WorkerTypes;
+use tokio::sync::{mpsc, oneshot};
+
+pub use builder::{StartError, Supervisor, SupervisorBuilder};
+pub use gate::Gate;
+pub use handle::{Handle, Published, Stage};
+pub use request::{IdempotencyKey, Order, Registered, Registration, Repeat, RequestError, SyncOutcome};
+pub use watch::Watch;
+
+use crate::Clock;
+use preparation::{Bundles, Preparation};
+use repos::Repos;
+use watch::Announcer;
+
+/// A question that waits for the answer of core.
+pub(crate) struct Ask {
+    pub(crate) request: Request,
+    pub(crate) reply: oneshot::Sender<Result<Answer, RequestError>>,
+}
+
+/// What the handles and the tasks around the loop share.
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) opener: Arc<dyn SourceOpener>,
+    pub(crate) worker_types: WorkerTypes,
+    pub(crate) poll: Duration,
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) published: tokio::sync::watch::Sender<Published>,
+    pub(crate) executions: Announcer,
+    pub(crate) log_growth: Announcer,
+    /// Opened sources, by repository and URL.
+    pub(crate) sources: std::sync::Mutex<BTreeMap<(RepoName, String), Arc<dyn WorkflowSource>>>,
+    pub(crate) bundles: Bundles,
+    /// To the loop, past its bounded inbox.
+    pub(crate) reports: mpsc::UnboundedSender<Event>,
+}
+
+impl Shared {
+    /// Asks core. Answered after the commit.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.asks
+            .send(Ask { request, reply })
+            .await
+            .map_err(|_| RequestError::Unavailable)?;
+        answer.await.map_err(|_| RequestError::Unavailable)?
+    }
+
+    /// Tells core of something, without waiting for an answer.
+    pub(crate) fn report(&self, event: Event) {
+        // The loop has ended if nobody listens; the next start looks again.
+        drop(self.reports.send(event));
+    }
+
+    /// Today, in UTC.
+    pub(crate) fn today(&self) -> jiff::civil::Date {
+        let now = jiff::Timestamp::from_microsecond(self.clock.now().wall.micros()).unwrap_or_default();
+        now.to_zoned(jiff::tz::TimeZone::UTC).date()
+    }
+
+    pub(crate) fn preparation(&self) -> Preparation<'_> {
+        Preparation { shared: self }
+    }
+
+    pub(crate) fn repos(&self) -> Repos<'_> {
+        Repos { shared: self }
+    }
+}

@@ -1,0 +1,303 @@
+//! From an order to a complete submission: which revision, which parameters, which code. All of it outside the loop, and
+//! all of it durable before core hears of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use data_runner_core::event::{Answer, Idempotency, Request, Submit};
+use data_runner_core::execution::{Execution, Trigger};
+use data_runner_core::id::{ExecutionId, RepoName, Revision, WorkflowId};
+use data_runner_core::workflow::config::WorkflowConfig;
+use data_runner_core::workflow::{
+    BundleRef, DefinitionState, InstanceSize, JobSpec, Presence, RepoKind, Workflow, params, prepare_job,
+};
+
+use super::Shared;
+use super::handle::unexpected;
+use super::request::{IdempotencyKey, Order, Repeat, RequestError};
+
+/// The most bundles whose references are remembered. Forgetting one costs a fetch, nothing more.
+const REMEMBERED: usize = 4096;
+
+/// Which bundle holds which code.
+#[derive(Debug, Default)]
+pub(crate) struct Bundles(Mutex<HashMap<BundleKey, BundleRef>>);
+
+type BundleKey = (RepoName, Revision, String, Vec<String>);
+
+pub(crate) struct Preparation<'a> {
+    pub(super) shared: &'a Shared,
+}
+
+/// A definition at a revision.
+struct Defined {
+    revision: Revision,
+    config: WorkflowConfig,
+}
+
+impl Preparation<'_> {
+    pub(super) async fn execute(&self, given: &str, order: Order) -> Result<Arc<Execution>, RequestError> {
+        let workflow = self.current(given, order.reference.as_deref()).await?;
+        let defined = self.defined(&workflow, order.reference.as_deref()).await?;
+        self.submit(&workflow, defined, &order, Trigger::Manual, None)
+            .await
+    }
+
+    pub(super) async fn repeat(
+        &self,
+        id: ExecutionId,
+        how: Repeat,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Arc<Execution>, RequestError> {
+        let old = self
+            .shared
+            .catalog
+            .execution(id)
+            .await?
+            .ok_or(RequestError::NoSuchExecution(id))?;
+        match how {
+            Repeat::Retry => {
+                let submit = Submit {
+                    workflow: old.workflow_id,
+                    job: Arc::clone(&old.job),
+                    labels: old.labels.clone(),
+                    instance_size: old.instance_size.clone(),
+                    retries: old.retries.clone(),
+                    keep_warm: old.keep_warm,
+                    trigger: how.into(),
+                    retry_of: Some(id),
+                    idempotency: idempotency.map(fresh_key),
+                };
+                self.ask_submit(submit).await
+            }
+            Repeat::Rerun => {
+                let workflow = self.current(&old.workflow_id.to_string(), None).await?;
+                let defined = self.defined(&workflow, None).await?;
+                let params = old
+                    .job
+                    .params
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.to_json()))
+                    .collect();
+                let order = Order {
+                    params,
+                    idempotency,
+                    ..Order::default()
+                };
+                self.submit(&workflow, defined, &order, how.into(), Some(id))
+                    .await
+            }
+        }
+    }
+
+    /// The workflow as it is now. A plain folder is looked at before each run, so that what runs is what is there.
+    async fn current(&self, given: &str, reference: Option<&str>) -> Result<Arc<Workflow>, RequestError> {
+        let found = self.find(given);
+        let repo = match &found {
+            Ok(workflow) => self.shared.repo(&workflow.repo),
+            Err(_) => None,
+        };
+        let folder = repo.is_some_and(|repo| repo.kind() == RepoKind::Folder);
+        if folder && reference.is_none() {
+            let workflow = found?;
+            self.shared.repos().sync(Some(workflow.repo.as_str())).await?;
+            return self.find(&workflow.id.to_string());
+        }
+        found
+    }
+
+    fn find(&self, given: &str) -> Result<Arc<Workflow>, RequestError> {
+        find_workflow(&self.shared.published.borrow().workflows, given)
+    }
+
+    async fn defined(&self, workflow: &Workflow, reference: Option<&str>) -> Result<Defined, RequestError> {
+        if let Some(reference) = reference {
+            let source = self.shared.source(&workflow.repo)?;
+            let revision = source.resolve(reference).await?;
+            let folder = self
+                .shared
+                .repos()
+                .read_folder(&*source, &revision, &workflow.path)
+                .await?;
+            return of_state(workflow, folder.definition);
+        }
+        of_state(workflow, workflow.definition.clone())
+    }
+
+    async fn submit(
+        &self,
+        workflow: &Workflow,
+        defined: Defined,
+        order: &Order,
+        trigger: Trigger,
+        retry_of: Option<ExecutionId>,
+    ) -> Result<Arc<Execution>, RequestError> {
+        let Defined { revision, mut config } = defined;
+        if let Some(size) = &order.instance_size {
+            config.instance_size =
+                InstanceSize::try_from(size.clone()).map_err(|error| invalid("instance_size", &error))?;
+        }
+        let today = self.shared.today();
+        let params = params::resolve(&config.params, &order.params, today).map_err(|problems| {
+            RequestError::Invalid {
+                what: "the parameters are wrong".to_owned(),
+                problems,
+            }
+        })?;
+        let bundle = self.bundle(workflow, &revision, &config).await?;
+        let job: JobSpec = prepare_job(workflow, &revision, &config, bundle, params);
+        self.ask_submit(Submit {
+            workflow: workflow.id,
+            job: Arc::new(job),
+            labels: config.labels,
+            instance_size: config.instance_size.to_string(),
+            retries: config.retries,
+            keep_warm: config.keep_warm,
+            trigger,
+            retry_of,
+            idempotency: order.idempotency.clone().map(fresh_key),
+        })
+        .await
+    }
+
+    /// The archive of a workflow's code, in the blob store.
+    async fn bundle(
+        &self,
+        workflow: &Workflow,
+        revision: &Revision,
+        config: &WorkflowConfig,
+    ) -> Result<BundleRef, RequestError> {
+        let key: BundleKey = (
+            workflow.repo.clone(),
+            revision.clone(),
+            workflow.path.clone(),
+            config.include.clone(),
+        );
+        if let Some(known) = self.shared.bundles.get(&key) {
+            return Ok(known);
+        }
+        let source = self.shared.source(&workflow.repo)?;
+        let archive = source.fetch(revision, &workflow.path, &config.include).await?;
+        let bytes = archive.len() as u64;
+        let hash = self.shared.blobs.put(archive).await?;
+        let bundle = BundleRef { hash, bytes };
+        self.shared.bundles.remember(key, bundle.clone());
+        Ok(bundle)
+    }
+
+    async fn ask_submit(&self, submit: Submit) -> Result<Arc<Execution>, RequestError> {
+        match self.shared.ask(Request::Submit(submit)).await {
+            Ok(Answer::Execution(execution)) => Ok(execution),
+            Ok(Answer::Existing(id)) => {
+                let existing = self.shared.catalog.execution(id).await?;
+                existing.map(Arc::new).ok_or(RequestError::NoSuchExecution(id))
+            }
+            other => unexpected(other),
+        }
+    }
+}
+
+impl Bundles {
+    fn get(&self, key: &BundleKey) -> Option<BundleRef> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
+    }
+
+    fn remember(&self, key: BundleKey, bundle: BundleRef) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(key, bundle);
+    }
+}
+
+fn fresh_key(key: IdempotencyKey) -> Idempotency {
+    Idempotency {
+        key: key.key,
+        body: key.body,
+        known: None,
+    }
+}
+
+fn of_state(workflow: &Workflow, state: DefinitionState) -> Result<Defined, RequestError> {
+    match state {
+        DefinitionState::Valid(definition) => Ok(Defined {
+            revision: definition.revision,
+            config: definition.config,
+        }),
+        DefinitionState::Broken { revision, problems } => Err(RequestError::Invalid {
+            what: format!(
+                "{} cannot be run at {}",
+                workflow.qualified_name(),
+                revision.short()
+            ),
+            problems,
+        }),
+    }
+}
+
+/// A problem with one field of a request.
+pub(super) fn invalid(field: &str, error: &dyn std::error::Error) -> RequestError {
+    use data_runner_core::workflow::config::{Problem, Severity};
+    RequestError::Invalid {
+        what: "the request is wrong".to_owned(),
+        problems: vec![Problem {
+            code: format!("invalid_{field}"),
+            severity: Severity::Error,
+            message: error.to_string(),
+            help: None,
+            location: None,
+        }],
+    }
+}
+
+/// The workflow that `given` means: an id, a `repo/name`, or a name that only one repository has.
+pub(super) fn find_workflow(
+    workflows: &BTreeMap<WorkflowId, Arc<Workflow>>,
+    given: &str,
+) -> Result<Arc<Workflow>, RequestError> {
+    if let Some(workflow) = given.parse().ok().and_then(|id: WorkflowId| workflows.get(&id)) {
+        return Ok(Arc::clone(workflow));
+    }
+    let alive = || {
+        workflows
+            .values()
+            .filter(|workflow| !matches!(workflow.presence, Presence::Deleted { .. }))
+    };
+    let named = |workflow: &Arc<Workflow>| match given.split_once('/') {
+        Some((repo, name)) => workflow.repo.as_str() == repo && workflow.name.as_str() == name,
+        None => workflow.name.as_str() == given,
+    };
+    let found: Vec<&Arc<Workflow>> = alive().filter(|workflow| named(workflow)).collect();
+    // One whose folder went away does not make a name ambiguous.
+    let present: Vec<&&Arc<Workflow>> = found
+        .iter()
+        .filter(|workflow| workflow.presence == Presence::Present)
+        .collect();
+    match (found.as_slice(), present.as_slice()) {
+        ([only], _) => Ok(Arc::clone(only)),
+        (_, [only]) => Ok(Arc::clone(only)),
+        ([], _) => {
+            let nearest = alive()
+                .map(|workflow| (strsim::jaro_winkler(given, workflow.name.as_str()), workflow))
+                .filter(|(likeness, _)| *likeness > 0.8)
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .map(|(_, workflow)| workflow.name.to_string());
+            Err(RequestError::NoSuchWorkflow {
+                given: given.to_owned(),
+                nearest,
+            })
+        }
+        (several, _) => Err(RequestError::AmbiguousWorkflow {
+            given: given.to_owned(),
+            candidates: several
+                .iter()
+                .map(|workflow| workflow.qualified_name().to_string())
+                .collect(),
+        }),
+    }
+}

@@ -1,0 +1,108 @@
+//! What is committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use data_runner_core::event::{Change, EventRecord, Snapshot};
+use data_runner_core::execution::Execution;
+use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
+use data_runner_core::port::{EventPosition, IdempotencyRecord, StateError};
+use data_runner_core::time::Timestamp;
+use data_runner_core::worker::{Worker, WorkerStateName};
+use data_runner_core::workflow::{Repo, Workflow};
+
+use super::logs::Log;
+
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) epoch: Epoch,
+    pub(super) sequence: CommitSequence,
+    pub(super) executions: BTreeMap<ExecutionId, Arc<Execution>>,
+    pub(super) workers: BTreeMap<WorkerId, Arc<Worker>>,
+    pub(super) workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
+    pub(super) repos: BTreeMap<RepoName, Arc<Repo>>,
+    pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
+    pub(super) logs: BTreeMap<AttemptId, Log>,
+    pub(super) events: BTreeMap<EventPosition, EventRecord>,
+}
+
+impl Tables {
+    /// Refuses what comes from an earlier tenure.
+    pub(super) fn check(&self, epoch: Epoch) -> Result<(), StateError> {
+        if epoch == self.epoch {
+            Ok(())
+        } else {
+            Err(StateError::Fenced {
+                ours: epoch,
+                current: self.epoch,
+            })
+        }
+    }
+
+    /// One commit. Nothing in it can fail, so it is all or nothing.
+    pub(super) fn apply(&mut self, at: Timestamp, changes: Vec<Change>) -> CommitSequence {
+        self.sequence.0 += 1;
+        let mut position = EventPosition {
+            sequence: self.sequence,
+            index: 0,
+        };
+        for change in changes {
+            match change {
+                Change::PutExecution(execution) => {
+                    self.executions.insert(execution.id, execution);
+                }
+                Change::PutWorker(worker) => {
+                    self.workers.insert(worker.id, worker);
+                }
+                Change::PutWorkflow(workflow) => {
+                    self.workflows.insert(workflow.id, workflow);
+                }
+                Change::PutRepo(repo) => {
+                    self.repos.insert(repo.name.clone(), repo);
+                }
+                Change::PutIdempotency(record) => {
+                    self.idempotency.insert(record.key.clone(), record);
+                }
+                Change::OpenLog(claim) => self.logs.entry(claim.attempt).or_default().open(claim.lease),
+                Change::CloseLog { attempt, gap } => self.logs.entry(attempt).or_default().close(at, gap),
+                Change::Record(record) => {
+                    self.events.insert(position, record);
+                    position.index += 1;
+                }
+            }
+        }
+        self.sequence
+    }
+
+    /// Everything that is active.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            sequence: self.sequence,
+            executions: self
+                .executions
+                .values()
+                .filter(|execution| !execution.state.name().is_terminal())
+                .map(|execution| Execution::clone(execution))
+                .collect(),
+            workers: self.live_workers().map(Worker::clone).collect(),
+            workflows: self
+                .workflows
+                .values()
+                .map(|workflow| Workflow::clone(workflow))
+                .collect(),
+            repos: self.repos.values().map(|repo| Repo::clone(repo)).collect(),
+            logs: self
+                .logs
+                .iter()
+                .filter_map(|(attempt, log)| log.open_claim(*attempt).map(|claim| (claim, log.end.offset)))
+                .collect(),
+        }
+    }
+
+    pub(super) fn live_workers(&self) -> impl Iterator<Item = &Worker> {
+        self.workers
+            .values()
+            .map(|worker| &**worker)
+            .filter(|worker| worker.state.name() != WorkerStateName::Terminated)
+    }
+}
