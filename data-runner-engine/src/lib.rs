@@ -13,6 +13,6 @@ pub mod supervisor;
 pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, StateFolderError, Terminate};
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{
-    Handle, IdempotencyKey, Order, Published, Registered, Registration, RequestError, Supervisor,
-    SupervisorBuilder, SyncOutcome, Watch,
+    Gate, Handle, IdempotencyKey, Order, Published, Registered, Registration, RequestError, Supervisor,
+    Repeat, Stage, StartError, SupervisorBuilder, SyncOutcome, Watch,
 };

@@ -58,7 +58,9 @@ enum Turn {
 
 impl Actor {
     pub(super) async fn run(mut self) {
-        self.publish(self.shared.published.borrow().sequence);
+        // The borrow must end before the value is changed.
+        let sequence = self.shared.published.borrow().sequence;
+        self.publish(sequence);
         while let Some(mut events) = self.next_batch().await {
             self.attach_facts(&mut events).await;
             let now = self.shared.clock.now();

@@ -1,0 +1,9 @@
+//! Both loops over in-memory ports: what an embedder relies on, told as stories.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)]
+
+mod kit;
+mod repositories;
+mod requests;
+mod runs;
+mod trouble;

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use data_runner_core::execution::StateName;
+use data_runner_core::workflow::Presence;
+use data_runner_engine::{Order, Registration, RequestError};
+use data_runner_testkit::memory::executor::Script;
+
+use crate::kit::{CONFIG, Kit, URL, execute, files, register, until};
+
+#[tokio::test(start_paused = true)]
+async fn a_push_is_seen_by_the_poll_and_a_running_execution_keeps_its_commit() {
+    let mut kit = Kit::new(|_| Script::new().sleeps(Duration::from_secs(300)).exits(0));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    let id = execute(&handle).await;
+    let before = until(&handle, id, StateName::Running).await.job.revision.clone();
+    let pushed = kit.repo().publish("main", files(&[("orders", &format!("{CONFIG}owner: me\n"))]));
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    let next = handle.execute("orders", Order::default()).await.unwrap();
+    assert_eq!(next.job.revision, pushed);
+    assert_eq!(until(&handle, id, StateName::Success).await.job.revision, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_workflow_does_not_hide_the_healthy_ones_and_says_where_it_is_broken() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    kit.repo().publish("main", files(&[("orders", CONFIG), ("broken", "worker_type: polars\nsise: x\n")]));
+    let supervisor = kit.supervisor().await;
+    let handle = supervisor.handle();
+    let registration =
+        Registration { url: URL.to_owned(), reference: Some("main".to_owned()), ..Registration::default() };
+    let registered = handle.register(registration).await.unwrap();
+    assert_eq!(registered.items.len(), 1);
+    let at = registered.errors.iter().filter_map(|problem| problem.location.as_ref());
+    assert!(at.clone().count() > 0 && at.clone().all(|at| at.file == "workflows/broken/config.yaml"));
+    handle.execute("orders", Order::default()).await.unwrap();
+    let error = handle.execute("broken", Order::default()).await.unwrap_err();
+    assert!(matches!(error, RequestError::Invalid { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_goes_away_is_disabled_and_comes_back_under_its_id() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    kit.repo().publish("main", files(&[("orders", CONFIG), ("other", CONFIG)]));
+    let supervisor = kit.supervisor().await;
+    let handle = supervisor.handle();
+    register(&handle).await;
+    let id = handle.workflow("orders").unwrap().id;
+    kit.repo().publish("main", files(&[("other", CONFIG)]));
+    handle.sync(None).await.unwrap();
+    assert!(matches!(handle.workflow("orders").unwrap().presence, Presence::Removed { .. }));
+    assert!(handle.execute("orders", Order::default()).await.is_err());
+    kit.repo().publish("main", files(&[("orders", CONFIG), ("other", CONFIG)]));
+    handle.sync(None).await.unwrap();
+    assert_eq!(handle.workflow("orders").unwrap().id, id);
+    handle.execute("orders", Order::default()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_workflow_survives_syncs_and_comes_back_when_it_is_registered_again() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    kit.repo().publish("main", files(&[("orders", CONFIG), ("other", CONFIG)]));
+    let supervisor = kit.supervisor().await;
+    let handle = supervisor.handle();
+    register(&handle).await;
+    let id = handle.workflow("orders").unwrap().id;
+    handle.delete_workflow(id).await.unwrap();
+    kit.repo().publish("main", files(&[("orders", CONFIG)]));
+    handle.sync(None).await.unwrap();
+    assert!(handle.workflow("orders").is_err(), "a sync does not bring it back");
+    register(&handle).await;
+    assert_eq!(handle.workflow("orders").unwrap().id, id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_repository_is_an_error_and_what_is_known_goes_on() {
+    let mut kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    kit.repo().go_down();
+    let outcomes = handle.sync(None).await.unwrap();
+    assert!(outcomes[0].result.as_ref().unwrap_err().contains("cannot reach"), "{outcomes:?}");
+    let registration = Registration { url: URL.to_owned(), ..Registration::default() };
+    assert!(matches!(handle.register(registration).await.unwrap_err(), RequestError::Source(_)));
+    let first = handle.execute("orders", Order::default()).await;
+    kit.repo().come_back();
+    assert!(first.is_ok() || handle.execute("orders", Order::default()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_another_ref_takes_that_refs_code_and_configuration() {
+    let mut kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    let branch = kit.repo().publish("feature", files(&[("orders", &format!("{CONFIG}labels: {{tier: gold}}\n"))]));
+    let order = Order { reference: Some("feature".to_owned()), ..Order::default() };
+    let execution = handle.execute("orders", order).await.unwrap();
+    assert_eq!(execution.job.revision, branch);
+    assert_eq!(execution.labels.get("tier").map(String::as_str), Some("gold"));
+    let order = Order { reference: Some("nowhere".to_owned()), ..Order::default() };
+    assert!(matches!(handle.execute("orders", order).await.unwrap_err(), RequestError::Source(_)));
+}
