@@ -12,6 +12,8 @@ pub mod log;
 pub mod message;
 pub mod orchestrator;
 pub mod port;
+pub mod settings;
 pub mod time;
 pub mod worker;
 pub mod workflow;
+mod yaml;

@@ -1,2 +1,45 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask …`: what a person or CI runs. Nothing here is part of the product.
+
+mod checks;
+mod command;
+mod licences;
+mod sqlx;
+mod tests;
+
+use clap::Parser;
+
+/// Development tasks of Data Runner.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    /// Builds the binaries that tests start, then runs every test.
+    Test(tests::TestArgs),
+    /// Checks formatting and lints; warnings are errors.
+    Lint,
+    /// Checks that core does no IO: neither its dependencies nor its code.
+    Purity,
+    /// Builds the documentation; warnings are errors.
+    Docs,
+    /// Checks the licence of every dependency, and that NOTICE names what it must.
+    Licences,
+    /// Refreshes the data of the compile-time checked queries.
+    Sqlx {
+        /// Changes nothing; fails if the committed data is not fresh.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Runs the simulated world with many seeds.
+    Sim(tests::SimArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Test(args) => tests::test(&args),
+        Task::Lint => checks::lint(),
+        Task::Purity => checks::purity(),
+        Task::Docs => checks::docs(),
+        Task::Licences => licences::check(),
+        Task::Sqlx { check } => sqlx::prepare(check),
+        Task::Sim(args) => tests::simulate(&args),
+    }
+}

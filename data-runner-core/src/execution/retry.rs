@@ -60,7 +60,8 @@ impl Default for Backoff {
 }
 
 impl Default for RetryPolicy {
-    /// What holds when `retries` is not given: what is not the job's fault is tried again, its own failures are not.
+    /// What holds for the causes that `retries` does not name: what is not the job's fault is tried again, its own
+    /// failures are not.
     fn default() -> Self {
         use FailureCause::{Interrupted, NoCapacity, WorkerLost};
         Self {

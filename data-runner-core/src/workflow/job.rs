@@ -5,8 +5,55 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Resources;
+use super::config::WorkflowConfig;
+use super::{Resources, Workflow};
 use crate::id::{QualifiedName, Revision, Sha256, WorkerType};
+
+/// How long a job may take to end after TERM, before KILL.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Makes the job of one execution: everything resolved, nothing left to decide.
+///
+/// `config` is the workflow's at `revision`, with whatever the request changes in it; `bundle` is the code of that
+/// revision; `params` come from [`params::resolve`](super::params::resolve).
+pub fn prepare_job(
+    workflow: &Workflow,
+    revision: &Revision,
+    config: &WorkflowConfig,
+    bundle: BundleRef,
+    params: BTreeMap<String, ParamValue>,
+) -> JobSpec {
+    JobSpec {
+        workflow: workflow.qualified_name(),
+        revision: revision.clone(),
+        worker_type: config.worker_type.clone(),
+        bundle,
+        folder: workflow.path.clone(),
+        entrypoint: config.entrypoint.clone(),
+        python_path: python_path(&config.include),
+        params,
+        env: config.env.clone(),
+        dependencies: config.dependencies.clone(),
+        resources: config.instance_size.resources(),
+        timeout: config.timeout,
+        grace: GRACE,
+    }
+}
+
+/// The folders that Python imports from. What is included may be a file, and only its name tells: one with an extension
+/// is taken for a file, and its folder is imported from.
+fn python_path(include: &[String]) -> Vec<String> {
+    let mut folders: Vec<String> = Vec::new();
+    for path in include {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let is_file = name.trim_start_matches('.').contains('.');
+        let folder = if is_file { parent } else { path };
+        if !folders.iter().any(|known| known == folder) {
+            folders.push(folder.to_owned());
+        }
+    }
+    folders
+}
 
 /// One job, complete. It is kept with the execution, so that a retry runs the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,4 +171,83 @@ pub struct DuckdbDependency {
     pub version: Option<String>,
     /// Extensions to make ready and load.
     pub extensions: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::id::{RepoName, WorkflowId};
+    use crate::time::{Entropy, Timestamp};
+    use crate::workflow::config::{ParseContext, parse};
+    use crate::workflow::{Definition, DefinitionState, Presence, WorkerTypes};
+
+    fn workflow(config: &str) -> (Workflow, Definition) {
+        let types = WorkerTypes::default();
+        let context = ParseContext {
+            worker_types: &types,
+            files: None,
+        };
+        let revision: Revision = "a".repeat(40).parse().unwrap();
+        let state =
+            parse("workflows/orders/config.yaml", config.as_bytes(), &context).into_definition(revision);
+        let DefinitionState::Valid(definition) = &state else {
+            panic!("{state:?}")
+        };
+        let definition = definition.clone();
+        let at = Timestamp::from_micros(0);
+        let workflow = Workflow {
+            id: WorkflowId::generate(at, &mut Entropy::from_number(1)),
+            repo: "etl".parse::<RepoName>().unwrap(),
+            name: "orders".parse().unwrap(),
+            path: "workflows/orders".to_owned(),
+            presence: Presence::Present,
+            definition: state,
+            paused_at: None,
+            created_at: at,
+            updated_at: at,
+        };
+        (workflow, definition)
+    }
+
+    fn bundle() -> BundleRef {
+        BundleRef {
+            hash: Sha256::of(b"x"),
+            bytes: 1,
+        }
+    }
+
+    #[test]
+    fn a_job_has_everything_that_a_worker_needs() {
+        let (workflow, definition) = workflow(
+            "worker_type: polars\ninstance_size: t3.medium\ninclude: [lib/, shared/a.py, shared/b.py, x.py]\n",
+        );
+        let params = BTreeMap::from([("n".to_owned(), ParamValue::Int(3))]);
+        let job = prepare_job(
+            &workflow,
+            &definition.revision,
+            &definition.config,
+            bundle(),
+            params.clone(),
+        );
+        assert_eq!(job.workflow.to_string(), "etl/orders");
+        assert_eq!(
+            (job.folder.as_str(), job.entrypoint.as_str()),
+            ("workflows/orders", "workflow.py")
+        );
+        assert_eq!(job.python_path, ["lib", "shared", "."]);
+        assert_eq!(
+            job.resources,
+            Resources {
+                memory_bytes: 4 << 30,
+                cpus: 2
+            }
+        );
+        assert_eq!(
+            (job.timeout, job.grace),
+            (Duration::from_secs(21_600), Duration::from_secs(10))
+        );
+        assert_eq!(job.params, params);
+    }
 }

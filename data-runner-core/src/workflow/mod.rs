@@ -2,15 +2,21 @@
 
 pub mod config;
 mod job;
+pub mod params;
 mod registry;
+mod repo_url;
 mod resources;
+mod worker_type;
 
 use serde::{Deserialize, Serialize};
 
-pub use config::{params, prepare_job};
-pub use job::{BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency};
+pub use job::{
+    BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
+};
 pub use registry::{FolderFound, SyncReport, sync};
-pub use resources::{InstanceSize, Resources, UnknownSize};
+pub use repo_url::{UrlRefused, check_repo_url};
+pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
+pub use worker_type::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 
 use crate::id::{QualifiedName, RepoName, Revision, WorkflowId, WorkflowName};
 use crate::time::Timestamp;
@@ -70,6 +76,7 @@ pub enum Presence {
 /// A workflow's definition at the newest synced revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are valid")]
 pub enum DefinitionState {
     /// It can be run.
     Valid(Definition),

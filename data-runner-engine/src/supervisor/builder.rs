@@ -10,7 +10,7 @@ use data_runner_core::port::{
     BlobStore, Catalog, LogStore, Provisioner, SourceOpener, StateError, StateStore, Transport,
 };
 use data_runner_core::time::Entropy;
-use data_runner_core::workflow::config::WorkerTypes;
+use data_runner_core::workflow::WorkerTypes;
 use rand::TryRng as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

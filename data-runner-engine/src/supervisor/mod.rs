@@ -19,7 +19,7 @@ use std::time::Duration;
 use data_runner_core::event::{Answer, Event, Request};
 use data_runner_core::id::RepoName;
 use data_runner_core::port::{BlobStore, Catalog, LogStore, SourceOpener, WorkflowSource};
-use data_runner_core::workflow::config::WorkerTypes;
+use data_runner_core::workflow::WorkerTypes;
 use tokio::sync::{mpsc, oneshot};
 
 pub use builder::{StartError, Supervisor, SupervisorBuilder};

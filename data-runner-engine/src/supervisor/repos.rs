@@ -7,7 +7,7 @@ use data_runner_core::event::{Answer, Event, Request, Synced};
 use data_runner_core::id::{RepoName, Revision};
 use data_runner_core::port::{SourceError, WorkflowFolder, WorkflowSource};
 use data_runner_core::workflow::config::{self, Problem, Severity};
-use data_runner_core::workflow::{Definition, DefinitionState, FolderFound, Presence, Repo, RepoKind};
+use data_runner_core::workflow::{DefinitionState, FolderFound, Presence, Repo, RepoKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -238,17 +238,17 @@ impl Repos<'_> {
         };
         let file = format!("{}/config.yaml", folder.path);
         let context = config::ParseContext {
-            files: &folder.files,
+            files: Some(&folder.files),
             worker_types: &self.shared.worker_types,
         };
         let parsed = config::parse(&file, &folder.config, &context);
-        let mut problems = parsed.problems;
-        if let Some(config) = &parsed.config
-            && folder.files.contains(&config.entrypoint)
+        let mut problems = Vec::new();
+        if let Some(config) = parsed.value()
+            && let Some(worker_type) = self.shared.worker_types.get(config.worker_type.as_str())
         {
             let script = format!("{}/{}", folder.path, config.entrypoint);
             match source.read(revision, &script).await {
-                Ok(text) => problems.extend(config::check_script(&script, &text, &config.worker_type)),
+                Ok(text) => problems = config::check_script(&script, &text, worker_type),
                 Err(SourceError::Refused { path, message }) => problems.push(Problem {
                     code: "script_refused".to_owned(),
                     severity: Severity::Error,
@@ -259,20 +259,7 @@ impl Repos<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems
-            .into_iter()
-            .partition(|problem| problem.severity == Severity::Error);
-        let definition = match parsed.config {
-            Some(config) if errors.is_empty() => DefinitionState::Valid(Definition {
-                revision: revision.clone(),
-                config,
-                warnings,
-            }),
-            Some(_) | None => DefinitionState::Broken {
-                revision: revision.clone(),
-                problems: errors,
-            },
-        };
+        let definition = parsed.with_problems(problems).into_definition(revision.clone());
         Ok(Some(FolderFound {
             name,
             path: folder.path,

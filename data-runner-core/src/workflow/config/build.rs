@@ -1,0 +1,164 @@
+//! From checked values to the configuration: defaults, and what one key means for another.
+
+mod dependencies;
+mod params;
+mod paths;
+mod retries;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{ParseContext, WorkflowConfig};
+use crate::workflow::{InstanceSize, WorkerTypeSpec};
+use crate::yaml::{Object, Place, Placed, Report};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+/// Builds the configuration; `None` when what it cannot do without is missing or refused. Errors are in the report.
+pub(super) fn build(
+    mut config: Object,
+    file: &str,
+    context: &ParseContext<'_>,
+    report: &mut Report<'_>,
+) -> Option<WorkflowConfig> {
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+
+    let type_name = config.text("worker_type");
+    let worker_type = type_name
+        .as_ref()
+        .and_then(|name| known_type(name, context, report));
+    let type_at = type_name.map(|name| name.at);
+
+    let size = config
+        .text("instance_size")
+        .and_then(|name| known_size(&name, report));
+    let labels = labels(config.text_map("labels"), report);
+    let entrypoint = paths::entrypoint(
+        config.text("entrypoint"),
+        worker_type.zip(type_at),
+        context,
+        report,
+    );
+    let include = paths::include(config.texts("include"), folder, report);
+    let params = params::params(config.map("params"), report);
+    let env = env(config.text_map("env"), report);
+    let dependencies =
+        dependencies::dependencies(config.object("dependencies"), worker_type, context, report);
+    let retries = retries::retries(config.list("retries"), report);
+    Some(WorkflowConfig {
+        worker_type: worker_type?.name.clone(),
+        instance_size: size?,
+        description: config.text("description").map(|text| text.value),
+        owner: config.text("owner").map(|text| text.value),
+        labels,
+        entrypoint: entrypoint?,
+        include,
+        params,
+        env,
+        dependencies,
+        retries,
+        timeout: config.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
+        keep_warm: config.duration("keep_warm").unwrap_or(Duration::ZERO),
+    })
+}
+
+fn known_type<'c>(
+    name: &Placed<String>,
+    context: &ParseContext<'c>,
+    report: &mut Report<'_>,
+) -> Option<&'c WorkerTypeSpec> {
+    let types = context.worker_types;
+    let found = types.get(&name.value);
+    if found.is_none() {
+        let message = format!("there is no worker type `{}`", name.value);
+        let reported = report.error(&name.at, "unknown_worker_type", message);
+        match types.nearest(&name.value) {
+            Some(nearest) => reported.did_you_mean(Some(nearest)),
+            None => reported.help(format!(
+                "there are {}",
+                types.names().collect::<Vec<_>>().join(", ")
+            )),
+        }
+    }
+    found
+}
+
+fn known_size(name: &Placed<String>, report: &mut Report<'_>) -> Option<InstanceSize> {
+    match name.value.parse() {
+        Ok(size) => Some(size),
+        Err(_) => {
+            let message = format!("`{}` is not an EC2 instance type that is known", name.value);
+            let reported = report.error(&name.at, "unknown_instance_size", message);
+            match InstanceSize::nearest(&name.value) {
+                Some(nearest) => reported.did_you_mean(Some(nearest)),
+                None => reported.help("it is a name such as t3.medium, m7i.xlarge or r8g.2xlarge"),
+            }
+            None
+        }
+    }
+}
+
+/// Labels become tags of machines, so they obey what EC2 allows: 128 characters for a name, 256 for a value, and no
+/// names that begin with `aws:`.
+fn labels(given: Vec<(Placed<String>, Placed<String>)>, report: &mut Report<'_>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    for (name, value) in given {
+        let valid = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
+        if name.value.to_lowercase().starts_with("aws:") || name.value.chars().count() > 128 {
+            let message = format!("`{}` cannot be the name of a label", name.value);
+            let help = "it has up to 128 characters and does not begin with aws:";
+            report.error(&name.at, "invalid_label", message).help(help);
+        } else if let Some(bad) = name.value.chars().chain(value.value.chars()).find(|c| !valid(*c)) {
+            let at = if name.value.contains(bad) {
+                &name.at
+            } else {
+                &value.at
+            };
+            let message = format!("the label `{}` holds {bad:?}", name.value);
+            report
+                .error(at, "invalid_label", message)
+                .help("letters, digits, spaces and _ . : / = + - @ may stand there");
+        } else {
+            labels.insert(name.value, value.value);
+        }
+    }
+    labels
+}
+
+fn env(given: Vec<(Placed<String>, Placed<String>)>, report: &mut Report<'_>) -> BTreeMap<String, String> {
+    const SECRET_WORDS: [&str; 5] = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "API_KEY"];
+    let mut env = BTreeMap::new();
+    for (name, value) in given {
+        let upper = name.value.to_uppercase();
+        let mut bytes = name.value.bytes();
+        let valid = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !valid {
+            let message = format!("`{}` cannot be the name of an environment variable", name.value);
+            let help = "a letter or _, then letters, digits and _";
+            report.error(&name.at, "invalid_env_name", message).help(help);
+            continue;
+        }
+        if upper.starts_with("DATA_RUNNER_") {
+            let message = format!("`{}` is reserved", name.value);
+            report
+                .error(&name.at, "reserved_env_name", message)
+                .help("Data Runner sets what begins with DATA_RUNNER_");
+            continue;
+        }
+        if SECRET_WORDS.iter().any(|word| upper.ends_with(word)) && !value.value.is_empty() {
+            let message = format!(
+                "`{}` looks like a secret, and stands in the repository",
+                name.value
+            );
+            let help = "whoever reads the repository or the API reads it too";
+            report.hide(&value.at);
+            report.warning(&value.at, "literal_secret", message).help(help);
+        }
+        env.insert(name.value, value.value);
+    }
+    env
+}
+
+/// The worker type with the place where it is named.
+type TypeAt<'c> = Option<(&'c WorkerTypeSpec, Place)>;

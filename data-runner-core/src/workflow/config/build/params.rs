@@ -1,0 +1,162 @@
+//! Declared parameters.
+
+use std::collections::BTreeMap;
+
+use crate::workflow::config::{ParamDefault, ParamKind, ParamSpec};
+use crate::workflow::params::{Given, Reading, is_param_name, read};
+use crate::yaml::{Object, Placed, Report, Scalar, Value, nearest};
+
+const EXPRESSIONS: [&str; 3] = [
+    "${schedule.date}",
+    "${schedule.previous_date}",
+    "${needs.NAME.output.KEY}",
+];
+
+/// Reads the declarations; those that are refused are missing in the answer.
+pub(super) fn params(
+    given: Vec<(Placed<String>, Placed<Value>)>,
+    report: &mut Report<'_>,
+) -> BTreeMap<String, ParamSpec> {
+    let mut params = BTreeMap::new();
+    for (name, value) in given {
+        if !is_param_name(&name.value) {
+            let message = format!("`{}` cannot be the name of a parameter", name.value);
+            let help = "a lower-case letter, then up to 62 of a-z, 0-9 and _";
+            report.error(&name.at, "invalid_param_name", message).help(help);
+        }
+        if let Some(spec) = value
+            .into_object()
+            .and_then(|object| param(&name, object.value, report))
+        {
+            params.insert(name.value, spec);
+        }
+    }
+    params
+}
+
+fn param(name: &Placed<String>, mut object: Object, report: &mut Report<'_>) -> Option<ParamSpec> {
+    let kind = kind(name, &mut object, report)?;
+    let default = match object.scalar("default") {
+        None => None,
+        Some(scalar) => Some(default(name, &kind, scalar, report)?),
+    };
+    Some(ParamSpec {
+        kind,
+        default,
+        description: object.text("description").map(|text| text.value),
+    })
+}
+
+fn kind(name: &Placed<String>, object: &mut Object, report: &mut Report<'_>) -> Option<ParamKind> {
+    let values_at = object.place("values");
+    let type_name = object.text("type")?.value;
+    let kind = match type_name.as_str() {
+        "string" => ParamKind::String,
+        "int" => ParamKind::Int,
+        "float" => ParamKind::Float,
+        "bool" => ParamKind::Bool,
+        "date" => ParamKind::Date,
+        "datetime" => ParamKind::Datetime,
+        // The table of keys lets only the seven names through.
+        _ => {
+            if values_at.is_none() {
+                let message = format!("the enum `{}` lacks its values", name.value);
+                report
+                    .error(&name.at, "missing_key", message)
+                    .help("add them: values: [first, second]");
+                return None;
+            }
+            return Some(ParamKind::Enum {
+                values: enum_values(object.texts("values"), report),
+            });
+        }
+    };
+    if let Some(at) = values_at {
+        let message = format!(
+            "`values` belongs to an enum; `{}` is of type {type_name}",
+            name.value
+        );
+        report
+            .error(&at, "misplaced_key", message)
+            .help("remove it, or write type: enum");
+    }
+    Some(kind)
+}
+
+fn enum_values(given: Vec<Placed<String>>, report: &mut Report<'_>) -> Vec<String> {
+    let mut values: Vec<String> = Vec::new();
+    for value in given {
+        if values.contains(&value.value) {
+            let message = format!("the value `{}` stands twice", value.value);
+            report
+                .error(&value.at, "duplicate_value", message)
+                .help("remove one");
+        } else {
+            values.push(value.value);
+        }
+    }
+    values
+}
+
+fn default(
+    name: &Placed<String>,
+    kind: &ParamKind,
+    scalar: Placed<Scalar>,
+    report: &mut Report<'_>,
+) -> Option<ParamDefault> {
+    if let Scalar::Text(text) = &scalar.value
+        && text.starts_with("${")
+    {
+        return expression(kind, text, &scalar, report);
+    }
+    let given = match &scalar.value {
+        Scalar::Null => Given::Nothing,
+        Scalar::Bool(value) => Given::Bool(*value),
+        Scalar::Int(number) => Given::Int(*number),
+        Scalar::Float(number, _) => Given::Float(*number),
+        Scalar::Text(text) => Given::Text(text),
+    };
+    match read(kind, given, Reading::AsDeclared) {
+        Ok(value) => Some(ParamDefault::Value(value)),
+        Err(mismatch) => {
+            let message = format!("the default of `{}` {}", name.value, mismatch.message);
+            let code = mismatch.code;
+            let reported = report.error(&scalar.at, code, message);
+            if let Some(help) = mismatch.help {
+                reported.help(help);
+            }
+            None
+        }
+    }
+}
+
+fn expression(
+    kind: &ParamKind,
+    text: &str,
+    at: &Placed<Scalar>,
+    report: &mut Report<'_>,
+) -> Option<ParamDefault> {
+    if text == EXPRESSIONS[0] {
+        if *kind == ParamKind::Date {
+            return Some(ParamDefault::ScheduleDate);
+        }
+        let message = format!("`{text}` is a date; the parameter is of type {}", kind.name());
+        report
+            .error(&at.at, "wrong_type", message)
+            .help("write type: date");
+    } else if text == EXPRESSIONS[1] || text.starts_with("${needs.") {
+        report
+            .error(
+                &at.at,
+                "not_supported_yet",
+                format!("`{text}` is not supported yet"),
+            )
+            .did_you_mean(None);
+    } else {
+        let near = nearest(text, EXPRESSIONS).unwrap_or(EXPRESSIONS[0]);
+        report
+            .error(&at.at, "unknown_expression", format!("`{text}` means nothing"))
+            .did_you_mean(Some(near));
+    }
+    None
+}

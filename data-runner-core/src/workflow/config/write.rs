@@ -1,0 +1,139 @@
+//! A configuration back as text: every default spelt out, in the format's own order.
+
+use serde_yaml::{Mapping, Value};
+
+use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
+use crate::execution::RetryRule;
+use crate::workflow::{Dependencies, ParamValue, PythonDependency};
+use crate::yaml::write_duration;
+
+/// Writes `config` as a `config.yaml` that [`parse`](super::parse) reads as the same configuration. Defaults that hold
+/// are spelt out, so that it says all there is to know.
+///
+/// # Errors
+/// When it cannot be written as YAML; no configuration that was parsed is known to fail.
+pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
+    let mut yaml = Mapping::new();
+    put(&mut yaml, "worker_type", config.worker_type.as_str());
+    put(&mut yaml, "instance_size", config.instance_size.as_str());
+    put_some(&mut yaml, "description", config.description.as_deref());
+    put_some(&mut yaml, "owner", config.owner.as_deref());
+    put_map(
+        &mut yaml,
+        "labels",
+        config
+            .labels
+            .iter()
+            .map(|(name, value)| (name, value.as_str().into())),
+    );
+    put(&mut yaml, "entrypoint", config.entrypoint.as_str());
+    put_list(&mut yaml, "include", &config.include);
+    put_map(
+        &mut yaml,
+        "params",
+        config.params.iter().map(|(name, spec)| (name, param(spec))),
+    );
+    put_map(
+        &mut yaml,
+        "env",
+        config
+            .env
+            .iter()
+            .map(|(name, value)| (name, value.as_str().into())),
+    );
+    let dependencies = dependencies(&config.dependencies);
+    if !dependencies.is_empty() {
+        put(&mut yaml, "dependencies", dependencies);
+    }
+    put(
+        &mut yaml,
+        "retries",
+        config.retries.rules.iter().map(retry).collect::<Vec<Value>>(),
+    );
+    put(&mut yaml, "timeout", write_duration(config.timeout));
+    put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
+    serde_yaml::to_string(&yaml)
+}
+
+fn put(yaml: &mut Mapping, key: &str, value: impl Into<Value>) {
+    yaml.insert(key.into(), value.into());
+}
+
+fn put_some(yaml: &mut Mapping, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        put(yaml, key, value);
+    }
+}
+
+fn put_list(yaml: &mut Mapping, key: &str, items: &[String]) {
+    if !items.is_empty() {
+        put(yaml, key, texts(items));
+    }
+}
+
+fn put_map<'a>(yaml: &mut Mapping, key: &str, entries: impl Iterator<Item = (&'a String, Value)>) {
+    let map: Mapping = entries
+        .map(|(name, value)| (name.as_str().into(), value))
+        .collect();
+    if !map.is_empty() {
+        put(yaml, key, map);
+    }
+}
+
+fn texts(items: &[String]) -> Vec<Value> {
+    items.iter().map(|item| item.as_str().into()).collect()
+}
+
+fn param(spec: &ParamSpec) -> Value {
+    let mut yaml = Mapping::new();
+    put(&mut yaml, "type", spec.kind.name());
+    if let ParamKind::Enum { values } = &spec.kind {
+        put(&mut yaml, "values", texts(values));
+    }
+    match &spec.default {
+        None => {}
+        Some(ParamDefault::ScheduleDate) => put(&mut yaml, "default", "${schedule.date}"),
+        Some(ParamDefault::Value(ParamValue::Int(number))) => put(&mut yaml, "default", *number),
+        Some(ParamDefault::Value(ParamValue::Float(number))) => put(&mut yaml, "default", *number),
+        Some(ParamDefault::Value(ParamValue::Bool(value))) => put(&mut yaml, "default", *value),
+        Some(ParamDefault::Value(value)) => put(&mut yaml, "default", value.to_text()),
+    }
+    put_some(&mut yaml, "description", spec.description.as_deref());
+    yaml.into()
+}
+
+fn dependencies(dependencies: &Dependencies) -> Mapping {
+    let mut yaml = Mapping::new();
+    put_some(&mut yaml, "python", dependencies.python.as_deref());
+    match &dependencies.requirements {
+        PythonDependency::Default => {}
+        PythonDependency::File(path) => put(&mut yaml, "requirements", path.as_str()),
+        PythonDependency::List(lines) => put(&mut yaml, "requirements", texts(lines)),
+    }
+    let mut duckdb = Mapping::new();
+    put_some(&mut duckdb, "version", dependencies.duckdb.version.as_deref());
+    put_list(&mut duckdb, "extensions", &dependencies.duckdb.extensions);
+    if !duckdb.is_empty() {
+        put(&mut yaml, "duckdb", duckdb);
+    }
+    yaml
+}
+
+fn retry(rule: &RetryRule) -> Value {
+    let mut backoff = Mapping::new();
+    put(&mut backoff, "initial", write_duration(rule.backoff.initial));
+    put(&mut backoff, "factor", rule.backoff.factor);
+    put(&mut backoff, "max", write_duration(rule.backoff.max));
+    let mut yaml = Mapping::new();
+    put(
+        &mut yaml,
+        "on",
+        rule.on
+            .iter()
+            .map(|cause| cause.as_str().into())
+            .collect::<Vec<Value>>(),
+    );
+    put(&mut yaml, "max_attempts", rule.max_attempts);
+    put(&mut yaml, "backoff", backoff);
+    yaml.into()
+}

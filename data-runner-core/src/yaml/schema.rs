@@ -1,0 +1,54 @@
+//! A shape as JSON Schema (draft 2020-12), for editors.
+
+use serde_json::{Map, Value, json};
+
+use super::shape::Empty;
+use super::{Key, Need, Shape};
+
+/// The pattern of a duration; `read_duration` is the authority.
+const DURATION: &str = "^(0|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?)$";
+
+/// The schema of a value.
+pub(crate) fn json_schema(shape: &Shape) -> Value {
+    match shape {
+        Shape::Text(rule) => {
+            let least = if rule.empty == Empty::Refused { 1 } else { 0 };
+            json!({"type": "string", "minLength": least, "maxLength": rule.max})
+        }
+        Shape::Choice(names) => json!({"enum": names}),
+        Shape::Int { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Shape::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
+        // A bare 0 is a duration too.
+        Shape::Duration { .. } => json!({"anyOf": [{"type": "string", "pattern": DURATION}, {"const": 0}]}),
+        Shape::Scalar => json!({"type": ["string", "number", "boolean"]}),
+        Shape::List { of, min, max } => {
+            json!({"type": "array", "items": json_schema(of), "minItems": min, "maxItems": max})
+        }
+        Shape::Map { of, max } => {
+            json!({"type": "object", "additionalProperties": json_schema(of), "maxProperties": max})
+        }
+        Shape::Object(keys) => object(keys),
+        Shape::Either { scalar, other } => json!({"anyOf": [json_schema(scalar), json_schema(other)]}),
+    }
+}
+
+fn object(keys: &[Key]) -> Value {
+    let mut properties = Map::new();
+    for key in keys {
+        let mut schema = match key.need {
+            Need::NotYet => json!({"not": {}}),
+            Need::Required | Need::Optional => json_schema(&key.shape),
+        };
+        schema["description"] = match key.need {
+            Need::NotYet => format!("{} (not supported yet)", key.about).into(),
+            Need::Required | Need::Optional => key.about.into(),
+        };
+        properties.insert(key.name.to_owned(), schema);
+    }
+    let required: Vec<_> = keys
+        .iter()
+        .filter(|key| key.need == Need::Required)
+        .map(|key| key.name)
+        .collect();
+    json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+}

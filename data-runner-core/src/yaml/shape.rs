@@ -1,0 +1,153 @@
+//! What may stand where: tables that the reader and the JSON Schema share.
+
+use std::time::Duration;
+
+use super::{Kind, Node, Scalar, write_duration};
+
+/// One key of a mapping.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) need: Need,
+    /// For people; the description in the JSON Schema.
+    pub(crate) about: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Required,
+    Optional,
+    /// It has its place in the format, but does nothing yet: refused, since ignoring it would be a lie.
+    NotYet,
+}
+
+/// What a value may be.
+pub(crate) enum Shape {
+    Text(TextRule),
+    Choice(&'static [&'static str]),
+    Int {
+        min: i64,
+        max: i64,
+    },
+    Number {
+        min: f64,
+        max: f64,
+    },
+    Duration {
+        min: Duration,
+        max: Duration,
+    },
+    /// Any scalar but nothing.
+    Scalar,
+    List {
+        of: &'static Shape,
+        min: usize,
+        max: usize,
+    },
+    /// Names that the text chooses.
+    Map {
+        of: &'static Shape,
+        max: usize,
+    },
+    Object(&'static [Key]),
+    /// The first when the value is a scalar, the second otherwise.
+    Either {
+        scalar: &'static Shape,
+        other: &'static Shape,
+    },
+}
+
+/// What a text may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TextRule {
+    /// In bytes.
+    pub(crate) max: usize,
+    pub(crate) empty: Empty,
+}
+
+/// Whether a text may be empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Empty {
+    Allowed,
+    Refused,
+}
+
+impl Shape {
+    /// A text that is not empty.
+    pub(crate) const fn text(max: usize) -> Self {
+        Self::Text(TextRule {
+            max,
+            empty: Empty::Refused,
+        })
+    }
+
+    /// A text that may be empty.
+    pub(crate) const fn free_text(max: usize) -> Self {
+        Self::Text(TextRule {
+            max,
+            empty: Empty::Allowed,
+        })
+    }
+
+    /// A key that is not supported yet; it has no shape that anybody could rely on.
+    pub(crate) const fn not_yet(name: &'static str, about: &'static str) -> Key {
+        Key {
+            name,
+            shape: Self::Scalar,
+            need: Need::NotYet,
+            about,
+        }
+    }
+
+    /// What is expected, to be read after "must be".
+    pub(crate) fn expectation(&self) -> String {
+        match self {
+            Self::Text(_) => "text".to_owned(),
+            Self::Choice(names) => format!("one of {}", names.join(", ")),
+            Self::Int { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::Duration { min, max } => {
+                let (min, max) = (write_duration(*min), write_duration(*max));
+                format!("a duration from {min} to {max}, such as 30s, 5m, 6h, 2d or 1h30m")
+            }
+            Self::Scalar => "text, a number, true or false".to_owned(),
+            Self::List { of, .. } => match of {
+                Self::Text(_) | Self::Choice(_) => "a list of texts".to_owned(),
+                Self::Object(_) => "a list of mappings".to_owned(),
+                Self::Int { .. }
+                | Self::Number { .. }
+                | Self::Duration { .. }
+                | Self::Scalar
+                | Self::List { .. }
+                | Self::Map { .. }
+                | Self::Either { .. } => "a list".to_owned(),
+            },
+            Self::Map { .. } => "a mapping of names to values".to_owned(),
+            Self::Object(keys) => {
+                let names: Vec<_> = keys
+                    .iter()
+                    .filter(|k| k.need != Need::NotYet)
+                    .map(|k| k.name)
+                    .collect();
+                if names.len() > 6 {
+                    "a mapping of keys to values".to_owned()
+                } else {
+                    format!("a mapping with the keys {}", names.join(", "))
+                }
+            }
+            Self::Either { scalar, other } => format!("{} or {}", scalar.expectation(), other.expectation()),
+        }
+    }
+
+    /// The shape that a node of this kind must have: the alternative, where there is a choice.
+    pub(crate) fn for_node(&'static self, node: &Node) -> &'static Self {
+        match (self, &node.kind) {
+            (Self::Either { scalar, .. }, Kind::Scalar(value)) if *value != Scalar::Null => {
+                scalar.for_node(node)
+            }
+            (Self::Either { other, .. }, Kind::List(_) | Kind::Map(_)) => other.for_node(node),
+            _ => self,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! An execution as REST shows it.
+
+use std::collections::BTreeMap;
+
+use data_runner_core::execution::{
+    self as core, AttemptEnd, Ending, ExecutionState, FailureCause, RunState, StateName, Trigger, WaitingReason,
+};
+use data_runner_core::id::{ExecutionId, WorkerId, WorkflowId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{LogOverview, moment};
+
+/// One execution of a workflow.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Execution {
+    /// Its id (UUIDv7: ids sort by creation).
+    #[schema(value_type = uuid::Uuid)]
+    pub id: ExecutionId,
+    /// The workflow's full name, `repo/name`.
+    pub workflow: String,
+    /// The workflow's id.
+    #[schema(value_type = uuid::Uuid)]
+    pub workflow_id: WorkflowId,
+    /// Where it stands.
+    #[schema(schema_with = super::schema::execution_state)]
+    pub state: StateName,
+    /// Why it does not run yet, while it is queued.
+    pub waiting: Option<Waiting>,
+    /// The revision whose code runs: a commit, or the content hash of a plain folder.
+    pub revision: String,
+    /// All parameters, defaults filled in.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// What started it: `manual`, `retry` or `rerun`.
+    pub trigger: String,
+    /// Labels of the workflow when it was submitted.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The instance size that was asked for.
+    pub instance_size: String,
+    /// The number of the newest attempt; 0 until there is one.
+    pub attempt: u32,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// When the job's own code first started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The job's exit code once the execution has ended; 128 + n if signal n ended the job.
+    pub exit_code: Option<i32>,
+    /// The signal that ended the job, if one did.
+    pub signal: Option<u8>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// The worker that runs it, prepares for it, or ran its newest attempt.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub worker_id: Option<WorkerId>,
+    /// What the job wrote to `DATA_RUNNER_OUTPUT`.
+    pub output: Option<serde_json::Value>,
+    /// What it cost, in US dollars, where that is known.
+    pub cost_usd: Option<f64>,
+    /// The most memory that the newest attempt held, in bytes, where it could be measured.
+    pub peak_memory_bytes: Option<u64>,
+    /// Processor time of the newest attempt, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// The execution that it repeats.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub retry_of: Option<ExecutionId>,
+    /// Its attempts, in order.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// Its log, in the answer to `GET /executions/{id}` only.
+    pub log: Option<LogOverview>,
+}
+
+/// Why an execution does not run yet.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Waiting {
+    /// `worker`, `worker_limit`, `backoff`, `hold` or `draining`.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it goes on, where that is known.
+    pub until: Option<Timestamp>,
+    /// What was tried meanwhile.
+    #[serde(default)]
+    pub tries: Vec<String>,
+}
+
+/// Why something failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// The cause; retries are configured by it.
+    #[schema(schema_with = super::schema::failure_cause)]
+    pub cause: FailureCause,
+    /// What happened.
+    pub message: String,
+    /// What to do, where that is known.
+    pub hint: Option<String>,
+}
+
+/// One try on one worker.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: u32,
+    /// `starting`, `running`, `success`, `failed` or `cancelled`.
+    #[schema(schema_with = super::schema::execution_state)]
+    pub state: StateName,
+    /// Its worker.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub worker_id: Option<WorkerId>,
+    /// When each phase was reached, by the phase's name.
+    #[schema(schema_with = super::schema::phases)]
+    pub phases: BTreeMap<String, Timestamp>,
+    /// The job's exit code; 128 + n if signal n ended it.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<u8>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// What it cost, in US dollars, where that is known.
+    pub cost_usd: Option<f64>,
+    /// The most memory that it held, in bytes, where it could be measured.
+    pub peak_memory_bytes: Option<u64>,
+    /// Its processor time, in seconds.
+    pub cpu_seconds: Option<f64>,
+}
+
+impl From<&core::Execution> for Execution {
+    /// Everything but the log, which is kept elsewhere.
+    fn from(execution: &core::Execution) -> Self {
+        let latest = execution.latest_attempt();
+        let ended = execution.state.finished_at();
+        let report = latest.and_then(|attempt| match &attempt.end {
+            Some(AttemptEnd::Reported(report)) => Some(report),
+            Some(AttemptEnd::Lost(_)) | None => None,
+        });
+        // Only an end that nothing follows is the execution's own.
+        let end = latest.and_then(|attempt| attempt.end.as_ref()).filter(|_| ended.is_some());
+        Self {
+            id: execution.id,
+            workflow: execution.workflow().to_string(),
+            workflow_id: execution.workflow_id,
+            state: execution.state.name(),
+            waiting: waiting(&execution.state),
+            revision: execution.job.revision.to_string(),
+            params: execution.job.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect(),
+            trigger: trigger(&execution.trigger).to_owned(),
+            labels: execution.labels.clone(),
+            instance_size: execution.instance_size.clone(),
+            attempt: latest.map_or(0, |attempt| attempt.number.0),
+            created_at: moment(execution.created_at),
+            started_at: execution.started_at().map(moment),
+            finished_at: ended.map(moment),
+            exit_code: end.and_then(AttemptEnd::exit_code),
+            signal: end.and_then(signal),
+            failure: match &execution.state {
+                ExecutionState::Failed { failure, .. } => Some(failure.into()),
+                ExecutionState::Queued { .. }
+                | ExecutionState::Provisioning { .. }
+                | ExecutionState::Starting { .. }
+                | ExecutionState::Running { .. }
+                | ExecutionState::Success { .. }
+                | ExecutionState::Cancelled { .. } => None,
+            },
+            worker_id: match &execution.state {
+                ExecutionState::Provisioning { worker, .. } => Some(*worker),
+                ExecutionState::Queued { .. }
+                | ExecutionState::Starting { .. }
+                | ExecutionState::Running { .. }
+                | ExecutionState::Success { .. }
+                | ExecutionState::Failed { .. }
+                | ExecutionState::Cancelled { .. } => latest.map(|attempt| attempt.worker),
+            },
+            output: report.and_then(|report| report.output.clone()),
+            cost_usd: None,
+            peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),
+            cpu_seconds: report.map(|report| report.usage.cpu_time.as_secs_f64()),
+            retry_of: execution.retry_of,
+            attempts: execution.attempts.iter().map(|attempt| Attempt::new(attempt, &execution.state)).collect(),
+            log: None,
+        }
+    }
+}
+
+impl Attempt {
+    fn new(attempt: &core::Attempt, state: &ExecutionState) -> Self {
+        let report = match &attempt.end {
+            Some(AttemptEnd::Reported(report)) => Some(report),
+            Some(AttemptEnd::Lost(_)) => None,
+            // The job has ended but the store waits for the rest of its log.
+            None => match state {
+                ExecutionState::Running { run: RunState::Finishing { report, .. }, live }
+                    if live.number == attempt.number =>
+                {
+                    Some(report.as_ref())
+                }
+                ExecutionState::Running { .. }
+                | ExecutionState::Queued { .. }
+                | ExecutionState::Provisioning { .. }
+                | ExecutionState::Starting { .. }
+                | ExecutionState::Success { .. }
+                | ExecutionState::Failed { .. }
+                | ExecutionState::Cancelled { .. } => None,
+            },
+        };
+        let failure = attempt.end.as_ref().and_then(AttemptEnd::failure);
+        Self {
+            number: attempt.number.0,
+            state: attempt_state(attempt, state),
+            worker_id: Some(attempt.worker),
+            phases: attempt.phases.reached().map(|(phase, at)| (phase.as_str().to_owned(), moment(at))).collect(),
+            exit_code: attempt.end.as_ref().and_then(AttemptEnd::exit_code),
+            signal: attempt.end.as_ref().and_then(signal),
+            failure: failure.as_ref().map(Failure::from),
+            cost_usd: None,
+            peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),
+            cpu_seconds: report.map(|report| report.usage.cpu_time.as_secs_f64()),
+        }
+    }
+}
+
+impl From<&core::Failure> for Failure {
+    fn from(failure: &core::Failure) -> Self {
+        Self { cause: failure.cause, message: failure.message.clone(), hint: failure.hint.clone() }
+    }
+}
+
+fn attempt_state(attempt: &core::Attempt, state: &ExecutionState) -> StateName {
+    match &attempt.end {
+        None => match state {
+            ExecutionState::Running { .. } => StateName::Running,
+            ExecutionState::Queued { .. }
+            | ExecutionState::Provisioning { .. }
+            | ExecutionState::Starting { .. }
+            | ExecutionState::Success { .. }
+            | ExecutionState::Failed { .. }
+            | ExecutionState::Cancelled { .. } => StateName::Starting,
+        },
+        Some(end) if end.failure().is_some() => StateName::Failed,
+        Some(end) if end.exit_code() == Some(0) => StateName::Success,
+        Some(_) => StateName::Cancelled,
+    }
+}
+
+fn signal(end: &AttemptEnd) -> Option<u8> {
+    match end {
+        AttemptEnd::Lost(_) => None,
+        AttemptEnd::Reported(report) => match report.ending {
+            Ending::Signalled { signal } => Some(signal),
+            Ending::Exited { .. }
+            | Ending::OutOfMemory { .. }
+            | Ending::Stopped { .. }
+            | Ending::NeverStarted { .. }
+            | Ending::Vanished { .. } => None,
+        },
+    }
+}
+
+fn trigger(trigger: &Trigger) -> &'static str {
+    match trigger {
+        Trigger::Manual => "manual",
+        Trigger::Retry => "retry",
+        Trigger::Rerun => "rerun",
+    }
+}
+
+fn waiting(state: &ExecutionState) -> Option<Waiting> {
+    let waiting = match state {
+        ExecutionState::Queued { waiting } => waiting,
+        ExecutionState::Provisioning { .. }
+        | ExecutionState::Starting { .. }
+        | ExecutionState::Running { .. }
+        | ExecutionState::Success { .. }
+        | ExecutionState::Failed { .. }
+        | ExecutionState::Cancelled { .. } => return None,
+    };
+    let (reason, message, until) = match &waiting.reason {
+        WaitingReason::Worker => ("worker", "no worker that fits is free".to_owned(), None),
+        WaitingReason::WorkerLimit { limit } => {
+            ("worker_limit", format!("all workers that may exist ({limit}) are busy"), None)
+        }
+        WaitingReason::Backoff { until, failure } => {
+            ("backoff", format!("the last attempt failed: {}", failure.message), Some(moment(*until)))
+        }
+        WaitingReason::Hold { message } => ("hold", message.clone(), None),
+        WaitingReason::Draining => ("draining", "it runs after the supervisor's next start".to_owned(), None),
+    };
+    let since = moment(waiting.since);
+    Some(Waiting { reason: reason.to_owned(), message, since, until, tries: Vec::new() })
+}
+
+#[cfg(test)]
+#[path = "execution_tests.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+//! What travels: the JSON of requests and answers, and how it is made from core's types.
+//!
+//! The shapes are public and stable: fields are added, never renamed. Requests refuse fields that they do not know
+//! (a misspelt one would be silently ignored otherwise); answers may grow, so readers must not.
+
+mod event;
+mod execution;
+mod log;
+mod problem;
+mod repo;
+mod request;
+mod schema;
+mod server;
+mod worker;
+mod workflow;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use event::Event;
+pub use execution::{Attempt, Execution, Failure, Waiting};
+pub use log::{Gap, LogEnd, LogGap, LogLine, LogOverview};
+pub use problem::{Fault, Problem};
+pub use repo::{Repo, SyncResult, Synced};
+pub use request::{Execute, PatchWorkflow, RegisterRepo, Repeat, SyncRepos, Validate};
+pub use server::{Health, Readiness, Version};
+pub use worker::Worker;
+pub use workflow::{ConfigProblem, Location, Param, Registered, Validated, Workflow, WorkflowState};
+
+/// A page of a listing.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// What `cursor` must be for the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// A moment of core's as it is written in JSON. What lies outside of the years that RFC 3339 can write becomes the
+/// first or last that it can.
+pub(crate) fn moment(at: data_runner_core::time::Timestamp) -> jiff::Timestamp {
+    let limit = if at.micros() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    jiff::Timestamp::from_microsecond(at.micros()).unwrap_or(limit)
+}
