@@ -106,7 +106,8 @@ fn scp_like(url: &str, authority: &str, path: &str) -> Result<RemoteUrl, SourceE
     }
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let (host, port) = host_and_port_of(&shown(url), host)?;
-    if host.is_empty() || path.is_empty() || port.is_some() {
+    // `name::rest` is how git names a helper program.
+    if host.is_empty() || path.is_empty() || path.starts_with(':') || port.is_some() {
         return Err(refused(&shown(url), "an address for ssh is user@host:path"));
     }
     Ok(RemoteUrl {

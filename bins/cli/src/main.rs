@@ -1,2 +1,82 @@
-//! Placeholder.
-fn main() {}
+//! The `data-runner` command.
+
+mod args;
+mod client;
+mod command;
+mod error;
+mod outcome;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use client::Client;
+use command::Context;
+use error::{Error, OURS};
+use output::{Output, say};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    let reports_the_job = cli.command.reports_the_job();
+    match perform(cli) {
+        Ok(code) => ExitCode::from(code),
+        // 128 and SIGPIPE, as every other command of a pipe ends when its reader goes.
+        Err(error) if error.is_broken_pipe() => ExitCode::from(141),
+        Err(error) => {
+            say(&error.render());
+            ExitCode::from(if reports_the_job { OURS } else { error.exit_code() })
+        }
+    }
+}
+
+/// Says what is wrong with the call (or prints help). Where the exit code is a job's, a wrong call is not 2.
+fn refused(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let for_a_job = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    match (error.use_stderr(), for_a_job.as_deref()) {
+        (true, Some("run" | "wait")) => ExitCode::from(OURS),
+        (true, _) => ExitCode::from(2),
+        (false, _) => ExitCode::SUCCESS,
+    }
+}
+
+fn perform(cli: Cli) -> Result<u8, Error> {
+    let output = Output::stdout(cli.common.output);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::io("cannot start", source))?;
+    runtime.block_on(dispatch(cli, output))
+}
+
+async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
+    let connect = || {
+        let token = std::env::var("DATA_RUNNER_TOKEN").ok().filter(|token| !token.is_empty());
+        Client::new(&cli.common.server, token.as_deref())
+    };
+    let context = || Ok::<_, Error>(Context { client: connect()?, output });
+    match &cli.command {
+        Command::Dev(_) => Ok(0),
+        Command::Init(args) => command::init(args, output),
+        Command::Validate(_) => Ok(0),
+        Command::Doctor(args) => command::doctor(args, &connect()?, output).await,
+        Command::Run(args) => command::run(args, &context()?).await,
+        Command::Ps(args) => command::ps(args, &context()?).await,
+        Command::Show(args) => command::show(args, &context()?).await,
+        Command::Logs(args) => command::logs(args, &context()?).await,
+        Command::Wait(args) => command::wait(args, &context()?).await,
+        Command::Cancel(args) => command::cancel(args, &context()?).await,
+        Command::Retry(args) => command::repeat("retry", args, &context()?).await,
+        Command::Rerun(args) => command::repeat("rerun", args, &context()?).await,
+        Command::Workflow(command) => command::workflow(command, &context()?).await,
+        Command::Worker(command) => command::worker(command, &context()?).await,
+        Command::Api(args) => command::api(args, &connect()?).await,
+        Command::Schema(_) => Ok(0),
+        Command::Completion(args) => command::completion(args, output),
+    }
+}

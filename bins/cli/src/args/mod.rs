@@ -1,0 +1,154 @@
+//! The command tree: names and flags that people type and scripts rely on.
+
+mod dev;
+mod execution;
+mod project;
+mod server;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use dev::DevArgs;
+pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
+pub use project::{DoctorArgs, InitArgs, ValidateArgs, ValidateFormat};
+pub use server::{ApiArgs, CompletionArgs, SchemaArgs, SchemaKind, WorkerCommand, WorkflowCommand};
+
+/// Where a server listens unless it is told otherwise.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
+const EXAMPLES: &str = "\
+Try it:
+  data-runner dev --demo           a server with sample workflows here
+  data-runner init my-jobs         a small repository of your own
+  data-runner dev my-jobs          serve it
+  data-runner run hello-polars     run a workflow and follow its log
+
+Exit codes:
+  run, wait, logs -f   the job's own (128+n for a signal); 124 its timeout;
+                       125 what is not the job's fault; 130 after Ctrl-C
+  all others           0 done, 1 error, 2 usage, 3 not found, 4 not allowed,
+                       5 conflict";
+
+/// Runs data workflows from a git repository, here or on machines made for each one.
+#[derive(Debug, Parser)]
+#[command(name = "data-runner", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The server's address; a token is read from DATA_RUNNER_TOKEN
+    #[arg(long, global = true, env = "DATA_RUNNER_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
+    #[arg(help_heading = "Everywhere", hide_env_values = true)]
+    pub server: String,
+    /// How data is printed: table, json, ndjson, yaml or name
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(help_heading = "Everywhere", hide_possible_values = true)]
+    pub output: Format,
+    /// How diagnostics are printed on stderr, text or json; RUST_LOG says how many
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Everywhere")]
+    #[arg(hide_possible_values = true)]
+    pub log_format: LogFormat,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people, fitted to the terminal.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON document a line, one line an item.
+    Ndjson,
+    /// YAML.
+    Yaml,
+    /// Ids or names only, one a line.
+    Name,
+}
+
+/// How diagnostics are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve workflows on this machine, with local workers
+    Dev(DevArgs),
+    /// Make a small repository with two workflows that run
+    Init(InitArgs),
+    /// Check workflow configurations; needs no server
+    Validate(ValidateArgs),
+    /// Check this machine, and say what to do about it
+    Doctor(DoctorArgs),
+    /// Run a workflow and follow its log
+    Run(RunArgs),
+    /// List executions
+    Ps(PsArgs),
+    /// Show one execution: timeline, failure, end of its log
+    Show(ShowArgs),
+    /// Print the log of an execution
+    Logs(LogsArgs),
+    /// Wait for an execution to end
+    Wait(WaitArgs),
+    /// End an execution
+    Cancel(CancelArgs),
+    /// Run an execution again: same commit, same parameters
+    Retry(RepeatArgs),
+    /// Run an execution again: newest commit, same parameters
+    Rerun(RepeatArgs),
+    /// Workflows and the repositories that they come from
+    #[command(subcommand)]
+    Workflow(WorkflowCommand),
+    /// Workers: the agents that run workflows
+    #[command(subcommand)]
+    Worker(WorkerCommand),
+    /// Send a request to the server and print its answer
+    Api(ApiArgs),
+    /// Print the schema of config.yaml or of the REST API
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+}
+
+impl Command {
+    /// Whether the exit code is the job's, so that a fault of ours must not look like one.
+    pub fn reports_the_job(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Wait(_) => true,
+            Self::Logs(logs) => logs.follow,
+            Self::Retry(repeat) | Self::Rerun(repeat) => repeat.follow,
+            Self::Dev(_)
+            | Self::Init(_)
+            | Self::Validate(_)
+            | Self::Doctor(_)
+            | Self::Ps(_)
+            | Self::Show(_)
+            | Self::Cancel(_)
+            | Self::Workflow(_)
+            | Self::Worker(_)
+            | Self::Api(_)
+            | Self::Schema(_)
+            | Self::Completion(_) => false,
+        }
+    }
+}
+
+
+#[cfg(test)]
+#[allow(clippy::panic, clippy::expect_used)]
+mod tests;

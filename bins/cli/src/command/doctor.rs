@@ -1,0 +1,201 @@
+//! `doctor`: can this machine run Data Runner, and if not, what to do.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::Method;
+use reqwest::header::{DATE, HeaderMap};
+use serde::Serialize;
+
+use crate::args::DoctorArgs;
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::{Output, style, time};
+
+/// What one check found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    Warning,
+    Bad,
+}
+
+impl Finding {
+    fn good(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Good, message: message.into(), help: None }
+    }
+
+    fn warning(check: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warning, message: message.into(), help: Some(help.into()) }
+    }
+
+    fn bad(check: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Bad, message: message.into(), help: Some(help.into()) }
+    }
+
+    fn line(&self) -> String {
+        let mark = match self.verdict {
+            Verdict::Good => style::good("ok  "),
+            Verdict::Warning => style::warn("warn"),
+            Verdict::Bad => style::error("bad "),
+        };
+        let line = format!("{mark}  {:<15}  {}", self.check, self.message);
+        match &self.help {
+            Some(help) => format!("{line}\n      {:<15}  {} {help}", "", style::help("do:")),
+            None => line,
+        }
+    }
+}
+
+/// Enough for two environments with Polars and some logs.
+const WANTED_DISK: u64 = 2 << 30;
+/// Above this, certificates and leases begin to disagree.
+const TOLERATED_SKEW: Duration = Duration::from_secs(30);
+
+/// Makes all checks; 1 if one of them is bad.
+pub async fn doctor(args: &DoctorArgs, client: &Client, output: Output) -> Result<u8, Error> {
+    let mut findings = vec![python(), package_installer(), state_dir(&args.state_dir), disk(&args.state_dir)];
+    let (reachable, server) = server(client).await;
+    findings.extend(server);
+    if !reachable {
+        findings.extend([port("port 8080", 8080, "--listen"), port("port 7070", 7070, "--grpc-listen")]);
+    }
+    let lines = |all: &[Finding]| all.iter().map(Finding::line).collect::<Vec<_>>().join("\n");
+    output.many(&findings, |finding| format!("{} {:?}", finding.check, finding.verdict).to_lowercase(), lines)?;
+    Ok(u8::from(findings.iter().any(|finding| finding.verdict == Verdict::Bad)))
+}
+
+fn python() -> Finding {
+    const PROBE: &str = "import sys, venv, ensurepip; print('%d.%d.%d' % sys.version_info[:3])";
+    const HELP: &str = "install Python 3.11 or newer with venv (Debian and Ubuntu: apt install python3 python3-venv)";
+    let output = match Command::new("python3").args(["-c", PROBE]).output() {
+        Ok(output) => output,
+        Err(error) => return Finding::bad("python", format!("cannot run python3: {error}"), HELP),
+    };
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        let last = message.lines().last().unwrap_or("it fails").to_owned();
+        return Finding::bad("python", format!("python3 has no venv: {last}"), HELP);
+    }
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let mut numbers = version.split('.').filter_map(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if (major, minor) >= (3, 11) => {
+            Finding::good("python", format!("python3 is {version}, with venv"))
+        }
+        _ => Finding::bad("python", format!("python3 is {version}; Polars needs 3.11"), HELP),
+    }
+}
+
+fn package_installer() -> Finding {
+    match Command::new("uv").arg("--version").output() {
+        Ok(output) if output.status.success() => {
+            Finding::good("uv", String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        }
+        Ok(_) | Err(_) => Finding::good("uv", "not installed; environments are made by pip, which is slower"),
+    }
+}
+
+fn state_dir(path: &Path) -> Finding {
+    let existing = nearest_existing(path);
+    let probe = existing.join(format!(".data-runner-doctor-{}", std::process::id()));
+    match std::fs::write(&probe, b"") {
+        Ok(()) => match std::fs::remove_file(&probe) {
+            Ok(()) => Finding::good("state directory", format!("{} can be written", path.display())),
+            Err(error) => Finding::warning(
+                "state directory",
+                format!("{} cannot be removed: {error}", probe.display()),
+                "remove it by hand and look at the directory's rights",
+            ),
+        },
+        Err(error) => Finding::bad(
+            "state directory",
+            format!("{} cannot be written: {error}", existing.display()),
+            "choose another one with --state-dir, or mend its rights",
+        ),
+    }
+}
+
+fn disk(path: &Path) -> Finding {
+    match rustix::fs::statvfs(nearest_existing(path)) {
+        Ok(status) => {
+            let free = status.f_bavail.saturating_mul(status.f_frsize);
+            let message = format!("{} free", time::bytes(free));
+            if free >= WANTED_DISK {
+                Finding::good("disk", message)
+            } else {
+                Finding::bad("disk", message, "free some space: environments, logs and results want at least 2 GiB")
+            }
+        }
+        Err(error) => Finding::warning("disk", format!("cannot be measured: {error}"), "look with `df -h`"),
+    }
+}
+
+fn nearest_existing(path: &Path) -> &Path {
+    let found = path.ancestors().find(|ancestor| ancestor.exists() && !ancestor.as_os_str().is_empty());
+    found.unwrap_or(Path::new("."))
+}
+
+fn port(check: &'static str, port: u16, flag: &str) -> Finding {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Finding::good(check, "free"),
+        Err(error) => Finding::warning(
+            check,
+            format!("cannot be taken: {error}"),
+            format!("give another to `data-runner dev` with {flag} 127.0.0.1:0, or end what listens there"),
+        ),
+    }
+}
+
+/// Whether a server answers, and what it and its clock say.
+async fn server(client: &Client) -> (bool, Vec<Finding>) {
+    let timeout = Some(Duration::from_secs(3));
+    let answer = match client.send(Method::GET, "/version", HeaderMap::new(), None, timeout).await {
+        Ok(answer) => answer,
+        Err(error @ Error::Server(_)) => {
+            let message = format!("{} answers, but: {error}", client.server());
+            return (true, vec![Finding::warning("server", message, "is it a Data Runner server?")]);
+        }
+        Err(_) => {
+            let message = format!("none at {} (`data-runner dev` starts one)", client.server());
+            return (false, vec![Finding::good("server", message)]);
+        }
+    };
+    let date = answer.headers().get(DATE).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let body: serde_json::Value = answer.json().await.unwrap_or_default();
+    let theirs = body.get("version").and_then(|version| version.as_str()).unwrap_or("unknown");
+    let ours = env!("CARGO_PKG_VERSION");
+    let message = format!("{} answers, version {theirs}", client.server());
+    let server = if theirs == ours {
+        Finding::good("server", message)
+    } else {
+        Finding::warning("server", message, format!("this command is version {ours}; use the same on both sides"))
+    };
+    (true, [Some(server), date.map(|date| clock(&date))].into_iter().flatten().collect())
+}
+
+fn clock(date: &str) -> Finding {
+    let Ok(theirs) = jiff::fmt::rfc2822::parse(date).map(|zoned| zoned.timestamp()) else {
+        return Finding::warning("clock", format!("the server says {date:?}"), "it should send a valid Date header");
+    };
+    let skew = Timestamp::now().duration_since(theirs).unsigned_abs();
+    let message = format!("{} apart from the server's", time::duration(skew));
+    if skew <= TOLERATED_SKEW {
+        Finding::good("clock", message)
+    } else {
+        Finding::warning("clock", message, "let both machines take their time from NTP")
+    }
+}

@@ -1,0 +1,227 @@
+//! How executions look: the list, the page of one, and the few lines that end a run.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use data_runner_core::execution::{Phase, StateName};
+use jiff::Timestamp;
+
+use data_runner_rest::api::{Attempt, Execution};
+use crate::output::{Field, Table, cut, style, time, whole};
+
+/// The digits of an id that a table shows: 48 bits of time and 12 of chance, so that ids of one minute differ.
+const SHORT: usize = 18;
+
+/// A table of executions; ids are whole where the width allows it (no terminal, or a wide one).
+pub fn table(executions: &[Execution], width: Option<u16>, now: Timestamp) -> Table {
+    let wide = width.is_none_or(|width| width >= 120);
+    let mut table = Table::new([
+        whole("ID"),
+        cut("WORKFLOW"),
+        whole("STATE"),
+        whole("CREATED"),
+        whole("TOOK"),
+        cut("DETAIL"),
+    ]);
+    for execution in executions {
+        let mut id = execution.id.to_string();
+        if !wide {
+            id.truncate(SHORT);
+        }
+        table.row([
+            Field::new(id),
+            Field::new(&execution.workflow),
+            Field::coloured(execution.state.as_str(), colour(execution.state)),
+            Field::new(time::ago(execution.created_at, now)),
+            Field::new(took(execution, now).unwrap_or_else(|| "-".to_owned())),
+            Field::new(detail(execution)),
+        ]);
+    }
+    table
+}
+
+/// The whole page of one execution.
+pub fn page(execution: &Execution, now: Timestamp) -> String {
+    let mut text = format!("{}  {}\n", style::bold(&execution.workflow), headline(execution));
+    facts(&mut text, execution, now);
+    for attempt in &execution.attempts {
+        timeline(&mut text, attempt, execution);
+    }
+    if let Some(failure) = failure_lines(execution) {
+        let _ = write!(text, "\n{failure}");
+    }
+    if let Some(output) = &execution.output {
+        let _ = writeln!(text, "\n{}\n  {output}", style::bold("Output"));
+    }
+    if let Some(log) = execution.log.as_ref().filter(|log| !log.tail.is_empty()) {
+        let _ = writeln!(text, "\n{}", style::bold("End of the log"));
+        for line in &log.tail {
+            let _ = writeln!(text, "  {} {}", style::dim("|"), line.trim_end());
+        }
+        if log.lines > log.tail.len() as u64 {
+            let whole = format!("{} lines in all: data-runner logs {}", log.lines, execution.id);
+            let _ = writeln!(text, "  {}", style::dim(&whole));
+        }
+    }
+    if execution.state == StateName::Failed {
+        let _ = writeln!(text, "\n{}\n  {}", style::bold("Run it again"), reproduce(execution));
+    }
+    text.trim_end().to_owned()
+}
+
+/// The lines that end a run, for stderr.
+pub fn ending(execution: &Execution, now: Timestamp) -> String {
+    let took = took(execution, now).map(|took| format!(" after {took}")).unwrap_or_default();
+    match execution.state {
+        StateName::Success => format!("{} {}{took}", style::good("success"), execution.workflow),
+        StateName::Cancelled => format!("{} {}{took}", style::warn("cancelled"), execution.workflow),
+        StateName::Failed => {
+            let mut text = format!("{} {}{took}\n", style::error("failed"), execution.workflow);
+            text.push_str(&failure_lines(execution).unwrap_or_default());
+            let _ = write!(text, "  {} {}", style::dim("again:"), reproduce(execution));
+            text
+        }
+        StateName::Queued | StateName::Provisioning | StateName::Starting | StateName::Running => {
+            format!("{} {}", style::state(execution.state), execution.workflow)
+        }
+    }
+}
+
+/// The command that runs the same here.
+pub fn reproduce(execution: &Execution) -> String {
+    let mut command = format!("data-runner run {}", quote(&execution.workflow));
+    // A git commit can be asked for again; the state of a plain folder (64 digits) is not kept anywhere.
+    if execution.revision.len() == 40 {
+        let _ = write!(command, " --ref {}", execution.revision.get(..12).unwrap_or(&execution.revision));
+    }
+    for (name, value) in &execution.params {
+        let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        let _ = write!(command, " -p {}", quote(&format!("{name}={value}")));
+    }
+    command
+}
+
+/// How long it has taken since its submission, or took.
+pub fn took(execution: &Execution, now: Timestamp) -> Option<String> {
+    let end = execution.finished_at.unwrap_or(now);
+    execution.started_at.map(|start| time::duration(time::between(start, end)))
+}
+
+/// Quotes a word for a POSIX shell where it needs that.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+fn colour(state: StateName) -> Style {
+    match state {
+        StateName::Queued => Style::new().dimmed(),
+        StateName::Provisioning | StateName::Starting => AnsiColor::Cyan.on_default(),
+        StateName::Running => AnsiColor::Blue.on_default(),
+        StateName::Success => AnsiColor::Green.on_default(),
+        StateName::Failed => AnsiColor::Red.on_default().bold(),
+        StateName::Cancelled => AnsiColor::Yellow.on_default(),
+    }
+}
+
+fn headline(execution: &Execution) -> String {
+    let state = style::state(execution.state);
+    match &execution.failure {
+        Some(failure) => format!("{state} ({})", failure.cause.as_str()),
+        None => state,
+    }
+}
+
+/// What a list has room to say of an execution.
+fn detail(execution: &Execution) -> String {
+    if let Some(failure) = &execution.failure {
+        let message = failure.message.lines().next().unwrap_or_default();
+        return format!("{}: {message}", failure.cause.as_str());
+    }
+    if let Some(waiting) = &execution.waiting {
+        return waiting.message.clone();
+    }
+    let params: Vec<String> = execution
+        .params
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)))
+        .collect();
+    params.join(" ")
+}
+
+fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "  {} {value}", style::dim(&format!("{name:<10}")));
+    };
+    fact("id", execution.id.to_string());
+    fact("revision", execution.revision.clone());
+    if !execution.params.is_empty() {
+        fact("params", detail(&Execution { failure: None, waiting: None, ..execution.clone() }));
+    }
+    let created = format!("{} ({})", time::moment(execution.created_at), time::ago(execution.created_at, now));
+    fact("created", created);
+    fact("trigger", execution.trigger.clone());
+    if let Some(original) = &execution.retry_of {
+        fact("retry of", original.to_string());
+    }
+    if let Some(waiting) = &execution.waiting {
+        fact("waiting", format!("{} (for {})", waiting.message, time::duration(time::between(waiting.since, now))));
+    }
+    if let Some(worker) = &execution.worker_id {
+        fact("worker", worker.to_string());
+    }
+    if let Some(code) = execution.exit_code {
+        fact("exit code", code.to_string());
+    }
+    if let Some(bytes) = execution.peak_memory_bytes {
+        fact("memory", format!("{} at most", time::bytes(bytes)));
+    }
+    if let Some(seconds) = execution.cpu_seconds {
+        fact("cpu", format!("{seconds:.2}s"));
+    }
+}
+
+fn timeline(text: &mut String, attempt: &Attempt, execution: &Execution) {
+    let title = match execution.attempts.len() {
+        1 => "Timeline".to_owned(),
+        _ => format!("Attempt {}", attempt.number),
+    };
+    let _ = writeln!(text, "\n{}", style::bold(&title));
+    let mut previous: Option<Timestamp> = None;
+    for phase in Phase::ALL {
+        let Some(at) = attempt.phases.get(phase.as_str()).copied() else { continue };
+        let step = previous.map(|before| format!("+{}", precise(before, at))).unwrap_or_default();
+        let name = phase.as_str().replace('_', " ");
+        let _ = writeln!(text, "  {name:<18} {}  {}", at.strftime("%H:%M:%S.%3f"), style::dim(&step));
+        previous = Some(at);
+    }
+    if let Some(failure) = attempt.failure.as_ref().filter(|_| execution.attempts.len() > 1) {
+        let _ = writeln!(text, "  {} {}: {}", style::error("failed"), failure.cause.as_str(), failure.message);
+    }
+}
+
+/// Short steps need more digits than long ones.
+fn precise(from: Timestamp, to: Timestamp) -> String {
+    let step = time::between(from, to);
+    if step.as_secs() < 10 { format!("{:.3}s", step.as_secs_f64()) } else { time::duration(step) }
+}
+
+fn failure_lines(execution: &Execution) -> Option<String> {
+    let failure = execution.failure.as_ref()?;
+    let mut text = String::new();
+    let mut lines = failure.message.lines();
+    let first = lines.next().unwrap_or_default();
+    let _ = writeln!(text, "  {} {}: {first}", style::error("cause:"), failure.cause.as_str());
+    for line in lines {
+        let _ = writeln!(text, "         {line}");
+    }
+    if let Some(hint) = &failure.hint {
+        let _ = writeln!(text, "  {} {hint}", style::help("hint:"));
+    }
+    Some(text)
+}
+
+
+#[cfg(test)]
+#[allow(clippy::panic, clippy::expect_used)]
+mod tests;

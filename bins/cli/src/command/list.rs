@@ -1,0 +1,118 @@
+//! `ps`, `show` and `logs`: looking at executions.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use data_runner_core::execution::StateName;
+use jiff::Timestamp;
+
+use super::context::Context;
+use super::execution_view::{page, table};
+use super::follow::{LogSink, follow};
+use super::run::report;
+use crate::args::{Format, LogsArgs, PsArgs, ShowArgs};
+use data_runner_rest::api::Execution;
+use crate::client::encode;
+use crate::error::Error;
+use crate::output::{say, style};
+
+/// How often `ps -w` looks again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// `ps`: what is active, or all there was.
+pub async fn ps(args: &PsArgs, context: &Context) -> Result<u8, Error> {
+    let query = filters(args)?;
+    if !args.watch {
+        return show_list(args, context, &query).await.map(|()| 0);
+    }
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(0),
+            shown = watch_once(args, context, &query) => shown?,
+        }
+    }
+}
+
+async fn watch_once(args: &PsArgs, context: &Context, query: &[(&str, String)]) -> Result<(), Error> {
+    if io::stdout().is_terminal() && context.output.format == Format::Table {
+        // Home, and clear to the end of the screen: less flicker than clearing first.
+        context.output.line("\x1b[H\x1b[2J")?;
+    }
+    show_list(args, context, query).await?;
+    tokio::time::sleep(LOOK).await;
+    Ok(())
+}
+
+async fn show_list(args: &PsArgs, context: &Context, query: &[(&str, String)]) -> Result<(), Error> {
+    let executions: Vec<Execution> = context.list("/executions", query, args.limit).await?;
+    if executions.is_empty() && context.output.is_table() {
+        say(match args.all {
+            true => "no execution yet; start one with `data-runner run WORKFLOW`",
+            false => "nothing is running; `data-runner ps -a` shows what has ended",
+        });
+        return Ok(());
+    }
+    let draw = |all: &[Execution]| context.output.draw(&table(all, context.output.width, Timestamp::now()));
+    context.output.many(&executions, |execution| execution.id.to_string(), draw)
+}
+
+fn filters(args: &PsArgs) -> Result<Vec<(&'static str, String)>, Error> {
+    let mut query = Vec::new();
+    let active = StateName::ALL.into_iter().filter(|state| !state.is_terminal());
+    let mut states: Vec<String> = Vec::new();
+    for given in &args.state {
+        let state: StateName = given.parse().map_err(|error| Error::usage(format!("{error}"), "see `ps --help`"))?;
+        states.push(state.as_str().to_owned());
+    }
+    if states.is_empty() && !args.all {
+        states.extend(active.map(|state| state.as_str().to_owned()));
+    }
+    query.extend((!states.is_empty()).then(|| ("state", states.join(","))));
+    query.extend(args.workflow.clone().map(|workflow| ("workflow", workflow)));
+    query.extend(args.label.clone().map(|label| ("label", label)));
+    Ok(query)
+}
+
+/// `show`: one execution.
+pub async fn show(args: &ShowArgs, context: &Context) -> Result<u8, Error> {
+    let execution = context.execution(&args.id).await?;
+    context.output.one(&execution, |it| it.id.to_string(), |it| page(it, Timestamp::now()))?;
+    Ok(0)
+}
+
+/// `logs`: the log as the job wrote it; with `-f`, to the end and out with the job's code.
+pub async fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Error> {
+    let execution = context.execution(&args.id).await?;
+    let mut query = String::new();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = write!(query, "&{name}={}", encode(&value));
+        }
+    };
+    add("tail", args.tail.map(|lines| lines.to_string()));
+    add("grep", args.grep.clone());
+    add("attempt", args.attempt.map(|number| number.to_string()));
+    add("stream", args.stream.clone());
+    if args.follow {
+        let followed = follow(context, execution, &query, LogSink::Stdout).await?;
+        return report(context, &followed);
+    }
+    let accept = match context.output.format {
+        Format::Table | Format::Name | Format::Yaml => "text/plain",
+        Format::Json | Format::Ndjson => "application/x-ndjson",
+    };
+    let path = format!("/executions/{}/logs?follow=false{query}", execution.id);
+    let mut answer = context.client.stream(&path, accept).await?;
+    let mut printed = false;
+    while let Some(chunk) = answer.chunk().await.map_err(|source| context.client.unreachable(source))? {
+        printed |= !chunk.is_empty();
+        let mut out = io::stdout().lock();
+        out.write_all(&chunk)?;
+        out.flush()?;
+    }
+    if !printed && io::stderr().is_terminal() {
+        say(&style::dim(&format!("no output so far; the execution is {}", execution.state)));
+    }
+    Ok(0)
+}

@@ -1,0 +1,24 @@
+//! One module a command, or a few that belong together.
+
+mod api;
+mod completion;
+mod context;
+mod doctor;
+mod execution_view;
+mod follow;
+mod init;
+mod list;
+mod live;
+mod run;
+mod worker;
+mod workflow;
+
+pub use api::api;
+pub use completion::completion;
+pub use context::Context;
+pub use doctor::doctor;
+pub use init::init;
+pub use list::{logs, ps, show};
+pub use run::{cancel, repeat, run, wait};
+pub use worker::worker;
+pub use workflow::workflow;

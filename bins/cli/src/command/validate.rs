@@ -1,0 +1,156 @@
+//! `validate`: the configurations of a repository, by the same parser as the server's, without one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::config::{self, ParseContext, Problem, Severity, WorkflowConfig};
+use serde::Serialize;
+
+use crate::args::{ValidateArgs, ValidateFormat};
+use crate::error::Error;
+use crate::output::{Output, say, style};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    /// How many workflows were looked at.
+    workflows: usize,
+    problems: Vec<Problem>,
+}
+
+/// Checks everything at or below the paths: 1 if something is wrong with it.
+pub fn validate(args: &ValidateArgs, output: Output) -> Result<u8, Error> {
+    let mut configs = Vec::new();
+    for path in &args.paths {
+        configs.extend(configs_at(path)?);
+    }
+    configs.sort();
+    configs.dedup();
+    let mut findings = Findings { workflows: configs.len(), problems: Vec::new() };
+    let mut folders_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for path in &configs {
+        findings.problems.extend(check(path)?);
+        let folder = path.parent().unwrap_or(path);
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Some(other) = folders_by_name.insert(name.clone(), folder.to_owned()) {
+            findings.problems.push(duplicate(&name, folder, &other));
+        }
+    }
+    print(&findings, args.format, output)?;
+    let broken = findings.problems.iter().any(|problem| problem.severity == Severity::Error);
+    Ok(u8::from(broken))
+}
+
+fn print(findings: &Findings, format: ValidateFormat, output: Output) -> Result<(), Error> {
+    match format {
+        ValidateFormat::Json => output.json(findings),
+        ValidateFormat::Github => match config::render_github(&findings.problems).trim_end() {
+            "" => Ok(()),
+            text => output.line(text),
+        },
+        ValidateFormat::Human => {
+            let rendered = config::render(&findings.problems, output.colours);
+            if !rendered.is_empty() {
+                output.line(rendered.trim_end())?;
+            }
+            if findings.problems.is_empty() {
+                let noun = if findings.workflows == 1 { "workflow is" } else { "workflows are" };
+                say(&style::good(&format!("{} {noun} valid", findings.workflows)));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn check(path: &Path) -> Result<Vec<Problem>, Error> {
+    let cannot = |source| Error::io(format!("cannot read {}", path.display()), source);
+    let text = fs::read(path).map_err(cannot)?;
+    let folder = path.parent().unwrap_or(path);
+    let files = files_below(folder).map_err(cannot)?;
+    let worker_types = WorkerTypes::default();
+    let context = ParseContext { worker_types: &worker_types, files: Some(&files) };
+    let shown = path.display().to_string();
+    let parsed = config::parse(&shown, &text, &context);
+    let known = |config: &WorkflowConfig| worker_types.get(config.worker_type.as_str()).cloned();
+    let script = parsed.value().and_then(|config| known(config).map(|spec| (folder.join(&config.entrypoint), spec)));
+    // A script that is not there is among the problems already.
+    let script = script.and_then(|(path, spec)| fs::read(&path).ok().map(|text| (path, text, spec)));
+    let more = script.map(|(path, text, spec)| config::check_script(&path.display().to_string(), &text, &spec));
+    Ok(parsed.with_problems(more.unwrap_or_default()).problems().to_vec())
+}
+
+/// The configurations that a path means: a config.yaml, a workflow's folder, or a repository.
+fn configs_at(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let cannot = |source| Error::io(format!("cannot read {}", path.display()), source);
+    let kind = fs::metadata(path).map_err(cannot)?;
+    if kind.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let own = path.join("config.yaml");
+    if own.is_file() {
+        return Ok(vec![without_dot(own)]);
+    }
+    let workflows = path.join("workflows");
+    let root = if workflows.is_dir() { workflows.as_path() } else { path };
+    let mut found = Vec::new();
+    collect(root, &mut found).map_err(cannot)?;
+    if found.is_empty() {
+        return Err(Error::failed(
+            format!("there is no workflow at {}", path.display()),
+            "a workflow is a folder below workflows/ with a config.yaml; `data-runner init` makes two",
+        ));
+    }
+    Ok(found.into_iter().map(without_dot).collect())
+}
+
+/// `./workflows/…` reads as `workflows/…`.
+fn without_dot(path: PathBuf) -> PathBuf {
+    path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let config = path.join("config.yaml");
+        if config.is_file() {
+            found.push(config);
+        } else if path.is_dir() && !is_hidden(&path) {
+            collect(&path, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+/// The names of all files in a workflow's folder, relative to it.
+fn files_below(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut folders = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(name) = path.strip_prefix(folder) {
+                files.push(name.to_string_lossy().replace('\\', "/"));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn duplicate(name: &str, folder: &Path, other: &Path) -> Problem {
+    Problem {
+        code: "duplicate_workflow_name".to_owned(),
+        severity: Severity::Error,
+        message: format!("{} and {} are both named `{name}`", other.display(), folder.display()),
+        help: Some("a workflow's name is its folder's, and unique in its repository: rename one".to_owned()),
+        location: None,
+    }
+}

@@ -1,0 +1,25 @@
+//! What to try once the demo has run.
+
+use std::path::Path;
+
+use crate::output::{say, style};
+
+/// Says what to try; the server goes on.
+pub fn suggest(server: &str, default: &str, samples: &Path) {
+    // On another address than the usual one, a second terminal must be told.
+    let prefix = if server == default { String::new() } else { format!("DATA_RUNNER_SERVER={server} ") };
+    let commands = [
+        ("data-runner ps -a", "what has run"),
+        ("data-runner show latest", "timeline, failure, end of the log"),
+        ("data-runner run daily-sales -p day=2026-08-02 -p region=eu", "with parameters"),
+        ("data-runner run check-customers -p file=customers-mended.csv", "now it is well"),
+        ("data-runner run sensor-progress --detach", "go on without waiting"),
+        ("data-runner worker list", "the agents of this machine"),
+    ];
+    say(&format!("\n{} in another terminal:", style::bold("Try")));
+    for (command, what) in commands {
+        say(&format!("  {prefix}{command:<62} {}", style::dim(what)));
+    }
+    say(&format!("\nChange a sample in {}/workflows and run it again.", samples.display()));
+    say("Ctrl-C ends the server and its agents.");
+}

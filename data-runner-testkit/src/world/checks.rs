@@ -1,0 +1,186 @@
+//! What must hold: safety after every step, liveness once everything has healed.
+
+use std::collections::BTreeMap;
+
+use data_runner_core::execution::{AttemptEnd, ExecutionState, StateName};
+use data_runner_core::id::{AttemptId, ExecutionId};
+use data_runner_core::log::{LogChunk, LogOffset, Segment};
+use data_runner_core::orchestrator::Orchestrator;
+use data_runner_core::port::{LogRange, LogState};
+
+use super::host::MachineLife;
+use super::{Violation, World};
+
+impl World {
+    pub(super) fn check_safety(&mut self) -> Result<(), Box<Violation>> {
+        self.check_processes()?;
+        self.check_ended()?;
+        self.check_cap()
+    }
+
+    fn violation(&self, invariant: &'static str, what: String) -> Box<Violation> {
+        let history = self.history.iter().cloned().collect();
+        Box::new(Violation {
+            invariant,
+            what,
+            seed: self.seed,
+            history,
+        })
+    }
+
+    /// I2: at most one live process an execution, over all hosts; and no attempt is ever started twice.
+    fn check_processes(&self) -> Result<(), Box<Violation>> {
+        let mut alive: BTreeMap<ExecutionId, AttemptId> = BTreeMap::new();
+        for attempt in self.hosts.values().flat_map(super::host::Host::alive) {
+            if let Some(other) = alive.insert(attempt.execution, attempt) {
+                return Err(self.violation("I2", format!("{other} and {attempt} run at one time")));
+            }
+        }
+        match self.started.iter().find(|(_, times)| **times > 1) {
+            Some((attempt, times)) => {
+                Err(self.violation("I2", format!("{attempt} was started {times} times")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// I3, I4, I8: what has ended never changes, its attempts rise by one, its log is what the job printed.
+    fn check_ended(&mut self) -> Result<(), Box<Violation>> {
+        for execution in self.store.executions_now() {
+            if let Some(before) = self.ended.get(&execution.id) {
+                if *before != *execution {
+                    return Err(self.violation("I3", format!("{} changed after its end", execution.id)));
+                }
+                continue;
+            }
+            let numbers = execution.attempts.iter().map(|attempt| attempt.number.0);
+            if !numbers.eq(1..=u32::try_from(execution.attempts.len()).unwrap_or(u32::MAX)) {
+                return Err(self.violation(
+                    "I4",
+                    format!("the attempts of {} do not rise by one", execution.id),
+                ));
+            }
+            if execution.state.name().is_terminal() {
+                let (id, state) = (execution.id, execution.state.name());
+                self.note(|| format!("{id} is {state}"));
+                self.check_logs(&execution)?;
+                self.ended.insert(execution.id, (*execution).clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_logs(&self, execution: &data_runner_core::execution::Execution) -> Result<(), Box<Violation>> {
+        for attempt in &execution.attempts {
+            let id = execution.attempt_id(attempt.number);
+            let stored = bytes_of(
+                &self
+                    .store
+                    .read_now(id, LogRange::FromOffset(LogOffset(0)), u32::MAX),
+            );
+            let summary = self.store.summary_now(id);
+            let complete = matches!(summary.state, LogState::Complete { .. });
+            if let LogState::Open = summary.state {
+                return Err(self.violation("I8", format!("the log of {id} is still open")));
+            }
+            if let (Some(AttemptEnd::Reported(report)), true) = (&attempt.end, complete)
+                && report.log_end.0 != stored.len() as u64
+            {
+                let what = format!(
+                    "the log of {id} has {} of {} bytes, and no gap",
+                    stored.len(),
+                    report.log_end
+                );
+                return Err(self.violation("I8", what));
+            }
+            if let Some(printed) = self.printed(id)
+                && !printed.starts_with(&stored)
+            {
+                return Err(self.violation("I8", format!("the log of {id} is not what it printed")));
+            }
+        }
+        Ok(())
+    }
+
+    /// I9: never more machines than allowed, those on their way in or out included.
+    fn check_cap(&self) -> Result<(), Box<Violation>> {
+        let on = self
+            .hosts
+            .values()
+            .filter(|host| host.life == MachineLife::On)
+            .count();
+        if on > self.size.workers as usize {
+            return Err(self.violation("I9", format!("{on} machines run, {} may", self.size.workers)));
+        }
+        Ok(())
+    }
+
+    /// After everything has healed: I1 (what was acknowledged has ended), I11 (what was cancelled too), I12 (one
+    /// execution a key), I14 (recovering gives what lives).
+    pub(super) fn check_liveness(&self) -> Result<(), Box<Violation>> {
+        if self.acknowledged.len() != self.size.executions as usize {
+            let what = format!(
+                "{} of {} requests were acknowledged",
+                self.acknowledged.len(),
+                self.size.executions
+            );
+            return Err(self.violation("I1", what));
+        }
+        for (client, id) in &self.acknowledged {
+            let state = self.store.execution_now(*id).map(|execution| execution.state);
+            match state {
+                None => return Err(self.violation("I1", format!("{id} of client {client} is lost"))),
+                Some(state) if !state.name().is_terminal() => {
+                    let invariant = if self.cancelled.contains(id) { "I11" } else { "I1" };
+                    return Err(self.violation(invariant, format!("{id} has not ended: {state:?}")));
+                }
+                Some(ExecutionState::Failed { failure, .. }) if failure.message.is_empty() => {
+                    return Err(self.violation("I1", format!("{id} failed without a reason")));
+                }
+                Some(_) => {}
+            }
+        }
+        let distinct: std::collections::BTreeSet<_> = self.acknowledged.values().collect();
+        if distinct.len() != self.acknowledged.len() || self.store.executions_now().len() != distinct.len() {
+            return Err(self.violation("I12", "a repeated request made another execution".to_owned()));
+        }
+        self.check_recovery()
+    }
+
+    fn check_recovery(&self) -> Result<(), Box<Violation>> {
+        let (Some(live), Some(epoch)) = (self.supervisor.orchestrator(), self.supervisor.epoch()) else {
+            return Ok(());
+        };
+        let Ok(snapshot) = self.store.load_now(epoch) else {
+            return Err(self.violation("I14", "the state cannot be loaded".to_owned()));
+        };
+        let recovered =
+            Orchestrator::recover(snapshot, self.supervisor.policy().clone(), epoch, self.clock());
+        if recovered.durable() != live.durable() {
+            return Err(self.violation("I14", "recovering gives another state than lives".to_owned()));
+        }
+        let unended = live
+            .executions()
+            .filter(|execution| execution.state.name() == StateName::Running)
+            .count();
+        if unended > 0 && self.is_quiet() {
+            return Err(self.violation("I1", format!("{unended} executions run for ever")));
+        }
+        Ok(())
+    }
+}
+
+/// The output that chunks hold, in order.
+pub(super) fn bytes_of(chunks: &[LogChunk]) -> Vec<u8> {
+    let segments = chunks
+        .iter()
+        .flat_map(|chunk| chunk.segments().expect("nothing damages a chunk here"));
+    let mut bytes = Vec::new();
+    for segment in segments {
+        match segment {
+            Segment::Output { bytes: output, .. } => bytes.extend_from_slice(&output),
+            Segment::Missing { .. } => {}
+        }
+    }
+    bytes
+}
