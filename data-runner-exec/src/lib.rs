@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Running jobs on a machine: executors for Polars and DuckDB and for any command, the environments that they need,
+//! and the shim that owns a running job.
+
+mod command;
+mod group;
+mod job_env;
+pub mod machine;
+mod pool;
+mod process;
+mod remains;
+mod runner;
+mod running;
+pub mod shim;
+mod spool;
+
+pub use command::CommandExecutor;
+pub use pool::{ShimCommand, ShimPool};
+pub use process::{ProcessIdentity, boot_id};
+pub use runner::{RunOptions, Runner};
+pub use shim::record::{MemorySign, ShimRecord};

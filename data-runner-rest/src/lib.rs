@@ -1,4 +1,19 @@
-//! The REST API over the engine's [`Handle`](data_runner_engine::supervisor::Handle): an axum router that an embedder
-//! can nest in an own application, and a small server for it.
+//! The REST API over the engine's [`Handle`](data_runner_engine::Handle): an axum [`router`] that an embedder can nest
+//! in an own application, and [`serve`], a small server for it.
+//!
+//! - `api`: the JSON of requests and answers.
+//! - `http`: how requests are read, guarded and refused.
+//! - `log`: logs on their way out, as text, lines or events.
+//! - `routes`: the handlers; `router` lists them.
 
 pub mod api;
+mod app;
+mod http;
+mod log;
+mod router;
+mod routes;
+mod serve;
+
+pub use app::Closing;
+pub use router::{RouterOptions, openapi, router};
+pub use serve::serve;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::run::{Delivery, Run, Step, Work, without_output};
+use super::run::{Delivery, Keeper, Run, Step, Work, without_output};
 use super::{Agent, AgentEffect, AgentRecord, AgentRejection, DrainedBy, Stage, Turn};
 use crate::execution::{Ending, Failure, FailureCause, FinishReport, StopReason};
 use crate::id::{Claim, Epoch};
@@ -260,13 +260,22 @@ impl Agent {
         if run.stop == Some(StopReason::Disowned) {
             return self.let_go(claim, turn);
         }
-        let executor_knows = matches!(run.step, Step::Running { .. });
+        let kept_by = match run.step {
+            Step::Running { .. } => Keeper::Executor,
+            Step::Fetching { .. }
+            | Step::Preparing
+            | Step::Starting
+            | Step::Adopting { .. }
+            | Step::Ended { .. }
+            | Step::Leaving => Keeper::Record,
+        };
         run.log.grown_to(report.log_end);
         run.step = Step::Ended {
             report: Box::new(report),
+            kept_by,
             delivery: Delivery::Owed(now),
         };
-        if !executor_knows {
+        if kept_by == Keeper::Record {
             turn.record(AgentRecord::Run(run.record()));
         }
     }

@@ -29,7 +29,11 @@ mod settle;
 mod turn;
 
 #[cfg(test)]
+mod every_step;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod sample;
 #[cfg(test)]
 mod stories;
 

@@ -41,6 +41,7 @@ pub(super) enum Step {
     /// It is over, and the supervisor has to know.
     Ended {
         report: Box<FinishReport>,
+        kept_by: Keeper,
         delivery: Delivery,
     },
     /// Nothing is owed; its folder is being removed.
@@ -52,6 +53,15 @@ pub(super) enum Step {
 pub(super) enum Work {
     Underway,
     Due(Mono),
+}
+
+/// Who can tell an end again after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeper {
+    /// The executor: it finds the job, ended.
+    Executor,
+    /// The attempt's record.
+    Record,
 }
 
 /// Whether the supervisor has acknowledged an end.
@@ -95,6 +105,7 @@ impl Run {
         let step = match record.ended {
             Some(report) => Step::Ended {
                 report,
+                kept_by: Keeper::Record,
                 delivery: Delivery::Owed(now.mono),
             },
             None => Step::Adopting {
@@ -117,8 +128,16 @@ impl Run {
     /// What must be on disk of it.
     pub(super) fn record(&self) -> RunRecord {
         let ended = match &self.step {
-            Step::Ended { report, .. } => Some(report.clone()),
-            Step::Fetching { .. }
+            Step::Ended {
+                report,
+                kept_by: Keeper::Record,
+                ..
+            } => Some(report.clone()),
+            Step::Ended {
+                kept_by: Keeper::Executor,
+                ..
+            }
+            | Step::Fetching { .. }
             | Step::Preparing
             | Step::Starting
             | Step::Adopting { .. }

@@ -117,6 +117,7 @@ impl Agent {
         if let Step::Ended {
             report,
             delivery: Delivery::Acknowledged,
+            ..
         } = &run.step
             && run.log.settled(report.log_end)
         {

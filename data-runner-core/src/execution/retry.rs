@@ -95,3 +95,82 @@ impl RetryPolicy {
         (failures < rule.max_attempts).then(|| rule.backoff.wait(failures))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::FailureCause::{Interrupted, NoCapacity, OutOfMemory, UserError, WorkerLost};
+    use super::*;
+
+    const fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn policy(rules: &[(&[FailureCause], u32)]) -> RetryPolicy {
+        let rule = |(on, max_attempts): &(&[FailureCause], u32)| RetryRule {
+            on: on.to_vec(),
+            max_attempts: *max_attempts,
+            backoff: Backoff {
+                initial: seconds(30),
+                factor: 2.0,
+                max: seconds(100),
+            },
+        };
+        RetryPolicy {
+            rules: rules.iter().map(rule).collect(),
+        }
+    }
+
+    #[test]
+    fn by_default_only_what_is_not_the_jobs_fault_is_tried_again() {
+        let policy = RetryPolicy::default();
+        let retries = |cause| {
+            (1..)
+                .take_while(|failures| policy.next_wait(cause, *failures).is_some())
+                .count()
+        };
+        let granted: Vec<(FailureCause, usize)> = FailureCause::ALL
+            .into_iter()
+            .map(|cause| (cause, retries(cause)))
+            .filter(|(_, n)| *n > 0)
+            .collect();
+        assert_eq!(granted, [(NoCapacity, 3), (Interrupted, 3), (WorkerLost, 1)]);
+    }
+
+    #[test]
+    fn each_wait_is_longer_than_the_one_before_until_the_longest() {
+        let policy = policy(&[(&[UserError], 6)]);
+        let waits: Vec<_> = (1..=6)
+            .map(|failures| policy.next_wait(UserError, failures))
+            .collect();
+        let expected = [Some(30), Some(60), Some(100), Some(100), Some(100), None];
+        assert_eq!(waits, expected.map(|wait| wait.map(seconds)));
+    }
+
+    #[test]
+    fn the_first_attempt_counts_so_one_attempt_means_no_retry() {
+        assert_eq!(policy(&[(&[UserError], 1)]).next_wait(UserError, 1), None);
+        assert_eq!(
+            policy(&[(&[UserError], 2)]).next_wait(UserError, 1),
+            Some(seconds(30))
+        );
+    }
+
+    #[test]
+    fn the_first_rule_that_names_the_cause_decides_and_others_say_nothing() {
+        let policy = policy(&[(&[UserError], 1), (&[UserError, OutOfMemory], 5)]);
+        assert_eq!(policy.next_wait(UserError, 1), None);
+        assert_eq!(policy.next_wait(OutOfMemory, 1), Some(seconds(30)));
+        assert_eq!(policy.next_wait(Interrupted, 1), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_numbers_make_a_wait_panic_shrink_or_pass_the_longest(
+            initial in 0_u64..1_000_000, factor in -10.0_f64..1e300, max in 0_u64..1_000_000, failures in 0_u32..u32::MAX - 1
+        ) {
+            let backoff = Backoff { initial: seconds(initial), factor, max: seconds(max) };
+            let (wait, next) = (backoff.wait(failures), backoff.wait(failures + 1));
+            proptest::prop_assert!(wait <= next && next <= seconds(max));
+        }
+    }
+}

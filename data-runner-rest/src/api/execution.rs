@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use data_runner_core::execution::{
-    self as core, AttemptEnd, Ending, ExecutionState, FailureCause, RunState, StateName, Trigger, WaitingReason,
+    self as core, AttemptEnd, Ending, ExecutionState, FailureCause, RunState, StateName, Trigger,
+    WaitingReason,
 };
 use data_runner_core::id::{ExecutionId, WorkerId, WorkflowId};
 use jiff::Timestamp;
@@ -140,7 +141,9 @@ impl From<&core::Execution> for Execution {
             Some(AttemptEnd::Lost(_)) | None => None,
         });
         // Only an end that nothing follows is the execution's own.
-        let end = latest.and_then(|attempt| attempt.end.as_ref()).filter(|_| ended.is_some());
+        let end = latest
+            .and_then(|attempt| attempt.end.as_ref())
+            .filter(|_| ended.is_some());
         Self {
             id: execution.id,
             workflow: execution.workflow().to_string(),
@@ -148,7 +151,12 @@ impl From<&core::Execution> for Execution {
             state: execution.state.name(),
             waiting: waiting(&execution.state),
             revision: execution.job.revision.to_string(),
-            params: execution.job.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect(),
+            params: execution
+                .job
+                .params
+                .iter()
+                .map(|(name, value)| (name.clone(), value.to_json()))
+                .collect(),
             trigger: trigger(&execution.trigger).to_owned(),
             labels: execution.labels.clone(),
             instance_size: execution.instance_size.clone(),
@@ -181,7 +189,11 @@ impl From<&core::Execution> for Execution {
             peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),
             cpu_seconds: report.map(|report| report.usage.cpu_time.as_secs_f64()),
             retry_of: execution.retry_of,
-            attempts: execution.attempts.iter().map(|attempt| Attempt::new(attempt, &execution.state)).collect(),
+            attempts: execution
+                .attempts
+                .iter()
+                .map(|attempt| Attempt::new(attempt, &execution.state))
+                .collect(),
             log: None,
         }
     }
@@ -194,11 +206,10 @@ impl Attempt {
             Some(AttemptEnd::Lost(_)) => None,
             // The job has ended but the store waits for the rest of its log.
             None => match state {
-                ExecutionState::Running { run: RunState::Finishing { report, .. }, live }
-                    if live.number == attempt.number =>
-                {
-                    Some(report.as_ref())
-                }
+                ExecutionState::Running {
+                    run: RunState::Finishing { report, .. },
+                    live,
+                } if live.number == attempt.number => Some(report.as_ref()),
                 ExecutionState::Running { .. }
                 | ExecutionState::Queued { .. }
                 | ExecutionState::Provisioning { .. }
@@ -213,7 +224,11 @@ impl Attempt {
             number: attempt.number.0,
             state: attempt_state(attempt, state),
             worker_id: Some(attempt.worker),
-            phases: attempt.phases.reached().map(|(phase, at)| (phase.as_str().to_owned(), moment(at))).collect(),
+            phases: attempt
+                .phases
+                .reached()
+                .map(|(phase, at)| (phase.as_str().to_owned(), moment(at)))
+                .collect(),
             exit_code: attempt.end.as_ref().and_then(AttemptEnd::exit_code),
             signal: attempt.end.as_ref().and_then(signal),
             failure: failure.as_ref().map(Failure::from),
@@ -226,7 +241,11 @@ impl Attempt {
 
 impl From<&core::Failure> for Failure {
     fn from(failure: &core::Failure) -> Self {
-        Self { cause: failure.cause, message: failure.message.clone(), hint: failure.hint.clone() }
+        Self {
+            cause: failure.cause,
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+        }
     }
 }
 
@@ -281,17 +300,31 @@ fn waiting(state: &ExecutionState) -> Option<Waiting> {
     };
     let (reason, message, until) = match &waiting.reason {
         WaitingReason::Worker => ("worker", "no worker that fits is free".to_owned(), None),
-        WaitingReason::WorkerLimit { limit } => {
-            ("worker_limit", format!("all workers that may exist ({limit}) are busy"), None)
-        }
-        WaitingReason::Backoff { until, failure } => {
-            ("backoff", format!("the last attempt failed: {}", failure.message), Some(moment(*until)))
-        }
+        WaitingReason::WorkerLimit { limit } => (
+            "worker_limit",
+            format!("all workers that may exist ({limit}) are busy"),
+            None,
+        ),
+        WaitingReason::Backoff { until, failure } => (
+            "backoff",
+            format!("the last attempt failed: {}", failure.message),
+            Some(moment(*until)),
+        ),
         WaitingReason::Hold { message } => ("hold", message.clone(), None),
-        WaitingReason::Draining => ("draining", "it runs after the supervisor's next start".to_owned(), None),
+        WaitingReason::Draining => (
+            "draining",
+            "it runs after the supervisor's next start".to_owned(),
+            None,
+        ),
     };
     let since = moment(waiting.since);
-    Some(Waiting { reason: reason.to_owned(), message, since, until, tries: Vec::new() })
+    Some(Waiting {
+        reason: reason.to_owned(),
+        message,
+        since,
+        until,
+        tries: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -143,8 +143,12 @@ pub struct Validated {
 impl From<&core::Workflow> for Workflow {
     fn from(workflow: &core::Workflow) -> Self {
         let (state, revision, config, problems) = match &workflow.definition {
-            DefinitionState::Valid(it) => (WorkflowState::Valid, &it.revision, Some(&it.config), &it.warnings),
-            DefinitionState::Broken { revision, problems } => (WorkflowState::Broken, revision, None, problems),
+            DefinitionState::Valid(it) => {
+                (WorkflowState::Valid, &it.revision, Some(&it.config), &it.warnings)
+            }
+            DefinitionState::Broken { revision, problems } => {
+                (WorkflowState::Broken, revision, None, problems)
+            }
         };
         let state = match workflow.presence {
             Presence::Present => state,
@@ -209,7 +213,13 @@ fn params(config: &WorkflowConfig) -> Vec<Param> {
             ParamDefault::Value(value) => value.to_json(),
             ParamDefault::ScheduleDate => "${schedule.date}".into(),
         });
-        Param { name: name.clone(), kind: kind.to_owned(), values, default, description: spec.description.clone() }
+        Param {
+            name: name.clone(),
+            kind: kind.to_owned(),
+            values,
+            default,
+            description: spec.description.clone(),
+        }
     };
     config.params.iter().map(param).collect()
 }

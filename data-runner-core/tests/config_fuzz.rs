@@ -1,0 +1,371 @@
+//! Whatever stands in a file: it is read or refused, soon, without a panic, and with every problem in its place.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use data_runner_core::execution::{Backoff, FailureCause, RetryPolicy, RetryRule};
+use data_runner_core::settings;
+use data_runner_core::workflow::config::{
+    self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
+};
+use data_runner_core::workflow::{
+    Dependencies, DuckdbDependency, InstanceSize, ParamValue, PythonDependency, WorkerTypes,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+fn parse(text: &[u8]) -> Parsed<WorkflowConfig> {
+    let types = WorkerTypes::default();
+    config::parse(
+        "workflows/orders/config.yaml",
+        text,
+        &ParseContext {
+            worker_types: &types,
+            files: None,
+        },
+    )
+}
+
+fn sound(text: &[u8], problems: &[Problem]) {
+    assert!(problems.len() <= 101);
+    let text = String::from_utf8_lossy(text);
+    let lines = text.split(['\n', '\r']).count();
+    for at in problems.iter().filter_map(|problem| problem.location.as_ref()) {
+        assert!(at.line >= 1 && at.line as usize <= lines + 1, "{at:?}");
+        assert!(
+            at.column >= 1 && at.length >= 1 && at.text.chars().count() <= 1_000,
+            "{at:?}"
+        );
+    }
+    let _ = config::render(problems, true);
+    let _ = config::render_github(problems);
+}
+
+fn survives(text: &[u8]) {
+    let parsed = parse(text);
+    if let Parsed::Broken { problems } = &parsed {
+        assert!(
+            !problems.is_empty(),
+            "refused without a reason: {:?}",
+            String::from_utf8_lossy(text)
+        );
+    }
+    sound(text, parsed.problems());
+    let parsed = settings::parse("supervisor.yaml", text, &BTreeMap::new());
+    assert!(parsed.value().is_some() || !parsed.problems().is_empty());
+    sound(text, parsed.problems());
+}
+
+/// Pieces that YAML and our formats are made of, put together in any way.
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        prop::sample::select(vec![
+            ":",
+            ": ",
+            "- ",
+            "? ",
+            "\n",
+            "\n  ",
+            "\n    ",
+            "\r\n",
+            "\t",
+            " ",
+            "[",
+            "]",
+            "{",
+            "}",
+            ", ",
+            "#",
+            " # x",
+            "|",
+            "|\n  ",
+            ">-\n",
+            "&a ",
+            "*a",
+            "!!str ",
+            "!x ",
+            "%YAML 1.2\n",
+            "%TAG ! x\n",
+            "---",
+            "\n---\n",
+            "\n...\n",
+            "\"",
+            "'",
+            "\\",
+            "\\x00",
+            "<<",
+            "@",
+            "`",
+            "\u{feff}",
+            "\u{85}",
+            "\u{2028}",
+            "é",
+            "日本",
+            "~",
+            "null",
+            "true",
+            ".inf",
+            "0x",
+            "1e999",
+            "-",
+            "99999999999999999999",
+            "30s",
+            "1h30m",
+            "${schedule.date}",
+            "worker_type: polars\n",
+            "instance_size: t3.medium\n",
+            "params:\n  day: {type: date}\n",
+            "retries:\n  - on: [timeout]\n",
+            "env:",
+            "labels:",
+            "include:",
+            "dependencies:",
+            "requirements:",
+            "type",
+            "values",
+            "default",
+            "repositories:",
+            "url:",
+            "local:",
+        ])
+        .prop_map(str::to_owned),
+        "[a-z_]{1,6}",
+    ];
+    vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500,
+        failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..300)) {
+        survives(&bytes);
+    }
+
+    #[test]
+    fn any_text_made_of_the_formats_own_pieces_is_survived(text in pieces()) {
+        survives(text.as_bytes());
+    }
+
+    #[test]
+    fn a_valid_file_with_one_piece_changed_is_survived(at in 0_usize..900, piece in pieces(), cut in 0_usize..20) {
+        let text = include_str!("config/good/everything.yaml");
+        let clamp = |n: usize| (0..=n.min(text.len())).rev().find(|n| text.is_char_boundary(*n)).unwrap();
+        let changed = format!("{}{piece}{}", &text[..clamp(at)], &text[clamp(at + cut)..]);
+        survives(changed.as_bytes());
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same(config in configs()) {
+        let yaml = config::to_yaml(&config).unwrap();
+        match parse(yaml.as_bytes()) {
+            Parsed::Valid { value, .. } => prop_assert_eq!(value, config, "{}", yaml),
+            Parsed::Broken { problems } => prop_assert!(false, "{}\n{}", yaml, config::render(&problems, false)),
+        }
+    }
+}
+
+#[test]
+fn the_worst_texts_of_the_largest_size_are_answered_soon() {
+    const SIZE: usize = 256 * 1024;
+    let patterns = [
+        "[",
+        "{",
+        "- ",
+        "? ",
+        "a: ",
+        "a:\n",
+        "*a ",
+        "&a ",
+        "!a ",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        "|\n",
+        "%A\n",
+        "--- ",
+        "a: {",
+        "[a, ",
+        "- - ",
+        "a: b\n",
+        "? a\n: b\n",
+        "\t",
+        " ",
+        "é",
+        "\u{feff}",
+        "\r",
+        "a\n\n",
+        "\"\\",
+        ": ",
+        ", ",
+        "x",
+        "{a: b}, ",
+    ];
+    for pattern in patterns {
+        for front in [
+            "",
+            "labels: ",
+            "labels: [",
+            "labels: {",
+            "labels: \"",
+            "labels: |\n  ",
+        ] {
+            let text: String = front
+                .chars()
+                .chain(pattern.chars().cycle())
+                .take(SIZE / pattern.len().max(2))
+                .collect();
+            // Time is not asserted (a busy machine proves nothing); a text that takes minutes is found by the test's own limit.
+            survives(text.as_bytes());
+        }
+    }
+}
+
+/// Text that is hard to quote, without control characters that YAML cannot hold.
+fn text(max: usize) -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "", "no", "017", "0o17", "1e3", ".inf", "~", "null", "true", "- x", "a: b", "# x", " x ",
+            "x\ny\n"
+        ])
+        .prop_map(str::to_owned),
+        proptest::string::string_regex(&format!(
+            "[a-zA-Z0-9 :#'\"\\[\\]{{}},&*!|>%@`é日~.\n-]{{0,{max}}}"
+        ))
+        .unwrap(),
+    ]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z][a-z0-9_]{0,12}"
+}
+
+fn param() -> impl Strategy<Value = ParamSpec> {
+    let date = (1900_i16..2100, 1_i8..=12, 1_i8..=28).prop_map(|(y, m, d)| jiff::civil::date(y, m, d));
+    let at = (0_i64..4_000_000_000).prop_map(|s| jiff::Timestamp::from_second(s).unwrap());
+    // A text that begins like an expression is none.
+    let string = text(20).prop_filter("expressions are refused", |text| !text.starts_with("${"));
+    let kinds = prop_oneof![
+        string.prop_map(|text| (ParamKind::String, ParamValue::String(text))),
+        any::<i64>().prop_map(|n| (ParamKind::Int, ParamValue::Int(n))),
+        (-1e15_f64..1e15).prop_map(|n| (ParamKind::Float, ParamValue::Float(n))),
+        any::<bool>().prop_map(|b| (ParamKind::Bool, ParamValue::Bool(b))),
+        date.prop_map(|date| (ParamKind::Date, ParamValue::Date(date))),
+        at.prop_map(|at| (ParamKind::Datetime, ParamValue::Datetime(at))),
+        prop::collection::btree_set("[a-z0-9 .:-]{1,8}", 1..5).prop_map(|values| {
+            let values: Vec<String> = values.into_iter().collect();
+            (
+                ParamKind::Enum {
+                    values: values.clone(),
+                },
+                ParamValue::Enum(values[0].clone()),
+            )
+        }),
+    ];
+    (kinds, any::<bool>(), prop::option::of(text(20))).prop_map(|((kind, value), given, description)| {
+        let default = match (&kind, given) {
+            (_, true) => Some(ParamDefault::Value(value)),
+            (ParamKind::Date, false) => Some(ParamDefault::ScheduleDate),
+            (_, false) => None,
+        };
+        ParamSpec {
+            kind,
+            default,
+            description,
+        }
+    })
+}
+
+fn retries() -> impl Strategy<Value = RetryPolicy> {
+    let backoff =
+        (0_u64..1_000, 1.0_f64..100.0, 1_000_u64..600_000).prop_map(|(initial, factor, max)| Backoff {
+            initial: Duration::from_secs(initial),
+            factor,
+            max: Duration::from_secs(max),
+        });
+    // Every cause has its rule, so that no default is added.
+    vec((1_u32..=100, backoff), FailureCause::ALL.len()).prop_map(|rules| RetryPolicy {
+        rules: FailureCause::ALL
+            .into_iter()
+            .zip(rules)
+            .map(|(cause, (max_attempts, backoff))| RetryRule {
+                on: vec![cause],
+                max_attempts,
+                backoff,
+            })
+            .collect(),
+    })
+}
+
+fn configs() -> impl Strategy<Value = WorkflowConfig> {
+    let sizes: Vec<&str> = InstanceSize::names().collect();
+    let requirements = prop_oneof![
+        Just(PythonDependency::Default),
+        "[a-z]{1,8}\\.txt".prop_map(PythonDependency::File),
+        vec("[a-z]{1,8}(>=|==)[0-9]\\.[0-9]", 0..4).prop_map(PythonDependency::List),
+    ];
+    let python = (prop::option::of("3\\.[0-9]{1,2}"), requirements).prop_map(|(python, requirements)| {
+        (
+            "polars",
+            Dependencies {
+                python,
+                requirements,
+                duckdb: DuckdbDependency::default(),
+            },
+        )
+    });
+    let duckdb = (
+        prop::option::of("1\\.[0-9](\\.[0-9])?"),
+        prop::collection::btree_set(name(), 0..4),
+    )
+        .prop_map(|(version, extensions)| {
+            let duckdb = DuckdbDependency {
+                version,
+                extensions: extensions.into_iter().collect(),
+            };
+            (
+                "duckdb",
+                Dependencies {
+                    duckdb,
+                    ..Dependencies::default()
+                },
+            )
+        });
+    let texts = (
+        prop::option::of(text(40)),
+        btree_map("[a-z][a-z ]{0,8}", "[a-zA-Z0-9 ._:/=+@-]{0,10}", 0..4),
+    );
+    let env = btree_map("[A-Z][A-Z0-9_]{0,10}", text(30), 0..4);
+    (
+        prop_oneof![python, duckdb],
+        prop::sample::select(sizes),
+        texts,
+        prop::collection::btree_set("[a-z]{1,6}", 0..3),
+        btree_map(name(), param(), 0..5),
+        env,
+        retries(),
+        (1_u64..2_592_000, 0_u64..86_400),
+    )
+        .prop_map(
+            |(kind, size, (description, labels), include, params, env, retries, (timeout, keep_warm))| {
+                WorkflowConfig {
+                    worker_type: kind.0.parse().unwrap(),
+                    instance_size: size.parse().unwrap(),
+                    description,
+                    owner: None,
+                    labels,
+                    entrypoint: "src/main.x".to_owned(),
+                    include: include.into_iter().filter(|path| path != "workflows").collect(),
+                    params,
+                    env,
+                    dependencies: kind.1,
+                    retries,
+                    timeout: Duration::from_secs(timeout),
+                    keep_warm: Duration::from_secs(keep_warm),
+                }
+            },
+        )
+}

@@ -1,0 +1,359 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_runner_core::agent::EndReason;
+use data_runner_core::execution::{Ending, Failure, FailureCause, Phase, StopReason};
+use data_runner_core::id::Epoch;
+use data_runner_core::log::LogOffset;
+use data_runner_core::message::{AgentMessage, Assign, SupervisorMessage, Verdict, Welcome};
+use data_runner_core::port::SessionEvent;
+use data_runner_engine::{AgentError, StateFolderError, Terminate};
+use data_runner_testkit::memory::executor::Script;
+
+use super::house::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_job_runs_from_assignment_to_the_removal_of_its_folder() {
+    let house = House::new(|| Script::new().prints("hello\n").complains("oh\n").exits(3));
+    let (_agent, _logs) = (house.start(), house.take_logs());
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    for phase in [
+        Phase::Connected,
+        Phase::CodeReady,
+        Phase::EnvironmentReady,
+        Phase::Started,
+    ] {
+        house.until_phase(phase).await;
+    }
+    let code = house.folder(claim).join("code/workflow.py");
+    assert_eq!(std::fs::read(code).unwrap(), CODE);
+    let report = house.until_finished().await;
+    assert_eq!(
+        (report.ending, report.log_end),
+        (Ending::Exited { code: 3 }, LogOffset(9))
+    );
+    house.say(session, SupervisorMessage::StatusAck { claim }).await;
+    until("the folder goes", || !house.folder(claim).exists()).await;
+    assert_eq!(house.logs.of(claim).1, b"hello\noh\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_arrives_whole_over_connections_that_are_cut() {
+    let expected: Vec<u8> = (0..200_u32)
+        .flat_map(|n| format!("{n} {}\n", "x".repeat(20_000)).into_bytes())
+        .collect();
+    let printed = Bytes::from(expected.clone());
+    let house = House::new(move || {
+        let pieces = printed.chunks(100_000).map(<[u8]>::to_vec);
+        let printing = pieces.fold(Script::new(), |script, piece| {
+            script.prints(piece).sleeps(Duration::from_millis(100))
+        });
+        printing.exits(0)
+    });
+    let (_agent, _logs) = (house.start(), house.take_logs());
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        house.network.cut(house.worker);
+        house.welcome().await;
+    }
+    let report = house.until_finished().await;
+    assert_eq!(report.log_end, LogOffset(expected.len() as u64));
+    until("the log is whole", || house.logs.of(claim).0 == report.log_end).await;
+    assert!(house.logs.of(claim).1 == expected, "the log differs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_agent_adopts_its_job_and_starts_nothing() {
+    let house = House::new(|| Script::new().prints("one\n").waits().prints("two\n").exits(0));
+    let _logs = house.take_logs();
+    let agent = house.start();
+    let (session, first) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    agent.kill().await;
+    let agent = house.start();
+    let (session, again) = house.welcome().await;
+    assert_eq!(again.incarnation, first.incarnation + 1);
+    assert_eq!(
+        again.attempts.iter().map(|held| held.claim).collect::<Vec<_>>(),
+        [claim]
+    );
+    house.until_phase(Phase::Started).await;
+    house
+        .machine
+        .release(&std::path::absolute(house.folder(claim)).unwrap());
+    assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 0 });
+    house.say(session, SupervisorMessage::StatusAck { claim }).await;
+    until("the folder goes", || !house.folder(claim).exists()).await;
+    assert_eq!(house.logs.of(claim).1, b"one\ntwo\n");
+    assert_eq!(house.machine.starts(), [claim]);
+    agent.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_survives_the_agent_that_could_not_report_it() {
+    let house = House::new(|| Script::new().sleeps(Duration::from_secs(60)).exits(7));
+    let agent = house.start();
+    let (session, _) = house.welcome().await;
+    house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    house.network.crash_supervisor();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    agent.kill().await;
+    let house = House {
+        supervisor: house.network.supervisor(),
+        ..house
+    };
+    let _agent = house.start();
+    house.welcome().await;
+    assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 7 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_a_reboot_took_is_reported_as_vanished_and_not_run_again() {
+    let house = House::new(|| Script::new().waits().exits(0));
+    let agent = house.start();
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    agent.kill().await;
+    house.machine.reboot();
+    let _agent = house.start();
+    house.welcome().await;
+    assert!(matches!(
+        house.until_finished().await.ending,
+        Ending::Vanished { .. }
+    ));
+    assert_eq!(house.machine.starts(), [claim]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_drains_the_job_ends_by_itself_and_then_the_agent_goes() {
+    let house = House::new(|| Script::new().sleeps(Duration::from_secs(60)).exits(0));
+    let agent = house.start();
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    agent.terminate.send(Terminate).await.unwrap();
+    assert_eq!(house.heard().await, Some(AgentMessage::Draining));
+    assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 0 });
+    house.say(session, SupervisorMessage::StatusAck { claim }).await;
+    assert_eq!(house.heard().await, Some(AgentMessage::Drained));
+    assert_eq!(house.heard().await, None, "the session ends");
+    assert_eq!(agent.end().await, EndReason::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_signal_stops_the_job() {
+    let house = House::new(|| Script::new().waits().exits(0));
+    let agent = house.start();
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    agent.terminate.send(Terminate).await.unwrap();
+    agent.terminate.send(Terminate).await.unwrap();
+    let stopped = Ending::Stopped {
+        reason: StopReason::Interrupted,
+    };
+    assert_eq!(house.until_finished().await.ending, stopped);
+    house.say(session, SupervisorMessage::StatusAck { claim }).await;
+    assert_eq!(agent.end().await, EndReason::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_supervisor_the_job_is_stopped_in_the_end_and_its_result_stays() {
+    let house = House::new(|| Script::new().waits().exits(0));
+    let agent = house.start();
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    let began = tokio::time::Instant::now();
+    house.network.crash_supervisor();
+    assert_eq!(agent.end().await, EndReason::Abandoned);
+    assert!(
+        (DEAD_MAN..DEAD_MAN + Duration::from_secs(1)).contains(&began.elapsed()),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(house.machine.alive().is_empty());
+    let house = House {
+        supervisor: house.network.supervisor(),
+        ..house
+    };
+    let _agent = house.start();
+    let (_, hello) = house.welcome().await;
+    assert_eq!(hello.attempts.len(), 1);
+    assert_eq!(
+        house.until_finished().await.ending,
+        Ending::Stopped {
+            reason: StopReason::Interrupted
+        }
+    );
+    assert_eq!(house.machine.starts(), [claim]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_of_an_old_epoch_is_not_obeyed() {
+    let house = House::new(|| Script::new().exits(0));
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    let stale = Assign {
+        claim: claim(1),
+        epoch: Epoch(EPOCH.0 - 1),
+        job: job(),
+    };
+    house.say(session, SupervisorMessage::Assign(stale)).await;
+    let claim = house.assign(session, 2).await;
+    house.until_finished().await;
+    assert_eq!(house.machine.starts(), [claim]);
+    house.network.cut(house.worker);
+    let (session, hello) = house.hello().await;
+    assert_eq!(hello.epoch, EPOCH);
+    let welcome = Welcome {
+        session,
+        epoch: Epoch(EPOCH.0 - 1),
+        verdicts: vec![(claim, Verdict::Stop)],
+        heartbeat: Duration::from_secs(5),
+        dead_man: DEAD_MAN,
+    };
+    house.say(session, SupervisorMessage::Welcome(welcome)).await;
+    assert_eq!(house.heard().await, None, "the agent ends the session");
+    assert!(house.folder(claim).exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_that_does_not_have_its_hash_is_not_run() {
+    let house = House::new(|| Script::new().exits(0));
+    *house.gate.bytes.lock().unwrap() = Bytes::from_static(b"evil");
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    house.assign(session, 1).await;
+    let report = house.until_finished().await;
+    let Ending::NeverStarted { failure } = report.ending else {
+        panic!("{report:?}")
+    };
+    assert_eq!(failure.cause, FailureCause::Source);
+    assert!(failure.message.contains("does not have the hash"), "{failure:?}");
+    assert!(house.machine.starts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_cannot_be_made_is_reported_with_its_reason() {
+    let reason = Failure::new(FailureCause::Environment, "no such package: polarbears");
+    let expected = reason.clone();
+    let house = House::new(move || Script::unpreparable(reason.clone()));
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    house.assign(session, 1).await;
+    assert_eq!(
+        house.until_finished().await.ending,
+        Ending::NeverStarted { failure: expected }
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_is_fetched_once_for_all_runs_of_it() {
+    let house = House::new(|| Script::new().exits(0));
+    let agent = house.start();
+    let (session, _) = house.welcome().await;
+    for n in 1..4 {
+        let claim = house.assign(session, n).await;
+        house.until_finished().await;
+        house.say(session, SupervisorMessage::StatusAck { claim }).await;
+        until("the folder goes", || !house.folder(claim).exists()).await;
+    }
+    agent.kill().await;
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    house.assign(session, 4).await;
+    house.until_finished().await;
+    assert_eq!(house.gate.fetched.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_that_nobody_takes_delays_neither_heartbeats_nor_a_cancel() {
+    let house = House::new(|| Script::new().prints(vec![b'x'; 64 << 20]).waits().exits(0));
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    let began = tokio::time::Instant::now();
+    let mut beats = 0;
+    while beats < 6 {
+        if let SessionEvent::Message(message) = house.supervisor.receive().await.unwrap().what
+            && *message == AgentMessage::HeartBeat
+        {
+            beats += 1;
+        }
+    }
+    assert!(
+        began.elapsed() <= Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
+    let reason = StopReason::Cancelled;
+    house
+        .say(
+            session,
+            SupervisorMessage::Cancel {
+                claim,
+                epoch: EPOCH,
+                reason,
+            },
+        )
+        .await;
+    assert_eq!(house.until_finished().await.ending, Ending::Stopped { reason });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_reaches_a_job_and_a_disowned_one_leaves_nothing() {
+    let house = House::new(|| Script::new().waits().exits(0));
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    let reason = StopReason::Disowned;
+    house
+        .say(
+            session,
+            SupervisorMessage::Cancel {
+                claim,
+                epoch: EPOCH,
+                reason,
+            },
+        )
+        .await;
+    until("the folder goes", || !house.folder(claim).exists()).await;
+    assert!(house.machine.alive().is_empty());
+}
+
+#[tokio::test]
+async fn a_second_agent_on_the_same_folder_is_refused() {
+    let house = House::new(Script::new);
+    let first = house.builder().open().unwrap();
+    let second = house.builder().open().map(drop).unwrap_err();
+    assert!(
+        matches!(second, AgentError::State(StateFolderError::InUse(_))),
+        "{second:?}"
+    );
+    drop(first);
+    assert!(house.builder().open().is_ok(), "the lock goes with its holder");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_an_error_and_not_an_attempt_forgotten() {
+    let house = House::new(Script::new);
+    drop(house.builder().open().unwrap());
+    std::fs::create_dir_all(house.folder(claim(1))).unwrap();
+    std::fs::write(house.folder(claim(1)).join("record.json"), "{").unwrap();
+    let error = house.builder().open().map(drop).unwrap_err();
+    assert!(
+        matches!(error, AgentError::State(StateFolderError::Corrupt { .. })),
+        "{error:?}"
+    );
+}

@@ -1,0 +1,126 @@
+//! The shim: one small process per run that owns the job.
+//!
+//! It starts the job, reads its pipes into the spool, holds its time and memory, ends whatever the job leaves behind,
+//! and writes down how it ended. It outlives its agent: an agent that starts again finds it by the run folder. When
+//! the shim itself is killed, the kernel kills the job with it, so that nothing runs unseen.
+//!
+//! A program that runs jobs carries the shim as a hidden mode and dispatches to it first thing, before any runtime or
+//! thread exists:
+//!
+//! ```no_run
+//! if std::env::args_os().nth(1).is_some_and(|mode| mode == data_runner_exec::shim::MODE) {
+//!     std::process::exit(data_runner_exec::shim::main());
+//! }
+//! ```
+
+mod control;
+pub(crate) use control::{line as control_line, socket_path};
+pub(crate) use record::CONTROL_SOCKET;
+mod pump;
+pub(crate) mod record;
+pub(crate) mod tree;
+mod workload;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use data_runner_core::execution::{Ending, Failure};
+use data_runner_core::log::LogOffset;
+use rustix::fs::FlockOperation;
+
+use crate::group::ResourceGroup;
+use crate::process::ProcessIdentity;
+use record::{ExitRecord, RunSpec};
+
+/// The first argument that means: be a shim.
+pub const MODE: &str = "internal-shim";
+
+/// Waits on standard input (a socket that the agent holds) for a run folder, runs the job that is specified there, and
+/// returns the exit code for the process. Must be called while the process has one thread.
+pub fn main() -> i32 {
+    match serve() {
+        Ok(()) => 0,
+        // Nobody reads what a shim says; what matters is in the run folder, or the agent sees that we are gone.
+        Err(_) => 1,
+    }
+}
+
+fn serve() -> io::Result<()> {
+    let own = ProcessIdentity::own()?;
+    // What is sent to the agent's terminal or process group is not meant for its jobs. A session leader already is apart.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(crate::process::pid_of(own.pid))?;
+    let agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Everything that takes time and needs no job to be known is done by now, off the critical path.
+    let group = ResourceGroup::create(&format!("data-runner-{}-{}", own.pid, own.start_time));
+    let outcome = match receive_folder(&agent) {
+        Ok(Some(folder)) => run(&folder, own, &group, agent),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    group.remove();
+    outcome
+}
+
+/// The folder comes as its path with a NUL behind it; nothing comes when the agent has no use for this shim.
+fn receive_folder(mut agent: &UnixStream) -> io::Result<Option<PathBuf>> {
+    let mut path = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        let read = agent.read(&mut block)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        path.extend_from_slice(&block[..read]);
+        if path.pop_if(|last| *last == 0).is_some() {
+            return Ok(Some(OsString::from_vec(path).into()));
+        }
+    }
+}
+
+fn run(folder: &Path, own: ProcessIdentity, group: &ResourceGroup, agent: UnixStream) -> io::Result<()> {
+    let lock = File::create(folder.join(record::LOCK_FILE))?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    std::fs::rename(folder.join(record::SPEC_FILE), folder.join(record::TAKEN_FILE))?;
+    let spec: RunSpec = record::read(&folder.join(record::TAKEN_FILE))?.ok_or(io::ErrorKind::NotFound)?;
+    let control = control::Control::open(folder, agent)?;
+    let (end, agents) = match workload::spawn(&spec, folder, own, group) {
+        Ok(workload) => pump::Pump::new(spec, folder, group, workload, control)?.run(),
+        Err(failure) => (never_started(failure), control),
+    };
+    write_exit_record(folder, &end);
+    drop(agents);
+    Ok(())
+}
+
+fn never_started(failure: Failure) -> ExitRecord {
+    ExitRecord {
+        ending: Ending::NeverStarted { failure },
+        peak_memory_bytes: None,
+        cpu_micros: 0,
+        log_end: LogOffset(0),
+        ran_micros: 0,
+    }
+}
+
+/// The record must be written, whatever the disk thinks of it now: without it the run counts as vanished.
+fn write_exit_record(folder: &Path, end: &ExitRecord) {
+    while record::write(&folder.join(record::EXIT_FILE), end).is_err() && folder.exists() {
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// Tells the agent, which may be gone.
+fn tell(mut agent: &UnixStream, what: u8) -> io::Result<()> {
+    match agent.write(&[what]) {
+        // Whoever has not read the bytes before this one will look anyway when it does.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        other => other.map(|_| ()),
+    }
+}

@@ -1,0 +1,164 @@
+//! The calls.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use data_runner_core::id::Claim;
+use data_runner_core::message::{AgentMessage, LogAppend};
+use data_runner_core::port::{BundleGate, BundleRefused, TransportError};
+use futures::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::sessions::{Session, Sessions, no_such_session};
+use crate::limits::BUNDLE_PART_BYTES;
+use crate::wire::proto::worker_service_server::WorkerService;
+use crate::wire::{FromWire as _, NotUnderstood, proto, sha256};
+use crate::{metadata, status};
+
+pub(super) struct Service {
+    sessions: Arc<Sessions>,
+    gate: Arc<dyn BundleGate>,
+}
+
+impl Service {
+    pub(super) fn new(sessions: Arc<Sessions>, gate: Arc<dyn BundleGate>) -> Self {
+        Self { sessions, gate }
+    }
+
+    fn session_of<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
+        let id = metadata::session(request.metadata())?;
+        self.sessions.find(id).ok_or_else(no_such_session)
+    }
+}
+
+#[tonic::async_trait]
+impl WorkerService for Service {
+    type SessionStream = ReceiverStream<Result<proto::SupervisorMessage, Status>>;
+    type LogStreamStream = ReceiverStream<Result<proto::LogAck, Status>>;
+    type FetchBundleStream = Pin<Box<dyn Stream<Item = Result<proto::BundlePart, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<proto::AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let worker = metadata::worker(request.metadata())?;
+        let (session, line_end) = self.sessions.open(worker)?;
+        let mut response = Response::new(ReceiverStream::new(line_end));
+        response
+            .metadata_mut()
+            .insert(metadata::SESSION, metadata::value(session.id)?);
+        tokio::spawn(hear(self.sessions.clone(), session, request.into_inner()));
+        Ok(response)
+    }
+
+    async fn log_stream(
+        &self,
+        request: Request<Streaming<proto::LogAppend>>,
+    ) -> Result<Response<Self::LogStreamStream>, Status> {
+        let session = self.session_of(&request)?;
+        let line_end = session.attach_log()?;
+        tokio::spawn(hear_log(self.sessions.clone(), session, request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(line_end)))
+    }
+
+    async fn fetch_bundle(
+        &self,
+        request: Request<proto::FetchBundleRequest>,
+    ) -> Result<Response<Self::FetchBundleStream>, Status> {
+        let session = self.session_of(&request)?;
+        let wanted = request.into_inner();
+        let claim = wanted
+            .claim
+            .ok_or_else(|| NotUnderstood::missing("FetchBundleRequest.claim"))?;
+        let claim = Claim::from_wire(claim)?;
+        let hash = sha256(&wanted.sha256)?;
+        let mut rest = self
+            .gate
+            .bundle(session.worker, claim, &hash)
+            .await
+            .map_err(refusal)?;
+        let parts = std::iter::from_fn(move || {
+            let data = rest.split_to(rest.len().min(BUNDLE_PART_BYTES));
+            (!data.is_empty()).then_some(Ok(proto::BundlePart { data }))
+        });
+        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
+    }
+}
+
+fn refusal(refused: BundleRefused) -> Status {
+    match refused {
+        BundleRefused::NotYours { .. } => Status::permission_denied(refused.to_string()),
+        BundleRefused::Unavailable(ref source) => {
+            tracing::warn!(
+                error = &**source as &dyn std::error::Error,
+                "a bundle cannot be read"
+            );
+            Status::unavailable(refused.to_string())
+        }
+    }
+}
+
+/// Passes on what an agent says, until it or its session ends.
+async fn hear(sessions: Arc<Sessions>, session: Arc<Session>, mut inbound: Streaming<proto::AgentMessage>) {
+    let why = loop {
+        let Some(room) = session.room().await else { return };
+        let next = tokio::select! {
+            biased;
+            () = session.ended.cancelled() => return,
+            next = inbound.message() => next,
+        };
+        match next.map(|wire| wire.map(AgentMessage::from_wire)) {
+            Ok(Some(Ok(message))) => sessions.arrived(&session, message, room),
+            Ok(Some(Err(error))) => break Some(not_understood(&session, error.into())),
+            Ok(None) => break None,
+            Err(status) => break broken(&session, status),
+        }
+    };
+    sessions.end(session.id, why);
+}
+
+/// The same for its logs. An agent that ends this call in good order has no more logs; its session goes on.
+async fn hear_log(sessions: Arc<Sessions>, session: Arc<Session>, mut inbound: Streaming<proto::LogAppend>) {
+    let why = loop {
+        let next = tokio::select! {
+            biased;
+            () = session.ended.cancelled() => return,
+            next = inbound.message() => next,
+        };
+        match next.map(|wire| wire.map(LogAppend::from_wire)) {
+            Ok(Some(Ok(append))) => tokio::select! {
+                biased;
+                () = session.ended.cancelled() => return,
+                () = sessions.log_arrived(&session, append) => {}
+            },
+            Ok(Some(Err(error))) => break Some(not_understood(&session, error.into())),
+            Ok(None) => return,
+            Err(status) => break broken(&session, status),
+        }
+    };
+    sessions.end(session.id, why);
+}
+
+/// What the agent is told of the end of what it said: something only if it can still hear it.
+fn broken(session: &Session, status: Status) -> Option<Status> {
+    match status::of_stream(&status) {
+        TransportError::Protocol { message } => {
+            Some(not_understood(session, Status::invalid_argument(message)))
+        }
+        TransportError::Closed | TransportError::Unreachable { .. } | TransportError::Refused { .. } => {
+            tracing::debug!(session = %session.id, %status, "the agent's connection broke");
+            None
+        }
+    }
+}
+
+fn not_understood(session: &Session, status: Status) -> Status {
+    tracing::warn!(
+        session = %session.id,
+        worker = %session.worker,
+        message = status.message(),
+        "an agent is not understood"
+    );
+    status
+}

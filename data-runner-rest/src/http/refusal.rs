@@ -1,0 +1,286 @@
+//! Refusals: the one error of every handler, and its way to a problem document.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+
+use crate::api::{Fault, Problem};
+
+/// Why a request is not answered as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    kind: Kind,
+    detail: Option<String>,
+    hint: Option<String>,
+    errors: Vec<Fault>,
+}
+
+/// What kinds of refusals there are. The codes are public and never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    MalformedRequest,
+    InvalidParameter,
+    InvalidCursor,
+    HostRefused,
+    OriginRefused,
+    RouteNotFound,
+    WorkflowNotFound,
+    ExecutionNotFound,
+    AttemptNotFound,
+    WorkerNotFound,
+    RepoNotFound,
+    MetricsNotKept,
+    MethodNotAllowed,
+    NotAcceptable,
+    Ambiguous,
+    AlreadyEnded,
+    WorkflowGone,
+    BodyTooLarge,
+    InvalidRequest,
+    RevisionNotFound,
+    IdempotencyKeyReused,
+    TooManyStreams,
+    Internal,
+    SourceUnreachable,
+    Unavailable,
+    TimedOut,
+}
+
+impl Kind {
+    /// Every kind, for the documentation and its test.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 26] = [
+        Self::MalformedRequest,
+        Self::InvalidParameter,
+        Self::InvalidCursor,
+        Self::HostRefused,
+        Self::OriginRefused,
+        Self::RouteNotFound,
+        Self::WorkflowNotFound,
+        Self::ExecutionNotFound,
+        Self::AttemptNotFound,
+        Self::WorkerNotFound,
+        Self::RepoNotFound,
+        Self::MetricsNotKept,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::Ambiguous,
+        Self::AlreadyEnded,
+        Self::WorkflowGone,
+        Self::BodyTooLarge,
+        Self::InvalidRequest,
+        Self::RevisionNotFound,
+        Self::IdempotencyKeyReused,
+        Self::TooManyStreams,
+        Self::Internal,
+        Self::SourceUnreachable,
+        Self::Unavailable,
+        Self::TimedOut,
+    ];
+
+    /// Status, code and title.
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedRequest => (S::BAD_REQUEST, "malformed_request", "The request cannot be read"),
+            Self::InvalidParameter => (S::BAD_REQUEST, "invalid_parameter", "A query parameter is wrong"),
+            Self::InvalidCursor => (
+                S::BAD_REQUEST,
+                "invalid_cursor",
+                "The cursor is none of this listing's",
+            ),
+            Self::HostRefused => (
+                S::FORBIDDEN,
+                "host_refused",
+                "This server does not go by that name",
+            ),
+            Self::OriginRefused => (
+                S::FORBIDDEN,
+                "origin_refused",
+                "Pages of other origins may not ask",
+            ),
+            Self::RouteNotFound => (S::NOT_FOUND, "route_not_found", "There is no such route"),
+            Self::WorkflowNotFound => (S::NOT_FOUND, "workflow_not_found", "There is no such workflow"),
+            Self::ExecutionNotFound => (S::NOT_FOUND, "execution_not_found", "There is no such execution"),
+            Self::AttemptNotFound => (S::NOT_FOUND, "attempt_not_found", "There is no such attempt"),
+            Self::WorkerNotFound => (S::NOT_FOUND, "worker_not_found", "There is no such worker"),
+            Self::RepoNotFound => (S::NOT_FOUND, "repo_not_found", "There is no such repository"),
+            Self::MetricsNotKept => (S::NOT_FOUND, "metrics_not_kept", "This server keeps no metrics"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The route has other methods",
+            ),
+            Self::NotAcceptable => (
+                S::NOT_ACCEPTABLE,
+                "not_acceptable",
+                "It cannot be answered in that form",
+            ),
+            Self::Ambiguous => (S::CONFLICT, "ambiguous", "The name means more than one thing"),
+            Self::AlreadyEnded => (S::CONFLICT, "already_ended", "The execution has ended"),
+            Self::WorkflowGone => (S::CONFLICT, "workflow_gone", "The workflow is there no more"),
+            Self::BodyTooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The request's body is too large",
+            ),
+            Self::InvalidRequest => (S::UNPROCESSABLE_ENTITY, "invalid_request", "The request is wrong"),
+            Self::RevisionNotFound => (
+                S::UNPROCESSABLE_ENTITY,
+                "revision_not_found",
+                "The repository has no such revision or path",
+            ),
+            Self::IdempotencyKeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "The Idempotency-Key belongs to another request",
+            ),
+            Self::TooManyStreams => (
+                S::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                "Too many streams are open",
+            ),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
+            Self::SourceUnreachable => (
+                S::BAD_GATEWAY,
+                "source_unreachable",
+                "The repository did not answer",
+            ),
+            Self::Unavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The server cannot do this just now",
+            ),
+            Self::TimedOut => (S::GATEWAY_TIMEOUT, "timed_out", "The answer took too long"),
+        }
+    }
+
+    /// In how many seconds to try again.
+    const fn retry_after(self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable => Some("1"),
+            Self::TooManyStreams => Some("5"),
+            Self::MalformedRequest
+            | Self::InvalidParameter
+            | Self::InvalidCursor
+            | Self::HostRefused
+            | Self::OriginRefused
+            | Self::RouteNotFound
+            | Self::WorkflowNotFound
+            | Self::ExecutionNotFound
+            | Self::AttemptNotFound
+            | Self::WorkerNotFound
+            | Self::RepoNotFound
+            | Self::MetricsNotKept
+            | Self::MethodNotAllowed
+            | Self::NotAcceptable
+            | Self::Ambiguous
+            | Self::AlreadyEnded
+            | Self::WorkflowGone
+            | Self::BodyTooLarge
+            | Self::InvalidRequest
+            | Self::RevisionNotFound
+            | Self::IdempotencyKeyReused
+            | Self::Internal
+            | Self::SourceUnreachable
+            | Self::TimedOut => None,
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: Some(detail.into()),
+            hint: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// A failure of ours whose particulars stay in the server's log.
+    pub(crate) fn internal() -> Self {
+        Self {
+            kind: Kind::Internal,
+            detail: None,
+            hint: None,
+            errors: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn hinting(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, errors: impl IntoIterator<Item = Fault>) -> Self {
+        self.errors.extend(errors);
+        self
+    }
+
+    pub(crate) fn problem(self) -> Problem {
+        let (status, code, title) = self.kind.row();
+        Problem {
+            kind: format!("urn:data-runner:problem:{code}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: self.detail,
+            hint: self.hint,
+            errors: self.errors,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, _, _) = self.kind.row();
+        let retry_after = self.kind.retry_after();
+        // A document of texts and numbers can always be written.
+        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_code_of_its_own_and_a_status_of_an_error() {
+        let mut codes = std::collections::BTreeSet::new();
+        for kind in Kind::ALL {
+            let (status, code, _) = kind.row();
+            assert!(status.is_client_error() || status.is_server_error(), "{code}");
+            assert!(codes.insert(code), "{code} twice");
+        }
+    }
+
+    #[test]
+    fn codes_and_statuses_are_what_clients_know() {
+        let rows: Vec<String> = Kind::ALL
+            .into_iter()
+            .map(|kind| {
+                let (status, code, title) = kind.row();
+                format!("{} {code}: {title}", status.as_u16())
+            })
+            .collect();
+        insta::assert_snapshot!(rows.join("\n"));
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_says_when_to_try_again() {
+        let response = Refusal::new(Kind::Unavailable, "it recovers").into_response();
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    }
+}

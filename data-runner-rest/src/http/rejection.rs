@@ -1,0 +1,121 @@
+//! The engine's errors as refusals.
+
+use std::error::Error;
+
+use data_runner_core::event::Rejection;
+use data_runner_core::port::{BlobError, Retry, SourceError, StateError};
+use data_runner_core::workflow::config::Problem;
+use data_runner_engine::RequestError;
+
+use super::refusal::{Kind, Refusal};
+use crate::api::Fault;
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RequestError::Rejected(rejection) => rejection.into(),
+            RequestError::NoSuchWorkflow { nearest, .. } => {
+                let refusal = Self::new(Kind::WorkflowNotFound, detail);
+                nearest.map_or(refusal.clone(), |name| {
+                    refusal.hinting(format!("did you mean {name:?}?"))
+                })
+            }
+            RequestError::AmbiguousWorkflow { .. } => Self::new(Kind::Ambiguous, detail),
+            RequestError::NoSuchRepo(_) => Self::new(Kind::RepoNotFound, detail),
+            RequestError::NoSuchExecution(_) => Self::new(Kind::ExecutionNotFound, detail),
+            RequestError::Invalid { what, problems } => {
+                Self::new(Kind::InvalidRequest, what).with(problems.iter().map(fault))
+            }
+            RequestError::Source(error) => source(&error),
+            RequestError::Blob(error) => blob(&error),
+            RequestError::State(error) => state(&error),
+            RequestError::Unavailable => Self::new(Kind::Unavailable, detail),
+        }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        let detail = rejection.to_string();
+        let kind = match rejection {
+            Rejection::NoSuchExecution(_) => Kind::ExecutionNotFound,
+            Rejection::NoSuchWorkflow(_) => Kind::WorkflowNotFound,
+            Rejection::NoSuchWorker(_) => Kind::WorkerNotFound,
+            Rejection::WorkflowGone { .. } => Kind::WorkflowGone,
+            Rejection::KeyReused { .. } => Kind::IdempotencyKeyReused,
+            Rejection::AlreadyEnded { .. } => Kind::AlreadyEnded,
+            Rejection::ShuttingDown => Kind::Unavailable,
+        };
+        Self::new(kind, detail)
+    }
+}
+
+impl From<StateError> for Refusal {
+    fn from(error: StateError) -> Self {
+        state(&error)
+    }
+}
+
+/// A problem of a configuration, or of parameters, as the fault of a problem document.
+pub(crate) fn fault(problem: &Problem) -> Fault {
+    let at = problem.location.as_ref();
+    Fault {
+        pointer: at.map(|at| at.pointer.clone()),
+        // What is about the request itself has no file.
+        file: at.map(|at| at.file.clone()).filter(|file| !file.is_empty()),
+        line: at.map(|at| at.line).filter(|line| *line > 0),
+        column: at.map(|at| at.column).filter(|column| *column > 0),
+        code: problem.code.clone(),
+        message: problem.message.clone(),
+        help: problem.help.clone(),
+    }
+}
+
+fn source(error: &SourceError) -> Refusal {
+    let kind = match error {
+        SourceError::Unreachable { .. } | SourceError::Denied { .. } => Kind::SourceUnreachable,
+        SourceError::NoSuchRef { .. } | SourceError::NoSuchPath { .. } | SourceError::Gone(_) => {
+            Kind::RevisionNotFound
+        }
+        SourceError::Refused { .. } => Kind::InvalidRequest,
+        SourceError::Local { .. } => {
+            tracing::error!(
+                error = error as &dyn Error,
+                "the local copy of a repository failed"
+            );
+            Kind::Unavailable
+        }
+    };
+    Refusal::new(kind, chain(error))
+}
+
+fn blob(error: &BlobError) -> Refusal {
+    tracing::error!(error = error as &dyn Error, "the blob store failed");
+    storage(error.retry(), "the code could not be kept")
+}
+
+fn state(error: &StateError) -> Refusal {
+    tracing::error!(error = error as &dyn Error, "the state store failed");
+    storage(error.retry(), "the state could not be read or written")
+}
+
+/// What a store says of its disk is for the operator, not for the caller.
+fn storage(retry: Retry, detail: &str) -> Refusal {
+    match retry {
+        Retry::Later => Refusal::new(Kind::Unavailable, detail),
+        Retry::Never => Refusal::new(Kind::Internal, detail),
+    }
+}
+
+/// An error and all that lies under it, in one sentence.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut under = error.source();
+    while let Some(error) = under {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        under = error.source();
+    }
+    text
+}

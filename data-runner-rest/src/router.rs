@@ -1,0 +1,146 @@
+//! All routes, and what stands around them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use data_runner_core::workflow::WorkerTypes;
+use data_runner_engine::Handle;
+use http::Method;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::body::LIMIT;
+use crate::http::edge;
+use crate::http::guard::{self, Hosts};
+use crate::http::refusal::{Kind, Refusal};
+use crate::routes::{commands, events, executions, logs, repos, server, validate, workers, workflows};
+
+/// What a router is made of, beside the engine.
+#[derive(Clone)]
+pub struct RouterOptions {
+    /// The names that the server goes by, beside `localhost` and addresses: the host of its public URL, say. Requests
+    /// for other names are refused, since a page whose name was made to point here would send them.
+    pub allowed_hosts: Vec<String>,
+    /// What `/metrics` renders; `None`: it is not found.
+    pub metrics: Option<PrometheusHandle>,
+    /// The worker types that `/validate` and the schema of configurations know; the same as the supervisor's.
+    pub worker_types: WorkerTypes,
+    /// How long an answer may take to begin. Registering a repository clones it within this time. Default: 2 minutes.
+    pub answer_within: Duration,
+    /// How many streams (followed logs, events) may be open at one time. Default: 1024.
+    pub streams: usize,
+}
+
+impl Default for RouterOptions {
+    fn default() -> Self {
+        Self {
+            allowed_hosts: Vec::new(),
+            metrics: None,
+            worker_types: WorkerTypes::default(),
+            answer_within: Duration::from_secs(120),
+            streams: 1024,
+        }
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Data Runner",
+    description = "Runs data workflows from git repositories on workers. Errors are problem documents (RFC 9457), times are RFC 3339 in UTC, ids are UUIDv7, listings are read page by page with `cursor`.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
+struct Document;
+
+/// The REST API as a router, to be served by [`serve`](crate::serve) or nested in an own application.
+pub fn router(handle: Handle, options: RouterOptions) -> Router {
+    let (routes, document) = routes().split_for_parts();
+    let app = App {
+        handle,
+        worker_types: Arc::new(options.worker_types),
+        metrics: options.metrics,
+        streams: Arc::new(Semaphore::new(options.streams)),
+        openapi: written(&document).into(),
+    };
+    let hosts = Hosts(Arc::new(options.allowed_hosts));
+    routes
+        .merge(two_segments())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(LIMIT))
+        .layer(CatchPanicLayer::custom(edge::panicked))
+        .layer(middleware::from_fn_with_state(options.answer_within, edge::bound))
+        .layer(middleware::from_fn_with_state(hosts, guard::check))
+        .layer(middleware::from_fn(edge::measure))
+        .with_state(app)
+}
+
+/// The OpenAPI document, as `/openapi.json` gives it.
+pub fn openapi() -> String {
+    written(&routes().split_for_parts().1)
+}
+
+fn written(document: &utoipa::openapi::OpenApi) -> String {
+    // Plain data; were it ever not, an empty document would fail the test that compares it.
+    document.to_pretty_json().unwrap_or_default()
+}
+
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(workflows::register, workflows::list))
+        .routes(routes!(workflows::get, workflows::patch, workflows::delete))
+        .routes(routes!(workflows::execute))
+        .routes(routes!(executions::list))
+        .routes(routes!(executions::get))
+        .routes(routes!(executions::events))
+        .routes(routes!(commands::cancel))
+        .routes(routes!(commands::retry))
+        .routes(routes!(commands::rerun))
+        .routes(routes!(logs::get))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::get, workers::terminate))
+        .routes(routes!(workers::drain))
+        .routes(routes!(repos::list))
+        .routes(routes!(repos::sync))
+        .routes(routes!(events::stream))
+        .routes(routes!(validate::validate))
+        .routes(routes!(server::healthz))
+        .routes(routes!(server::readyz))
+        .routes(routes!(server::version))
+        .routes(routes!(server::metrics))
+        .routes(routes!(server::openapi))
+        .routes(routes!(server::config_schema))
+}
+
+/// `repo/name` without encoding its slash. OpenAPI knows no parameter of two segments, so these are not in the document.
+fn two_segments() -> Router<App> {
+    use axum::routing::{get, post};
+    Router::new()
+        .route(
+            "/workflows/{workflow}/{name}",
+            get(workflows::get)
+                .patch(workflows::patch)
+                .delete(workflows::delete),
+        )
+        .route("/workflows/{workflow}/{name}/execute", post(workflows::execute))
+}
+
+async fn not_found(method: Method, uri: http::Uri) -> Refusal {
+    Refusal::new(
+        Kind::RouteNotFound,
+        format!("there is no route {method} {}", uri.path()),
+    )
+}
+
+async fn method_not_allowed(method: Method, uri: http::Uri) -> Refusal {
+    Refusal::new(
+        Kind::MethodNotAllowed,
+        format!("{} does not take {method}", uri.path()),
+    )
+}

@@ -1,0 +1,12 @@
+//! The handlers, by what they are about.
+
+pub(crate) mod commands;
+pub(crate) mod events;
+pub(crate) mod executions;
+pub(crate) mod find;
+pub(crate) mod logs;
+pub(crate) mod repos;
+pub(crate) mod server;
+pub(crate) mod validate;
+pub(crate) mod workers;
+pub(crate) mod workflows;

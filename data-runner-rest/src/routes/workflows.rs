@@ -1,0 +1,198 @@
+//! `/workflows`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use data_runner_core::event::Pausing;
+use data_runner_core::workflow::Presence;
+use data_runner_core::workflow::Workflow as CoreWorkflow;
+use data_runner_engine::{IdempotencyKey, Order, Registration};
+use http::header::LOCATION;
+use http::{HeaderMap, StatusCode};
+
+use crate::api::{
+    ConfigProblem, Execute, Execution, Page, PatchWorkflow, Problem, RegisterRepo, Registered, Workflow,
+};
+use crate::app::{App, Prefix};
+use crate::http::body::{Body, OptionalBody, idempotency_key};
+use crate::http::path::Segments;
+use crate::http::query::{Listing, Params};
+use crate::http::refusal::Refusal;
+
+/// Registers one workflow of a repository, or all that it has, and watches it from then on. A folder of the
+/// supervisor's machine can be registered as well.
+#[utoipa::path(
+    post, path = "/workflows", tag = "workflows", request_body = RegisterRepo,
+    responses(
+        (status = 201, body = Registered),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 502, body = Problem, content_type = "application/problem+json", description = "The repository did not answer"),
+    )
+)]
+pub(crate) async fn register(
+    State(app): State<App>,
+    Body(body): Body<RegisterRepo>,
+) -> Result<(StatusCode, Json<Registered>), Refusal> {
+    let registration = Registration {
+        url: body.repo,
+        name: body.name,
+        reference: body.reference,
+        path: body.path,
+    };
+    let registered = app.handle.register(registration).await?;
+    let answer = Registered {
+        items: registered.items.iter().map(Workflow::from).collect(),
+        errors: registered.errors.iter().map(ConfigProblem::from).collect(),
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Lists workflows, in order of repository and name; deleted ones are left out.
+#[utoipa::path(
+    get, path = "/workflows", tag = "workflows",
+    params(("limit" = Option<u32>, Query, description = "1 to 500, default 50"), ("cursor" = Option<String>, Query, description = "From `next_cursor`")),
+    responses((status = 200, body = Page<Workflow>), (status = 400, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Json<Page<Workflow>>, Refusal> {
+    let wanted = query.page(Listing::Workflows)?;
+    query.finish()?;
+    let published = app.handle.published();
+    let mut workflows: Vec<(String, &Arc<CoreWorkflow>)> = published
+        .workflows
+        .values()
+        .filter(|workflow| !matches!(workflow.presence, Presence::Deleted { .. }))
+        .map(|workflow| (workflow.qualified_name().to_string(), workflow))
+        .filter(|(name, _)| wanted.after.as_ref().is_none_or(|after| name > after))
+        .collect();
+    workflows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let next = workflows.len() > wanted.limit;
+    workflows.truncate(wanted.limit);
+    let last = workflows
+        .last()
+        .filter(|_| next)
+        .map(|(name, _)| Listing::Workflows.cursor(name));
+    let items = workflows
+        .iter()
+        .map(|(_, workflow)| Workflow::from(&***workflow))
+        .collect();
+    Ok(Json(Page {
+        items,
+        next_cursor: last,
+    }))
+}
+
+/// One workflow, by its id, its name where that is unambiguous, or `repo/name`.
+#[utoipa::path(
+    get, path = "/workflows/{workflow}", tag = "workflows",
+    params(("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)")),
+    responses(
+        (status = 200, body = Workflow),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The name is ambiguous"),
+    )
+)]
+pub(crate) async fn get(
+    State(app): State<App>,
+    Segments(given): Segments<WorkflowPath>,
+) -> Result<Json<Workflow>, Refusal> {
+    let workflow = app.handle.workflow(&given.name())?;
+    Ok(Json(Workflow::from(&*workflow)))
+}
+
+/// Pauses or resumes a workflow's schedules; runs by hand go on.
+#[utoipa::path(
+    patch, path = "/workflows/{workflow}", tag = "workflows", request_body = PatchWorkflow,
+    params(("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)")),
+    responses(
+        (status = 200, body = Workflow),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Segments(given): Segments<WorkflowPath>,
+    Body(body): Body<PatchWorkflow>,
+) -> Result<Json<Workflow>, Refusal> {
+    let workflow = app.handle.workflow(&given.name())?;
+    let wanted = if body.paused {
+        Pausing::Pause
+    } else {
+        Pausing::Resume
+    };
+    let now = app.handle.pause(workflow.id, wanted).await?;
+    Ok(Json(Workflow::from(&now)))
+}
+
+/// Deletes a workflow. Its history stays; syncs do not bring it back, registering it again does.
+#[utoipa::path(
+    delete, path = "/workflows/{workflow}", tag = "workflows",
+    params(("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)")),
+    responses((status = 200, body = Workflow), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Segments(given): Segments<WorkflowPath>,
+) -> Result<Json<Workflow>, Refusal> {
+    let workflow = app.handle.workflow(&given.name())?;
+    let now = app.handle.delete_workflow(workflow.id).await?;
+    Ok(Json(Workflow::from(&now)))
+}
+
+/// Runs a workflow. Answered as soon as the execution is durable; it starts when a worker is free. With an
+/// `Idempotency-Key` the same request gives the same execution.
+#[utoipa::path(
+    post, path = "/workflows/{workflow}/execute", tag = "workflows", request_body = Option<Execute>,
+    params(
+        ("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)"),
+        ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
+    ),
+    responses(
+        (status = 202, body = Execution, headers(("location" = String, description = "The execution's address"))),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn execute(
+    State(app): State<App>,
+    prefix: Prefix,
+    Segments(given): Segments<WorkflowPath>,
+    headers: HeaderMap,
+    body: OptionalBody<Execute>,
+) -> Result<Response, Refusal> {
+    let workflow = app.handle.workflow(&given.name())?;
+    // The route is part of the key, by the workflow's id, so that its names are one workflow.
+    let idempotency = idempotency_key(&headers)?.map(|key| IdempotencyKey {
+        key: format!("POST /workflows/{}/execute {key}", workflow.id),
+        body: body.hash,
+    });
+    let order = Order {
+        params: body.value.params,
+        reference: body.value.reference,
+        instance_size: body.value.instance_size,
+        idempotency,
+    };
+    let execution = app.handle.execute(&workflow.id.to_string(), order).await?;
+    let location = [(LOCATION, prefix.execution(execution.id))];
+    Ok((StatusCode::ACCEPTED, location, Json(Execution::from(&*execution))).into_response())
+}
+
+/// How a path names a workflow: by one segment or by two.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct WorkflowPath {
+    workflow: String,
+    name: Option<String>,
+}
+
+impl WorkflowPath {
+    fn name(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{}/{name}", self.workflow),
+            None => self.workflow.clone(),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Rows and the domain's values: what lies in columns, what in the JSON body.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_runner_core::execution::{Attempt, Execution, ExecutionState, RetryPolicy, Trigger};
+use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, WorkerId, WorkflowId};
+use data_runner_core::port::StateError;
+use data_runner_core::time::Timestamp;
+use data_runner_core::workflow::JobSpec;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::corrupt;
+
+/// What never changes of an execution, but for its key and the columns of its row.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Spec {
+    job: Arc<JobSpec>,
+    labels: BTreeMap<String, String>,
+    instance_size: String,
+    retries: RetryPolicy,
+    keep_warm: Duration,
+    trigger: Trigger,
+    retry_of: Option<ExecutionId>,
+}
+
+/// What changes of it, but for its attempts.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Progress {
+    state: ExecutionState,
+    launch_failures: u32,
+}
+
+/// The parts of an execution that become bodies. Every field is named here, so that a new one cannot be forgotten.
+pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
+    let Execution {
+        id: _,
+        workflow_id: _,
+        job,
+        labels,
+        instance_size,
+        retries,
+        keep_warm,
+        trigger,
+        retry_of,
+        created_at: _,
+        state,
+        launch_failures,
+        attempts: _,
+    } = execution;
+    let spec = Spec {
+        job: Arc::clone(job),
+        labels: labels.clone(),
+        instance_size: instance_size.clone(),
+        retries: retries.clone(),
+        keep_warm: *keep_warm,
+        trigger: trigger.clone(),
+        retry_of: *retry_of,
+    };
+    (
+        spec,
+        Progress {
+            state: state.clone(),
+            launch_failures: *launch_failures,
+        },
+    )
+}
+
+/// An execution as the three tables have it.
+pub(crate) struct ExecutionRow {
+    pub(crate) id: Vec<u8>,
+    pub(crate) workflow: Vec<u8>,
+    pub(crate) created_at: i64,
+    pub(crate) body: String,
+    pub(crate) spec: String,
+    /// The bodies of its attempts, in order, as one JSON list.
+    pub(crate) attempts: String,
+}
+
+impl ExecutionRow {
+    pub(crate) fn decode(self) -> Result<Execution, StateError> {
+        let id = ExecutionId::from_uuid(uuid(&self.id, "execution id")?);
+        let spec: Spec = json(&self.spec, || format!("job of execution {id}"))?;
+        let progress: Progress = json(&self.body, || format!("state of execution {id}"))?;
+        let attempts: Vec<Attempt> = json(&self.attempts, || format!("attempts of execution {id}"))?;
+        Ok(Execution {
+            id,
+            workflow_id: WorkflowId::from_uuid(uuid(&self.workflow, "workflow id")?),
+            job: spec.job,
+            labels: spec.labels,
+            instance_size: spec.instance_size,
+            retries: spec.retries,
+            keep_warm: spec.keep_warm,
+            trigger: spec.trigger,
+            retry_of: spec.retry_of,
+            created_at: Timestamp::from_micros(self.created_at),
+            state: progress.state,
+            launch_failures: progress.launch_failures,
+            attempts,
+        })
+    }
+}
+
+/// Reads a JSON body; `what` names it for the one who has to repair it.
+pub(crate) fn json<T: DeserializeOwned>(body: &str, what: impl FnOnce() -> String) -> Result<T, StateError> {
+    serde_json::from_str(body).map_err(|error| corrupt(what(), error))
+}
+
+/// Writes a JSON body. It fails only for a value that the domain does not have, such as a map whose keys are not text.
+pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StateError> {
+    serde_json::to_string(value).map_err(|error| corrupt("value to be stored", error))
+}
+
+/// Reads the 16 bytes of an id.
+pub(crate) fn uuid(bytes: &[u8], what: &str) -> Result<Uuid, StateError> {
+    Uuid::from_slice(bytes).map_err(|error| corrupt(what, error))
+}
+
+pub(crate) fn execution_id(bytes: &[u8]) -> Result<ExecutionId, StateError> {
+    uuid(bytes, "execution id").map(ExecutionId::from_uuid)
+}
+
+pub(crate) fn lease(bytes: &[u8]) -> Result<Lease, StateError> {
+    uuid(bytes, "lease").map(Lease::from_uuid)
+}
+
+pub(crate) fn attempt_id(execution: &[u8], number: i64) -> Result<AttemptId, StateError> {
+    let number = u32::try_from(number).map_err(|error| corrupt("attempt number", error))?;
+    Ok(AttemptId {
+        execution: execution_id(execution)?,
+        number: AttemptNumber(number),
+    })
+}
+
+/// The bytes of an id, as they are bound.
+pub(crate) trait Key {
+    fn key(&self) -> Vec<u8>;
+}
+
+macro_rules! keys {
+    ($($id:ty)*) => {$(
+        impl Key for $id {
+            fn key(&self) -> Vec<u8> {
+                self.uuid().as_bytes().to_vec()
+            }
+        }
+    )*};
+}
+
+keys!(ExecutionId WorkflowId WorkerId Lease);
+
+/// A count as SQLite has it. What lies beyond 63 bits cannot have been counted, only claimed; it becomes the most
+/// that there is.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A count as the domain has it.
+pub(crate) fn unsigned(number: i64) -> Result<u64, StateError> {
+    u64::try_from(number).map_err(|error| corrupt("count", error))
+}

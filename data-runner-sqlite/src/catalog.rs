@@ -1,0 +1,211 @@
+//! The port Catalog.
+
+mod page;
+mod prefix;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use data_runner_core::execution::{Execution, StateName};
+use data_runner_core::id::{CommitSequence, ExecutionId, Sha256, WorkerId};
+use data_runner_core::port::{
+    Catalog, EventPosition, EventQuery, ExecutionQuery, IdempotencyRecord, StateError, StoredEvent,
+};
+use data_runner_core::time::Timestamp;
+use data_runner_core::worker::Worker;
+use data_runner_core::workflow::{Repo, Workflow};
+
+use crate::body::{ExecutionRow, Key, execution_id, json, signed, unsigned};
+use crate::error::{corrupt, store_error};
+use crate::store::SqliteStore;
+
+#[async_trait]
+impl Catalog for SqliteStore {
+    async fn execution(&self, id: ExecutionId) -> Result<Option<Execution>, StateError> {
+        let key = id.key();
+        let row = sqlx::query_as!(
+            ExecutionRow,
+            r#"
+            SELECT e.id, e.workflow, e.created_at, e.body, s.body AS spec, (
+                SELECT '[' || coalesce(group_concat(a.body, ',' ORDER BY a.number), '') || ']'
+                FROM attempts AS a WHERE a.execution = e.id
+            ) AS "attempts!: String"
+            FROM executions AS e CROSS JOIN execution_specs AS s ON s.execution = e.id
+            WHERE e.id = ?
+            "#,
+            key
+        )
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(store_error)?;
+        row.map(ExecutionRow::decode).transpose()
+    }
+
+    async fn executions(&self, query: ExecutionQuery) -> Result<Vec<Execution>, StateError> {
+        page::read(&self.readers, &query).await
+    }
+
+    async fn executions_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<ExecutionId>, StateError> {
+        let Some((lowest, highest)) = prefix::range(prefix) else {
+            return Ok(Vec::new());
+        };
+        let (lowest, highest) = (lowest.key(), highest.key());
+        let ids = sqlx::query_scalar!(
+            "SELECT id FROM executions WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?",
+            lowest,
+            highest,
+            limit
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error)?;
+        ids.iter().map(|id| execution_id(id)).collect()
+    }
+
+    async fn repos(&self) -> Result<Vec<Repo>, StateError> {
+        let bodies = sqlx::query_scalar!("SELECT body FROM repos ORDER BY name")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        bodies
+            .iter()
+            .map(|body| json(body, || "repository".to_owned()))
+            .collect()
+    }
+
+    async fn workflows(&self) -> Result<Vec<Workflow>, StateError> {
+        let bodies = sqlx::query_scalar!("SELECT body FROM workflows ORDER BY repo, name, id")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        bodies
+            .iter()
+            .map(|body| json(body, || "workflow".to_owned()))
+            .collect()
+    }
+
+    async fn workers(&self, terminated: u32) -> Result<Vec<Worker>, StateError> {
+        let bodies = sqlx::query_scalar!(
+            r#"
+            SELECT body AS "body!: String" FROM (
+                SELECT id, body FROM workers WHERE terminated_at IS NULL
+                UNION ALL
+                SELECT id, body FROM (
+                    SELECT id, body FROM workers INDEXED BY workers_terminated
+                    WHERE terminated_at IS NOT NULL ORDER BY id DESC LIMIT ?
+                )
+            ) ORDER BY id
+            "#,
+            terminated
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error)?;
+        bodies
+            .iter()
+            .map(|body| json(body, || "worker".to_owned()))
+            .collect()
+    }
+
+    async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StateError> {
+        let key = id.key();
+        let body = sqlx::query_scalar!("SELECT body FROM workers WHERE id = ?", key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error)?;
+        body.map(|body| json(&body, || format!("worker {id}")))
+            .transpose()
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError> {
+        let (sequence, place) = (signed(query.after.sequence.0), i64::from(query.after.index));
+        let rows = match query.execution {
+            None => {
+                sqlx::query_as!(
+                    EventRow,
+                    "
+                    SELECT sequence, place, body FROM events
+                    WHERE (sequence, place) > (?, ?) ORDER BY sequence, place LIMIT ?
+                    ",
+                    sequence,
+                    place,
+                    query.limit
+                )
+                .fetch_all(&self.readers)
+                .await
+            }
+            Some(execution) => {
+                let execution = execution.key();
+                sqlx::query_as!(
+                    EventRow,
+                    r#"
+                    SELECT sequence AS "sequence!", place AS "place!", body FROM events INDEXED BY events_by_execution
+                    WHERE execution = ? AND (sequence, place) > (?, ?) ORDER BY sequence, place LIMIT ?
+                    "#,
+                    execution,
+                    sequence,
+                    place,
+                    query.limit
+                )
+                .fetch_all(&self.readers)
+                .await
+            }
+        };
+        rows.map_err(store_error)?
+            .into_iter()
+            .map(EventRow::decode)
+            .collect()
+    }
+
+    async fn idempotent(&self, key: &str) -> Result<Option<IdempotencyRecord>, StateError> {
+        let row = sqlx::query!(
+            "SELECT key, body_hash, execution, at FROM idempotency WHERE key = ?",
+            key
+        )
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(store_error)?;
+        row.map(|row| {
+            Ok(IdempotencyRecord {
+                key: row.key,
+                body: Sha256::try_from(row.body_hash).map_err(|error| corrupt("idempotency key", error))?,
+                execution: execution_id(&row.execution)?,
+                at: Timestamp::from_micros(row.at),
+            })
+        })
+        .transpose()
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<StateName, u64>, StateError> {
+        let rows = sqlx::query!("SELECT state, count FROM execution_counts")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        rows.into_iter()
+            .map(|row| {
+                let state = row.state.parse().map_err(|error| corrupt("counter", error))?;
+                Ok((state, unsigned(row.count)?))
+            })
+            .collect()
+    }
+}
+
+struct EventRow {
+    sequence: i64,
+    place: i64,
+    body: String,
+}
+
+impl EventRow {
+    fn decode(self) -> Result<StoredEvent, StateError> {
+        let index = u32::try_from(self.place).map_err(|error| corrupt("event", error))?;
+        let position = EventPosition {
+            sequence: CommitSequence(unsigned(self.sequence)?),
+            index,
+        };
+        Ok(StoredEvent {
+            position,
+            record: json(&self.body, || "event".to_owned())?,
+        })
+    }
+}

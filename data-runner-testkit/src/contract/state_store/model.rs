@@ -1,0 +1,512 @@
+//! What a store is tested with: values of every shape, and a model of what it must hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
+use data_runner_core::execution::{
+    Attempt, AttemptEnd, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport, LiveAttempt,
+    Phase, Phases, RunState, StateName, Stop, StopReason, Trigger, Usage, Waiting, WaitingReason,
+};
+use data_runner_core::id::{
+    AttemptId, AttemptNumber, Claim, CommitSequence, Epoch, ExecutionId, Lease, RepoName, Sha256, WorkerId,
+    WorkflowId,
+};
+use data_runner_core::log::LogOffset;
+use data_runner_core::port::IdempotencyRecord;
+use data_runner_core::time::Entropy;
+use data_runner_core::worker::{
+    Candidate, Origin, Purpose, TerminationCause, Worker, WorkerState, WorkerStateName,
+};
+use data_runner_core::workflow::config::{Problem, Severity};
+use data_runner_core::workflow::{DefinitionState, ParamValue, Presence, Repo, Workflow};
+
+use super::Store;
+use crate::contract::log_store::claim;
+use crate::sample::{agent_facts, at, execution, execution_id, job, lease, revision, worker_id, workflow_id};
+
+/// A commit that changes something of every kind.
+pub(in crate::contract) fn one_of_each() -> Vec<Change> {
+    let [worker, ..] = &workers()[..] else {
+        unreachable!("there are some")
+    };
+    vec![
+        Change::PutRepo(Arc::new(repo("samples"))),
+        Change::PutWorkflow(Arc::new(workflow(1, "samples", "orders"))),
+        Change::PutWorker(Arc::new(worker.clone())),
+        Change::PutExecution(Arc::new(execution(1))),
+        Change::PutIdempotency(idempotency("key", 1)),
+        Change::OpenLog(claim(1, 1)),
+        Change::Record(event(EventKind::ExecutionQueued, Some(1))),
+    ]
+}
+
+/// What follows on queued.
+pub(in crate::contract) fn provisioning(queued: &Execution) -> Execution {
+    let state = ExecutionState::Provisioning {
+        worker: worker_id(1),
+        since: at(3),
+    };
+    Execution {
+        state,
+        ..queued.clone()
+    }
+}
+
+/// An execution with everything that is optional, and numbers that are easily lost.
+pub(in crate::contract) fn rich(execution: Execution) -> Execution {
+    let mut job = job();
+    job.params = BTreeMap::from([
+        ("pi".to_owned(), ParamValue::Float(0.1 + 0.2)),
+        ("tiny".to_owned(), ParamValue::Float(5e-324)),
+        ("least".to_owned(), ParamValue::Int(i64::MIN)),
+        (
+            "text".to_owned(),
+            ParamValue::String("quote \" nul \0 line\nsnow \u{2603} \u{1f600}".to_owned()),
+        ),
+        ("yes".to_owned(), ParamValue::Bool(true)),
+        ("day".to_owned(), ParamValue::Date(jiff::civil::date(2026, 8, 1))),
+    ]);
+    let attempts = (1..=12).map(|number| attempt(number, execution.id)).collect();
+    Execution {
+        job: Arc::new(job),
+        labels: BTreeMap::from([
+            ("tier".to_owned(), "gold".to_owned()),
+            ("".to_owned(), "'\"".to_owned()),
+        ]),
+        keep_warm: Duration::new(300, 1),
+        trigger: Trigger::Retry,
+        retry_of: Some(execution_id(0)),
+        launch_failures: 2,
+        attempts,
+        ..execution
+    }
+}
+
+fn attempt(number: u32, execution: ExecutionId) -> Attempt {
+    let mut phases = Phases::default();
+    phases.record(Phase::Queued, at(1));
+    phases.record(Phase::Finished, at(i64::from(number)));
+    let end = match number % 3 {
+        0 => None,
+        1 => Some(AttemptEnd::Lost(failure())),
+        _ => Some(AttemptEnd::Reported(report())),
+    };
+    let lease = Lease::from_uuid(execution.uuid());
+    Attempt {
+        number: AttemptNumber(number),
+        worker: worker_id(1),
+        lease,
+        phases,
+        end,
+    }
+}
+
+fn report() -> FinishReport {
+    FinishReport {
+        ending: Ending::Exited { code: 3 },
+        usage: Usage {
+            peak_memory_bytes: Some(u64::MAX),
+            cpu_time: Duration::from_nanos(1),
+        },
+        output: Some(serde_json::json!({"rows": 1.0e-7, "names": ["a", null]})),
+        log_end: LogOffset(1 << 40),
+        ran_for: Duration::from_millis(1500),
+    }
+}
+
+fn failure() -> Failure {
+    Failure::new(FailureCause::WorkerLost, "gone").hinting("look")
+}
+
+/// One of each state of an execution, and of the parts that are optional in it.
+pub(in crate::contract) fn states(worker: u64) -> Vec<ExecutionState> {
+    let live = LiveAttempt {
+        number: AttemptNumber::FIRST,
+        worker: worker_id(worker),
+        lease: lease(1),
+    };
+    let stop = Some(Stop {
+        reason: StopReason::Cancelled,
+        at: at(4),
+    });
+    let finishing = |ending, stop| RunState::Finishing {
+        report: Box::new(FinishReport { ending, ..report() }),
+        stop,
+        until: at(9),
+    };
+    let waiting = |reason| ExecutionState::Queued {
+        waiting: Waiting { reason, since: at(2) },
+    };
+    vec![
+        waiting(WaitingReason::Worker),
+        waiting(WaitingReason::WorkerLimit { limit: 4 }),
+        waiting(WaitingReason::Backoff {
+            until: at(8),
+            failure: failure(),
+        }),
+        waiting(WaitingReason::Hold {
+            message: "no capacity".to_owned(),
+        }),
+        waiting(WaitingReason::Draining),
+        ExecutionState::Provisioning {
+            worker: worker_id(worker),
+            since: at(3),
+        },
+        ExecutionState::Starting { live, stop: None },
+        ExecutionState::Starting { live, stop },
+        ExecutionState::Running {
+            live,
+            run: RunState::Working,
+        },
+        ExecutionState::Running {
+            live,
+            run: RunState::Stopping(Stop {
+                reason: StopReason::Timeout,
+                at: at(5),
+            }),
+        },
+        ExecutionState::Running {
+            live,
+            run: finishing(Ending::Signalled { signal: 9 }, stop),
+        },
+        ExecutionState::Running {
+            live,
+            run: finishing(Ending::OutOfMemory { limit_bytes: Some(1) }, None),
+        },
+        ExecutionState::Running {
+            live,
+            run: finishing(
+                Ending::Stopped {
+                    reason: StopReason::Disowned,
+                },
+                None,
+            ),
+        },
+        ExecutionState::Running {
+            live,
+            run: finishing(Ending::NeverStarted { failure: failure() }, None),
+        },
+        ExecutionState::Running {
+            live,
+            run: finishing(
+                Ending::Vanished {
+                    message: "?".to_owned(),
+                },
+                None,
+            ),
+        },
+        ExecutionState::Success { at: at(6) },
+        ExecutionState::Failed {
+            at: at(6),
+            failure: failure(),
+        },
+        ExecutionState::Cancelled { at: at(6) },
+    ]
+}
+
+/// One worker in each state, in order of the ids.
+pub(in crate::contract) fn workers() -> Vec<Worker> {
+    let since = at(1);
+    let candidate = Candidate {
+        label: "t3.medium in a".to_owned(),
+        instance_type: "t3.medium".to_owned(),
+        request: serde_json::json!({"Zone": "a", "Token": [1, 2.5]}),
+        micro_usd_per_hour: Some(41_600),
+    };
+    let machine = Some("i-1".parse().expect("a machine id"));
+    let attempts = BTreeMap::from([(claim(1, 1).attempt, lease(1)), (claim(1, 2).attempt, lease(2))]);
+    let states = [
+        WorkerState::Planning { since },
+        WorkerState::Launching {
+            candidate: candidate.clone(),
+            fallbacks: vec![candidate.clone()],
+            since,
+        },
+        WorkerState::Booting {
+            machine: "i-1".parse().expect("a machine id"),
+            candidate: candidate.clone(),
+            since,
+        },
+        WorkerState::Idle {
+            machine: None,
+            candidate: None,
+            since,
+        },
+        WorkerState::Busy {
+            machine: machine.clone(),
+            candidate: Some(candidate),
+            attempts: attempts.clone(),
+        },
+        WorkerState::Draining {
+            machine: machine.clone(),
+            attempts: attempts.clone(),
+            cause: TerminationCause::LaunchFailed {
+                message: "no".to_owned(),
+            },
+        },
+        WorkerState::Terminating {
+            machine,
+            attempts,
+            cause: TerminationCause::Lost,
+            since,
+        },
+        WorkerState::Terminated {
+            cause: TerminationCause::MachineGone {
+                reason: "spot".to_owned(),
+            },
+            at: at(9),
+        },
+        WorkerState::Terminated {
+            cause: TerminationCause::Idle,
+            at: at(8),
+        },
+        WorkerState::Terminated {
+            cause: TerminationCause::Shutdown,
+            at: at(7),
+        },
+    ];
+    states
+        .into_iter()
+        .enumerate()
+        .map(|(n, state)| worker(n as u64 + 1, state))
+        .collect()
+}
+
+fn worker(n: u64, state: WorkerState) -> Worker {
+    Worker {
+        id: worker_id(n),
+        origin: Origin::Provisioned,
+        purpose: Purpose::Workflow {
+            workflow: workflow_id(1),
+            instance_size: "t3.medium".to_owned(),
+            keep_warm: Duration::from_secs(n),
+        },
+        slots: 2,
+        facts: (n % 2 == 0).then(agent_facts),
+        state,
+        created_at: at(0),
+    }
+}
+
+pub(in crate::contract) fn is_live(worker: &Worker) -> bool {
+    worker.state.name() != WorkerStateName::Terminated
+}
+
+pub(in crate::contract) fn workflow(n: u64, repo: &str, name: &str) -> Workflow {
+    Workflow {
+        id: workflow_id(n),
+        repo: repo.parse().expect("a name"),
+        name: name.parse().expect("a name"),
+        path: format!("workflows/{name}"),
+        presence: Presence::Present,
+        definition: DefinitionState::Broken {
+            revision: revision(1),
+            problems: vec![Problem {
+                code: "unknown_key".to_owned(),
+                severity: Severity::Error,
+                message: "there is no such key".to_owned(),
+                help: None,
+                location: None,
+            }],
+        },
+        paused_at: None,
+        created_at: at(0),
+        updated_at: at(1),
+    }
+}
+
+pub(in crate::contract) fn repo(name: &str) -> Repo {
+    Repo {
+        name: name.parse().expect("a name"),
+        url: format!("https://example.com/{name}.git"),
+        reference: "main".to_owned(),
+        only: vec!["workflows/orders".to_owned()],
+        head: Some(revision(1)),
+        synced_at: Some(at(1)),
+        error: None,
+    }
+}
+
+pub(in crate::contract) fn idempotency(key: &str, n: u64) -> IdempotencyRecord {
+    IdempotencyRecord {
+        key: key.to_owned(),
+        body: Sha256::of(key.as_bytes()),
+        execution: execution_id(n),
+        at: at(n as i64),
+    }
+}
+
+pub(in crate::contract) fn event(kind: EventKind, about: Option<u64>) -> EventRecord {
+    EventRecord {
+        at: at(1),
+        kind,
+        execution: about.map(execution_id),
+        workflow: Some(workflow_id(1)),
+        worker: None,
+        message: "something \"happened\"".to_owned(),
+    }
+}
+
+/// What a store must hold, kept in maps.
+pub(super) struct Model {
+    snapshot: Snapshot,
+    executions: BTreeMap<ExecutionId, Execution>,
+    workers: BTreeMap<WorkerId, Worker>,
+    workflows: BTreeMap<WorkflowId, Workflow>,
+    repos: BTreeMap<RepoName, Repo>,
+    logs: BTreeMap<AttemptId, (Lease, LogOffset)>,
+    counts: BTreeMap<StateName, u64>,
+}
+
+impl Model {
+    /// Of a store as it is.
+    pub(super) async fn of(store: &dyn Store, epoch: Epoch) -> Self {
+        let snapshot = store.load(epoch).await.expect("load");
+        let counts = store.counts().await.expect("counts");
+        Self {
+            executions: snapshot
+                .executions
+                .iter()
+                .map(|one| (one.id, one.clone()))
+                .collect(),
+            workers: snapshot.workers.iter().map(|one| (one.id, one.clone())).collect(),
+            workflows: snapshot
+                .workflows
+                .iter()
+                .map(|one| (one.id, one.clone()))
+                .collect(),
+            repos: snapshot
+                .repos
+                .iter()
+                .map(|one| (one.name.clone(), one.clone()))
+                .collect(),
+            logs: snapshot
+                .logs
+                .iter()
+                .map(|(claim, end)| (claim.attempt, (claim.lease, *end)))
+                .collect(),
+            snapshot,
+            counts,
+        }
+    }
+
+    /// One to twelve changes, of things that are new and things that are there, which the model holds from then on.
+    pub(super) fn random_commit(&mut self, entropy: &mut Entropy) -> Vec<Change> {
+        self.snapshot.sequence.0 += 1;
+        let count = 1 + entropy.below(12);
+        (0..count)
+            .map(|_| {
+                let change = self.random_change(entropy);
+                self.apply(&change);
+                change
+            })
+            .collect()
+    }
+
+    fn random_change(&self, entropy: &mut Entropy) -> Change {
+        let n = entropy.below(30) + 1;
+        match entropy.below(8) {
+            0..=2 => {
+                // An execution that has ended never changes again, so each change is of one that the model holds as
+                // active, or of a new one.
+                let states = states(n);
+                let state = states[entropy.below(states.len() as u64) as usize].clone();
+                let fresh = execution(entropy.bits() >> 24);
+                let active: Vec<&Execution> = self.executions.values().collect();
+                let base = match active.get(n as usize % (active.len() + 3)) {
+                    Some(known) => Execution {
+                        launch_failures: n as u32,
+                        ..(*known).clone()
+                    },
+                    None if n.is_multiple_of(2) => rich(fresh),
+                    None => fresh,
+                };
+                Change::PutExecution(Arc::new(Execution { state, ..base }))
+            }
+            3 => {
+                let workers = workers();
+                let state = workers[n as usize % workers.len()].state.clone();
+                Change::PutWorker(Arc::new(worker(n, state)))
+            }
+            4 => Change::PutWorkflow(Arc::new(workflow(
+                n,
+                "samples",
+                &format!("flow-{}", entropy.below(9)),
+            ))),
+            5 => Change::PutRepo(Arc::new(repo(&format!("repo-{}", n % 4)))),
+            6 => Change::OpenLog(claim(n, 1)),
+            _ => Change::CloseLog {
+                attempt: claim(n, 1).attempt,
+                gap: None,
+            },
+        }
+    }
+
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PutExecution(execution) => self.put_execution(execution),
+            Change::PutWorker(worker) => {
+                self.workers.remove(&worker.id);
+                if is_live(worker) {
+                    self.workers.insert(worker.id, Worker::clone(worker));
+                }
+            }
+            Change::PutWorkflow(workflow) => {
+                self.workflows.insert(workflow.id, Workflow::clone(workflow));
+            }
+            Change::PutRepo(repo) => {
+                self.repos.insert(repo.name.clone(), Repo::clone(repo));
+            }
+            Change::OpenLog(claim) => {
+                self.logs.insert(claim.attempt, (claim.lease, LogOffset(0)));
+            }
+            Change::CloseLog { attempt, .. } => {
+                self.logs.remove(attempt);
+            }
+            Change::PutIdempotency(_) | Change::Record(_) => {}
+        }
+    }
+
+    fn put_execution(&mut self, execution: &Execution) {
+        if let Some(old) = self.executions.remove(&execution.id) {
+            *self.counts.entry(old.state.name()).or_default() -= 1;
+        }
+        *self.counts.entry(execution.state.name()).or_default() += 1;
+        if !execution.state.name().is_terminal() {
+            self.executions.insert(execution.id, execution.clone());
+        }
+    }
+
+    pub(super) fn sequence(&self) -> CommitSequence {
+        self.snapshot.sequence
+    }
+
+    pub(super) fn counts(&self) -> BTreeMap<StateName, u64> {
+        self.counts.clone()
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            sequence: self.sequence(),
+            executions: self.executions.values().cloned().collect(),
+            workers: self.workers.values().cloned().collect(),
+            workflows: self.workflows.values().cloned().collect(),
+            repos: self.repos.values().cloned().collect(),
+            logs: self
+                .logs
+                .iter()
+                .map(|(attempt, (lease, end))| {
+                    (
+                        Claim {
+                            attempt: *attempt,
+                            lease: *lease,
+                        },
+                        *end,
+                    )
+                })
+                .collect(),
+        }
+    }
+}
