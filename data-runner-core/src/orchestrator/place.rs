@@ -152,7 +152,7 @@ impl Orchestrator {
             | ExecutionState::Cancelled { .. } => return,
         };
         phases.record(Phase::Queued, queued_since);
-        if worker.created_at >= execution.created_at {
+        if worker.origin == Origin::Provisioned && worker.created_at >= execution.created_at {
             phases.record(Phase::Launched, worker.created_at);
         }
         let changed = Arc::make_mut(&mut execution);
