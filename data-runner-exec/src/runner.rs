@@ -85,10 +85,9 @@ impl Runner {
         let spec = self.spec(run, prepared, memory_signs);
         make_ready(&run.folder, &temporary_folder(run), &spec)
             .map_err(|error| machine("writing the run's specification", error))?;
-        let began = Instant::now();
         let handed = self.shims.hand_over(&run.folder).await;
         match handed.map_err(|error| machine("starting a shim", error))? {
-            Handed::Started(shim) => Ok(Box::new(ShimJob::alive(&run.folder, shim, began.elapsed()))),
+            Handed::Started(shim) => Ok(Box::new(ShimJob::alive(&run.folder, shim, Duration::ZERO))),
             Handed::Ended => self.ended_at_once(run).await,
         }
     }

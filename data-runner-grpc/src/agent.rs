@@ -11,7 +11,7 @@ use data_runner_core::port::{AgentSession, AgentTransport, TransportError};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status, Streaming};
 
 use crate::limits::{
@@ -68,11 +68,11 @@ impl GrpcAgentTransport {
         let invalid = || InvalidEndpoint {
             given: endpoint.to_owned(),
         };
-        let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| invalid())?;
-        if parsed.uri().scheme_str() != Some("http") || parsed.uri().host().is_none_or(str::is_empty) {
+        let uri: Uri = endpoint.parse().map_err(|_| invalid())?;
+        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
             return Err(invalid());
         }
-        let parsed = parsed
+        let parsed = Endpoint::from(uri)
             .tcp_nodelay(true)
             .connect_timeout(options.connect_timeout)
             .http2_keep_alive_interval(options.keepalive)

@@ -20,6 +20,8 @@ mod limits;
 mod metadata;
 mod server;
 mod status;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use agent::{AgentOptions, GrpcAgentTransport, InvalidEndpoint};

@@ -18,11 +18,13 @@ pub(crate) const LOGS_IN_FLIGHT: usize = 16;
 /// them getting its turn.
 pub(crate) const LOG_BYTES_WAITING: u32 = 64 << 20;
 
-/// How much of one stream the other end may send ahead of what was read: at 10 ms of round trip still 400 MB/s.
-pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
+/// How much of one stream the other end may send ahead of what was read. At 1 ms of round trip that is 1 GB/s; and it is
+/// what a supervisor whose log intake has stopped may come to hold for each agent.
+pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 
-/// The same of one connection.
-pub(crate) const CONNECTION_WINDOW: u32 = 8 << 20;
+/// The same of one connection. Fixed, as the stream's: a window that adapts would grow with the number of agents that
+/// flood, when memory is shortest.
+pub(crate) const CONNECTION_WINDOW: u32 = 2 << 20;
 
 /// Calls that one connection may have open: a session or a log stream, and some bundles.
 pub(crate) const CALLS_PER_CONNECTION: u32 = 64;

@@ -90,11 +90,12 @@ fn run(folder: &Path, own: ProcessIdentity, group: &ResourceGroup, agent: UnixSt
     std::fs::rename(folder.join(record::SPEC_FILE), folder.join(record::TAKEN_FILE))?;
     let spec: RunSpec = record::read(&folder.join(record::TAKEN_FILE))?.ok_or(io::ErrorKind::NotFound)?;
     let control = control::Control::open(folder, agent)?;
-    let end = match workload::spawn(&spec, folder, own, group) {
+    let (end, agents) = match workload::spawn(&spec, folder, own, group) {
         Ok(workload) => pump::Pump::new(spec, folder, group, workload, control)?.run(),
-        Err(failure) => never_started(failure),
+        Err(failure) => (never_started(failure), control),
     };
     write_exit_record(folder, &end);
+    drop(agents);
     Ok(())
 }
 

@@ -129,8 +129,8 @@ impl<'a> Pump<'a> {
         })
     }
 
-    /// Runs the job to its end.
-    pub(super) fn run(mut self) -> ExitRecord {
+    /// Runs the job to its end. The agents stay connected: that a connection ends means that all is on record.
+    pub(super) fn run(mut self) -> (ExitRecord, Control) {
         loop {
             self.wait();
             self.read_pipes();
@@ -151,7 +151,7 @@ impl<'a> Pump<'a> {
             if let Course::Draining { how, until } = self.course
                 && (now >= until || self.pipes.iter().all(Option::is_none))
             {
-                return self.finish(how);
+                return (self.finish(how), self.control);
             }
         }
     }
@@ -307,7 +307,7 @@ impl<'a> Pump<'a> {
         self.flushed = now;
     }
 
-    fn finish(mut self, how: Ended) -> ExitRecord {
+    fn finish(&mut self, how: Ended) -> ExitRecord {
         // The space is needed now; if it was never had, there is nothing to remove.
         let _ = std::fs::remove_file(self.folder.join("reserve"));
         let log_end = self.log.finish(now_wall());

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_runner_core::execution::Phase;
 use data_runner_core::id::Epoch;
-use data_runner_core::message::AttemptStatus;
-use data_runner_core::message::{AgentMessage, Assign, SupervisorMessage, WorkerStatus};
+use data_runner_core::message::{AgentMessage, Assign, AttemptStatus, SupervisorMessage, WorkerStatus};
 use data_runner_core::port::{SessionEvent, TransportError};
 use data_runner_core::workflow::JobSpec;
-use std::time::Duration;
 
 use super::{Ends, agent_messages, claim, said, supervisor_messages, within};
 use crate::sample::{self, worker_id};
