@@ -313,7 +313,7 @@ impl World {
             AgentEffect::Watch { claim, seen } => {
                 let end = self.logs.entry(claim).or_insert(0);
                 *end = (*end).max(seen.0);
-                if how % 3 == 0 {
+                if how.is_multiple_of(3) {
                     self.alive.remove(&claim);
                     step(claim, ended(0, *end))
                 } else {
