@@ -60,9 +60,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Prefix {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let nested = NestedPath::from_request_parts(parts, state).await;
-        Ok(Self(nested.map_or_else(
-            |_| String::new(),
-            |path| path.as_str().trim_end_matches('/').to_owned(),
-        )))
+        Ok(Self(nested.map_or_else(|_| String::new(), |path| path.as_str().trim_end_matches('/').to_owned())))
     }
 }

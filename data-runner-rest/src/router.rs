@@ -124,23 +124,15 @@ fn two_segments() -> Router<App> {
     Router::new()
         .route(
             "/workflows/{workflow}/{name}",
-            get(workflows::get)
-                .patch(workflows::patch)
-                .delete(workflows::delete),
+            get(workflows::get).patch(workflows::patch).delete(workflows::delete),
         )
         .route("/workflows/{workflow}/{name}/execute", post(workflows::execute))
 }
 
 async fn not_found(method: Method, uri: http::Uri) -> Refusal {
-    Refusal::new(
-        Kind::RouteNotFound,
-        format!("there is no route {method} {}", uri.path()),
-    )
+    Refusal::new(Kind::RouteNotFound, format!("there is no route {method} {}", uri.path()))
 }
 
 async fn method_not_allowed(method: Method, uri: http::Uri) -> Refusal {
-    Refusal::new(
-        Kind::MethodNotAllowed,
-        format!("{} does not take {method}", uri.path()),
-    )
+    Refusal::new(Kind::MethodNotAllowed, format!("{} does not take {method}", uri.path()))
 }

@@ -60,10 +60,7 @@ pub async fn serve(
     closing.cancel();
     connections.close();
     if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
-        tracing::warn!(
-            connections = connections.len(),
-            "connections are cut: their answers took too long"
-        );
+        tracing::warn!(connections = connections.len(), "connections are cut: their answers took too long");
     }
     Ok(())
 }
@@ -76,10 +73,7 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, peer)) => Some((stream, peer, permit)),
         Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a connection could not be taken"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be taken");
             tokio::time::sleep(PAUSE).await;
             None
         }
@@ -96,14 +90,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, closing
         request
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(256);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(served);
     let outcome = tokio::select! {

@@ -141,9 +141,7 @@ impl From<&core::Execution> for Execution {
             Some(AttemptEnd::Lost(_)) | None => None,
         });
         // Only an end that nothing follows is the execution's own.
-        let end = latest
-            .and_then(|attempt| attempt.end.as_ref())
-            .filter(|_| ended.is_some());
+        let end = latest.and_then(|attempt| attempt.end.as_ref()).filter(|_| ended.is_some());
         Self {
             id: execution.id,
             workflow: execution.workflow().to_string(),
@@ -206,10 +204,11 @@ impl Attempt {
             Some(AttemptEnd::Lost(_)) => None,
             // The job has ended but the store waits for the rest of its log.
             None => match state {
-                ExecutionState::Running {
-                    run: RunState::Finishing { report, .. },
-                    live,
-                } if live.number == attempt.number => Some(report.as_ref()),
+                ExecutionState::Running { run: RunState::Finishing { report, .. }, live }
+                    if live.number == attempt.number =>
+                {
+                    Some(report.as_ref())
+                }
                 ExecutionState::Running { .. }
                 | ExecutionState::Queued { .. }
                 | ExecutionState::Provisioning { .. }
@@ -241,11 +240,7 @@ impl Attempt {
 
 impl From<&core::Failure> for Failure {
     fn from(failure: &core::Failure) -> Self {
-        Self {
-            cause: failure.cause,
-            message: failure.message.clone(),
-            hint: failure.hint.clone(),
-        }
+        Self { cause: failure.cause, message: failure.message.clone(), hint: failure.hint.clone() }
     }
 }
 
@@ -300,31 +295,17 @@ fn waiting(state: &ExecutionState) -> Option<Waiting> {
     };
     let (reason, message, until) = match &waiting.reason {
         WaitingReason::Worker => ("worker", "no worker that fits is free".to_owned(), None),
-        WaitingReason::WorkerLimit { limit } => (
-            "worker_limit",
-            format!("all workers that may exist ({limit}) are busy"),
-            None,
-        ),
-        WaitingReason::Backoff { until, failure } => (
-            "backoff",
-            format!("the last attempt failed: {}", failure.message),
-            Some(moment(*until)),
-        ),
+        WaitingReason::WorkerLimit { limit } => {
+            ("worker_limit", format!("all workers that may exist ({limit}) are busy"), None)
+        }
+        WaitingReason::Backoff { until, failure } => {
+            ("backoff", format!("the last attempt failed: {}", failure.message), Some(moment(*until)))
+        }
         WaitingReason::Hold { message } => ("hold", message.clone(), None),
-        WaitingReason::Draining => (
-            "draining",
-            "it runs after the supervisor's next start".to_owned(),
-            None,
-        ),
+        WaitingReason::Draining => ("draining", "it runs after the supervisor's next start".to_owned(), None),
     };
     let since = moment(waiting.since);
-    Some(Waiting {
-        reason: reason.to_owned(),
-        message,
-        since,
-        until,
-        tries: Vec::new(),
-    })
+    Some(Waiting { reason: reason.to_owned(), message, since, until, tries: Vec::new() })
 }
 
 #[cfg(test)]

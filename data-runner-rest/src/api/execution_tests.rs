@@ -21,10 +21,7 @@ fn attempt(number: u32, end: Option<Ending>) -> core::Attempt {
         end: end.map(|ending| {
             AttemptEnd::Reported(FinishReport {
                 ending,
-                usage: Usage {
-                    peak_memory_bytes: Some(7),
-                    cpu_time: Duration::from_millis(1500),
-                },
+                usage: Usage { peak_memory_bytes: Some(7), cpu_time: Duration::from_millis(1500) },
                 output: Some(serde_json::json!({"rows": 3})),
                 log_end: LogOffset(0),
                 ran_for: Duration::from_secs(1),
@@ -51,17 +48,11 @@ fn a_signal_is_told_as_a_shell_would_and_by_its_own_number() {
     let mut execution = sample::execution(1);
     execution.attempts = vec![attempt(1, Some(Ending::Signalled { signal: 9 }))];
     let failure = core::Failure::new(FailureCause::UserError, "the job was ended by signal 9");
-    execution.state = ExecutionState::Failed {
-        at: sample::at(3),
-        failure,
-    };
+    execution.state = ExecutionState::Failed { at: sample::at(3), failure };
     let shown = Execution::from(&execution);
     assert_eq!((shown.exit_code, shown.signal), (Some(137), Some(9)));
     assert_eq!(shown.attempts[0].state, StateName::Failed);
-    assert_eq!(
-        shown.attempts[0].phases["started"].to_string(),
-        "2026-01-01T00:00:02Z"
-    );
+    assert_eq!(shown.attempts[0].phases["started"].to_string(), "2026-01-01T00:00:02Z");
     assert_eq!((shown.cpu_seconds, shown.peak_memory_bytes), (Some(1.5), Some(7)));
     assert_eq!(shown.output.unwrap()["rows"], 3);
 }
@@ -71,23 +62,12 @@ fn the_code_of_an_attempt_that_is_retried_is_not_yet_the_executions() {
     let mut execution = sample::execution(1);
     execution.attempts = vec![attempt(1, Some(Ending::Exited { code: 3 }))];
     let failure = core::Failure::new(FailureCause::UserError, "the job exited with code 3");
-    let reason = WaitingReason::Backoff {
-        until: sample::at(9),
-        failure,
-    };
-    execution.state = ExecutionState::Queued {
-        waiting: CoreWaiting {
-            reason,
-            since: sample::at(3),
-        },
-    };
+    let reason = WaitingReason::Backoff { until: sample::at(9), failure };
+    execution.state = ExecutionState::Queued { waiting: CoreWaiting { reason, since: sample::at(3) } };
     let shown = Execution::from(&execution);
     assert_eq!((shown.exit_code, shown.attempts[0].exit_code), (None, Some(3)));
     let waiting = shown.waiting.unwrap();
-    assert_eq!(
-        waiting.message,
-        "the last attempt failed: the job exited with code 3"
-    );
+    assert_eq!(waiting.message, "the last attempt failed: the job exited with code 3");
     assert_eq!(waiting.until.unwrap().to_string(), "2026-01-01T00:00:09Z");
 }
 
@@ -95,15 +75,9 @@ fn the_code_of_an_attempt_that_is_retried_is_not_yet_the_executions() {
 fn a_live_attempt_has_the_executions_state() {
     let mut execution = sample::execution(1);
     execution.attempts = vec![attempt(1, Some(Ending::Exited { code: 3 })), attempt(2, None)];
-    let live = LiveAttempt {
-        number: AttemptNumber(2),
-        worker: sample::worker_id(1),
-        lease: sample::lease(1),
-    };
-    execution.state = ExecutionState::Running {
-        live,
-        run: RunState::Working,
-    };
+    let live =
+        LiveAttempt { number: AttemptNumber(2), worker: sample::worker_id(1), lease: sample::lease(1) };
+    execution.state = ExecutionState::Running { live, run: RunState::Working };
     let shown = Execution::from(&execution);
     assert_eq!(
         shown.attempts.iter().map(|it| it.state).collect::<Vec<_>>(),

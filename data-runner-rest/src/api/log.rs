@@ -60,10 +60,7 @@ pub struct Gap {
 
 impl From<core::Gap> for Gap {
     fn from(gap: core::Gap) -> Self {
-        Self {
-            bytes: gap.bytes,
-            reason: gap.reason.as_str().to_owned(),
-        }
+        Self { bytes: gap.bytes, reason: gap.reason.as_str().to_owned() }
     }
 }
 

@@ -39,10 +39,6 @@ pub struct Page<T> {
 /// A moment of core's as it is written in JSON. What lies outside of the years that RFC 3339 can write becomes the
 /// first or last that it can.
 pub(crate) fn moment(at: data_runner_core::time::Timestamp) -> jiff::Timestamp {
-    let limit = if at.micros() < 0 {
-        jiff::Timestamp::MIN
-    } else {
-        jiff::Timestamp::MAX
-    };
+    let limit = if at.micros() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
     jiff::Timestamp::from_microsecond(at.micros()).unwrap_or(limit)
 }

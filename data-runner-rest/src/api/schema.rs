@@ -6,10 +6,7 @@ use data_runner_core::worker::WorkerStateName;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 fn one_of(names: impl IntoIterator<Item = &'static str>) -> Object {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::Type(Type::String))
-        .enum_values(Some(names))
-        .build()
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(names)).build()
 }
 
 pub(super) fn execution_state() -> Object {
@@ -33,15 +30,12 @@ pub(super) fn stream() -> Object {
 pub(super) fn phases() -> Object {
     let moment = ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))
-        .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-            utoipa::openapi::KnownFormat::DateTime,
-        )))
+        .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::DateTime)))
         .build();
     Phase::ALL
         .into_iter()
-        .fold(
-            ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object)),
-            |object, phase| object.property(phase.as_str(), moment.clone()),
-        )
+        .fold(ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object)), |object, phase| {
+            object.property(phase.as_str(), moment.clone())
+        })
         .build()
 }

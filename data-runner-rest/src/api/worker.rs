@@ -59,11 +59,9 @@ impl From<&core::Worker> for Worker {
         let facts = worker.facts.as_ref();
         let (workflow_id, instance_size) = match &worker.purpose {
             Purpose::Any => (None, None),
-            Purpose::Workflow {
-                workflow,
-                instance_size,
-                ..
-            } => (Some(*workflow), Some(instance_size.clone())),
+            Purpose::Workflow { workflow, instance_size, .. } => {
+                (Some(*workflow), Some(instance_size.clone()))
+            }
         };
         Self {
             id: worker.id,
@@ -73,19 +71,14 @@ impl From<&core::Worker> for Worker {
             instance_size,
             machine_id: worker.state.machine().map(ToString::to_string),
             machine: candidate(&worker.state).map(|candidate| candidate.label.clone()),
-            worker_types: facts.map_or_else(Vec::new, |it| {
-                it.worker_types.iter().map(ToString::to_string).collect()
-            }),
+            worker_types: facts
+                .map_or_else(Vec::new, |it| it.worker_types.iter().map(ToString::to_string).collect()),
             slots: worker.slots,
             cpus: facts.map(|it| it.cpus),
             memory_bytes: facts.map(|it| it.memory_bytes),
             host: facts.map(|it| it.host.clone()),
             version: facts.map(|it| it.version.clone()),
-            executions: worker
-                .state
-                .attempts()
-                .map(|(attempt, _)| attempt.execution)
-                .collect(),
+            executions: worker.state.attempts().map(|(attempt, _)| attempt.execution).collect(),
             created_at: moment(worker.created_at),
             terminated_at: match &worker.state {
                 WorkerState::Terminated { at, .. } => Some(moment(*at)),

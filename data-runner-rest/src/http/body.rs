@@ -31,10 +31,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let bytes = read(request, state).await?;
         if bytes.trim_ascii().is_empty() {
-            return Err(Refusal::new(
-                Kind::MalformedRequest,
-                "the request needs a JSON body",
-            ));
+            return Err(Refusal::new(Kind::MalformedRequest, "the request needs a JSON body"));
         }
         parse(&bytes).map(Self)
     }
@@ -45,33 +42,22 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let bytes = read(request, state).await?;
-        let bytes = if bytes.trim_ascii().is_empty() {
-            Bytes::from_static(b"{}")
-        } else {
-            bytes
-        };
+        let bytes = if bytes.trim_ascii().is_empty() { Bytes::from_static(b"{}") } else { bytes };
         // White space and the order of keys make no other request.
-        let canonical = serde_json::from_slice::<serde_json::Value>(&bytes)
-            .ok()
-            .map(|value| value.to_string());
+        let canonical =
+            serde_json::from_slice::<serde_json::Value>(&bytes).ok().map(|value| value.to_string());
         let hash = Sha256::of(canonical.as_deref().map_or(&bytes[..], str::as_bytes));
-        Ok(Self {
-            value: parse(&bytes)?,
-            hash,
-        })
+        Ok(Self { value: parse(&bytes)?, hash })
     }
 }
 
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {
-    Bytes::from_request(request, state)
-        .await
-        .map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
-                Kind::BodyTooLarge,
-                format!("a body may have {LIMIT} bytes at most"),
-            ),
-            _ => Refusal::new(Kind::MalformedRequest, "the request's body ended too soon"),
-        })
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new(Kind::BodyTooLarge, format!("a body may have {LIMIT} bytes at most"))
+        }
+        _ => Refusal::new(Kind::MalformedRequest, "the request's body ended too soon"),
+    })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
@@ -81,10 +67,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 fn refusal(error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
     // The place has fields of its own.
-    let message = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(message, _)| message)
-        .to_owned();
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
     let (kind, code) = match error.classify() {
         serde_json::error::Category::Data if message.starts_with("unknown field") => {
             (Kind::InvalidRequest, "unknown_field")
@@ -122,9 +105,6 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Refus
     };
     let key = value.to_str().ok().filter(|key| LENGTHS.contains(&key.len()));
     key.map(Some).ok_or_else(|| {
-        Refusal::new(
-            Kind::MalformedRequest,
-            "an Idempotency-Key has 1 to 255 visible ASCII characters",
-        )
+        Refusal::new(Kind::MalformedRequest, "an Idempotency-Key has 1 to 255 visible ASCII characters")
     })
 }

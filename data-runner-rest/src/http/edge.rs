@@ -15,10 +15,7 @@ pub(crate) async fn bound(State(within): State<Duration>, request: Request, next
         Ok(response) => response,
         Err(_) => Refusal::new(
             Kind::TimedOut,
-            format!(
-                "no answer within {} s; what was asked for may still happen",
-                within.as_secs()
-            ),
+            format!("no answer within {} s; what was asked for may still happen", within.as_secs()),
         )
         .into_response(),
     }
@@ -28,10 +25,7 @@ pub(crate) async fn bound(State(within): State<Duration>, request: Request, next
 pub(crate) async fn measure(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().as_str().to_owned();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let response = next.run(request).await;
     // Unknown paths are one series, whatever was tried.
     let route = route.unwrap_or_else(|| "unknown".to_owned());

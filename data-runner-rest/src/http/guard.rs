@@ -32,10 +32,7 @@ impl Hosts {
     fn admit(&self, request: &Request) -> Result<(), Refusal> {
         let headers = request.headers();
         let host = authority(request).ok_or_else(|| {
-            Refusal::new(
-                Kind::HostRefused,
-                "the request must say by one valid Host header whom it is for",
-            )
+            Refusal::new(Kind::HostRefused, "the request must say by one valid Host header whom it is for")
         })?;
         if !self.ours(host.host()) {
             return Err(Refusal::new(
@@ -49,10 +46,7 @@ impl Hosts {
     }
 
     fn ours(&self, host: &str) -> bool {
-        let address = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let host = host.trim_end_matches('.');
         address.parse::<IpAddr>().is_ok()
             || host.eq_ignore_ascii_case("localhost")
@@ -75,10 +69,7 @@ fn authority(request: &Request) -> Option<Authority> {
 
 fn same_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Refusal> {
     for origin in headers.get_all(ORIGIN) {
-        let uri = origin
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse::<http::Uri>().ok());
+        let uri = origin.to_str().ok().and_then(|text| text.parse::<http::Uri>().ok());
         let same = uri.as_ref().and_then(http::Uri::authority).is_some_and(|origin| {
             origin.host().eq_ignore_ascii_case(host.host())
                 && port(uri.as_ref(), origin) == port(uri.as_ref(), host)
@@ -95,26 +86,17 @@ fn same_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Refusal> {
 
 /// The port, or what the origin's scheme means by leaving it out.
 fn port(origin: Option<&http::Uri>, of: &Authority) -> u16 {
-    let default = if origin.and_then(http::Uri::scheme_str) == Some("https") {
-        443
-    } else {
-        80
-    };
+    let default = if origin.and_then(http::Uri::scheme_str) == Some("https") { 443 } else { 80 };
     of.port_u16().unwrap_or(default)
 }
 
 /// A form of another site need not say its origin in every browser, but says that it is another site's.
 fn not_sent_by_another_site(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
-    let site = headers
-        .get("sec-fetch-site")
-        .map_or(&b"none"[..], |site| site.as_bytes());
+    let site = headers.get("sec-fetch-site").map_or(&b"none"[..], |site| site.as_bytes());
     if method.is_safe() || matches!(site, b"same-origin" | b"none") {
         return Ok(());
     }
-    Err(Refusal::new(
-        Kind::OriginRefused,
-        "a page of another site may not change anything here",
-    ))
+    Err(Refusal::new(Kind::OriginRefused, "a page of another site may not change anything here"))
 }
 
 #[cfg(test)]
@@ -150,50 +132,32 @@ mod tests {
 
     #[test]
     fn a_rebound_name_is_refused_whatever_the_method() {
-        for host in [
-            "evil.example:8080",
-            "localhost.evil.example",
-            "runner.example.com.evil.example",
-            "",
-            "a b",
-        ] {
+        for host in
+            ["evil.example:8080", "localhost.evil.example", "runner.example.com.evil.example", "", "a b"]
+        {
             assert!(!admitted("GET", &[("host", host)]), "{host}");
         }
         assert!(!admitted("GET", &[]), "no host at all");
-        assert!(
-            !admitted("GET", &[("host", "localhost"), ("host", "evil.example")]),
-            "two hosts"
-        );
+        assert!(!admitted("GET", &[("host", "localhost"), ("host", "evil.example")]), "two hosts");
     }
 
     #[test]
     fn a_page_of_another_origin_is_refused() {
         let host = ("host", "127.0.0.1:8080");
-        for origin in [
-            "http://evil.example",
-            "null",
-            "http://127.0.0.1:9999",
-            "http://localhost:8080",
-            "file://",
-            "%",
-        ] {
+        for origin in
+            ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:8080", "file://", "%"]
+        {
             assert!(!admitted("POST", &[host, ("origin", origin)]), "{origin}");
             assert!(!admitted("GET", &[host, ("origin", origin)]), "{origin}");
         }
         assert!(admitted("POST", &[host, ("origin", "http://127.0.0.1:8080")]));
         assert!(admitted(
             "POST",
-            &[
-                ("host", "runner.example.com"),
-                ("origin", "https://runner.example.com")
-            ]
+            &[("host", "runner.example.com"), ("origin", "https://runner.example.com")]
         ));
         assert!(admitted(
             "POST",
-            &[
-                ("host", "runner.example.com:443"),
-                ("origin", "https://runner.example.com")
-            ]
+            &[("host", "runner.example.com:443"), ("origin", "https://runner.example.com")]
         ));
     }
 

@@ -27,10 +27,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 impl Params {
     /// All values of a parameter.
     pub(crate) fn all(&mut self, name: &str) -> Vec<String> {
-        self.0
-            .extract_if(.., |(given, _)| given == name)
-            .map(|(_, value)| value)
-            .collect()
+        self.0.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
     }
 
     /// The one value of a parameter; one that is empty is as good as absent.
@@ -74,31 +71,22 @@ impl Params {
 
     /// Refuses what nobody took.
     pub(crate) fn finish(self) -> Result<(), Refusal> {
-        self.0
-            .first()
-            .map_or(Ok(()), |(name, _)| Err(invalid(name, "is unknown to this route")))
+        self.0.first().map_or(Ok(()), |(name, _)| Err(invalid(name, "is unknown to this route")))
     }
 
     /// How much of a listing is wanted, and from where.
     pub(crate) fn page(&mut self, listing: Listing) -> Result<PageWanted, Refusal> {
         const MOST: usize = 500;
         const USUAL: usize = 50;
-        let limit = self.read("limit", "1 to 500", |text| {
-            text.parse().ok().filter(|limit| (1..=MOST).contains(limit))
-        })?;
+        let limit = self
+            .read("limit", "1 to 500", |text| text.parse().ok().filter(|limit| (1..=MOST).contains(limit)))?;
         let cursor = self.one("cursor")?;
         let after = cursor.map(|cursor| {
             listing.open(&cursor).ok_or_else(|| {
-                Refusal::new(
-                    Kind::InvalidCursor,
-                    "a cursor comes from `next_cursor` of the same listing",
-                )
+                Refusal::new(Kind::InvalidCursor, "a cursor comes from `next_cursor` of the same listing")
             })
         });
-        Ok(PageWanted {
-            limit: limit.unwrap_or(USUAL),
-            after: after.transpose()?,
-        })
+        Ok(PageWanted { limit: limit.unwrap_or(USUAL), after: after.transpose()? })
     }
 }
 
@@ -162,11 +150,7 @@ pub(crate) fn invalid(name: &str, what: &str) -> Refusal {
         message: format!("`{name}` {what}"),
         help: None,
     };
-    Refusal::new(
-        Kind::InvalidParameter,
-        format!("the query parameter `{name}` {what}"),
-    )
-    .with([fault])
+    Refusal::new(Kind::InvalidParameter, format!("the query parameter `{name}` {what}")).with([fault])
 }
 
 #[cfg(test)]
@@ -176,22 +160,14 @@ mod tests {
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> Params {
-        Params(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-        )
+        Params(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
     #[test]
     fn a_cursor_is_of_one_listing_only() {
         let cursor = Listing::Workflows.cursor("samples/orders");
         let mut good = params(&[("cursor", &cursor)]);
-        assert_eq!(
-            good.page(Listing::Workflows).unwrap().after.as_deref(),
-            Some("samples/orders")
-        );
+        assert_eq!(good.page(Listing::Workflows).unwrap().after.as_deref(), Some("samples/orders"));
         for bad in [cursor.as_str(), "!!", "AAAA"] {
             let refused = params(&[("cursor", bad)]).page(Listing::Executions).unwrap_err();
             assert_eq!(refused.problem().kind, "urn:data-runner:problem:invalid_cursor");
@@ -201,33 +177,10 @@ mod tests {
     #[test]
     fn a_misspelt_a_doubled_and_an_unreadable_parameter_are_refused_by_name() {
         let mut doubled = params(&[("tail", "1"), ("tail", "2")]);
-        assert!(
-            doubled
-                .one("tail")
-                .unwrap_err()
-                .problem()
-                .detail
-                .unwrap()
-                .contains("`tail`")
-        );
+        assert!(doubled.one("tail").unwrap_err().problem().detail.unwrap().contains("`tail`"));
         let left = params(&[("tial", "1")]);
-        assert!(
-            left.finish()
-                .unwrap_err()
-                .problem()
-                .detail
-                .unwrap()
-                .contains("`tial`")
-        );
+        assert!(left.finish().unwrap_err().problem().detail.unwrap().contains("`tial`"));
         let mut wrong = params(&[("limit", "0")]);
-        assert!(
-            wrong
-                .page(Listing::Repos)
-                .unwrap_err()
-                .problem()
-                .detail
-                .unwrap()
-                .contains("1 to 500")
-        );
+        assert!(wrong.page(Listing::Repos).unwrap_err().problem().detail.unwrap().contains("1 to 500"));
     }
 }

@@ -84,21 +84,9 @@ impl Kind {
         match self {
             Self::MalformedRequest => (S::BAD_REQUEST, "malformed_request", "The request cannot be read"),
             Self::InvalidParameter => (S::BAD_REQUEST, "invalid_parameter", "A query parameter is wrong"),
-            Self::InvalidCursor => (
-                S::BAD_REQUEST,
-                "invalid_cursor",
-                "The cursor is none of this listing's",
-            ),
-            Self::HostRefused => (
-                S::FORBIDDEN,
-                "host_refused",
-                "This server does not go by that name",
-            ),
-            Self::OriginRefused => (
-                S::FORBIDDEN,
-                "origin_refused",
-                "Pages of other origins may not ask",
-            ),
+            Self::InvalidCursor => (S::BAD_REQUEST, "invalid_cursor", "The cursor is none of this listing's"),
+            Self::HostRefused => (S::FORBIDDEN, "host_refused", "This server does not go by that name"),
+            Self::OriginRefused => (S::FORBIDDEN, "origin_refused", "Pages of other origins may not ask"),
             Self::RouteNotFound => (S::NOT_FOUND, "route_not_found", "There is no such route"),
             Self::WorkflowNotFound => (S::NOT_FOUND, "workflow_not_found", "There is no such workflow"),
             Self::ExecutionNotFound => (S::NOT_FOUND, "execution_not_found", "There is no such execution"),
@@ -106,51 +94,33 @@ impl Kind {
             Self::WorkerNotFound => (S::NOT_FOUND, "worker_not_found", "There is no such worker"),
             Self::RepoNotFound => (S::NOT_FOUND, "repo_not_found", "There is no such repository"),
             Self::MetricsNotKept => (S::NOT_FOUND, "metrics_not_kept", "This server keeps no metrics"),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "The route has other methods",
-            ),
-            Self::NotAcceptable => (
-                S::NOT_ACCEPTABLE,
-                "not_acceptable",
-                "It cannot be answered in that form",
-            ),
+            Self::MethodNotAllowed => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The route has other methods")
+            }
+            Self::NotAcceptable => {
+                (S::NOT_ACCEPTABLE, "not_acceptable", "It cannot be answered in that form")
+            }
             Self::Ambiguous => (S::CONFLICT, "ambiguous", "The name means more than one thing"),
             Self::AlreadyEnded => (S::CONFLICT, "already_ended", "The execution has ended"),
             Self::WorkflowGone => (S::CONFLICT, "workflow_gone", "The workflow is there no more"),
-            Self::BodyTooLarge => (
-                S::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "The request's body is too large",
-            ),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The request's body is too large"),
             Self::InvalidRequest => (S::UNPROCESSABLE_ENTITY, "invalid_request", "The request is wrong"),
-            Self::RevisionNotFound => (
-                S::UNPROCESSABLE_ENTITY,
-                "revision_not_found",
-                "The repository has no such revision or path",
-            ),
+            Self::RevisionNotFound => {
+                (S::UNPROCESSABLE_ENTITY, "revision_not_found", "The repository has no such revision or path")
+            }
             Self::IdempotencyKeyReused => (
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
                 "The Idempotency-Key belongs to another request",
             ),
-            Self::TooManyStreams => (
-                S::TOO_MANY_REQUESTS,
-                "too_many_streams",
-                "Too many streams are open",
-            ),
+            Self::TooManyStreams => (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams are open"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
-            Self::SourceUnreachable => (
-                S::BAD_GATEWAY,
-                "source_unreachable",
-                "The repository did not answer",
-            ),
-            Self::Unavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "The server cannot do this just now",
-            ),
+            Self::SourceUnreachable => {
+                (S::BAD_GATEWAY, "source_unreachable", "The repository did not answer")
+            }
+            Self::Unavailable => {
+                (S::SERVICE_UNAVAILABLE, "unavailable", "The server cannot do this just now")
+            }
             Self::TimedOut => (S::GATEWAY_TIMEOUT, "timed_out", "The answer took too long"),
         }
     }
@@ -190,22 +160,12 @@ impl Kind {
 
 impl Refusal {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self {
-            kind,
-            detail: Some(detail.into()),
-            hint: None,
-            errors: Vec::new(),
-        }
+        Self { kind, detail: Some(detail.into()), hint: None, errors: Vec::new() }
     }
 
     /// A failure of ours whose particulars stay in the server's log.
     pub(crate) fn internal() -> Self {
-        Self {
-            kind: Kind::Internal,
-            detail: None,
-            hint: None,
-            errors: Vec::new(),
-        }
+        Self { kind: Kind::Internal, detail: None, hint: None, errors: Vec::new() }
     }
 
     #[must_use]

@@ -15,12 +15,7 @@ impl From<RequestError> for Refusal {
         let detail = error.to_string();
         match error {
             RequestError::Rejected(rejection) => rejection.into(),
-            RequestError::NoSuchWorkflow { nearest, .. } => {
-                let refusal = Self::new(Kind::WorkflowNotFound, detail);
-                nearest.map_or(refusal.clone(), |name| {
-                    refusal.hinting(format!("did you mean {name:?}?"))
-                })
-            }
+            RequestError::NoSuchWorkflow { .. } => Self::new(Kind::WorkflowNotFound, detail),
             RequestError::AmbiguousWorkflow { .. } => Self::new(Kind::Ambiguous, detail),
             RequestError::NoSuchRepo(_) => Self::new(Kind::RepoNotFound, detail),
             RequestError::NoSuchExecution(_) => Self::new(Kind::ExecutionNotFound, detail),
@@ -80,10 +75,7 @@ fn source(error: &SourceError) -> Refusal {
         }
         SourceError::Refused { .. } => Kind::InvalidRequest,
         SourceError::Local { .. } => {
-            tracing::error!(
-                error = error as &dyn Error,
-                "the local copy of a repository failed"
-            );
+            tracing::error!(error = error as &dyn Error, "the local copy of a repository failed");
             Kind::Unavailable
         }
     };

@@ -85,16 +85,7 @@ impl LogBody {
         }
         let lines = Lines::after(selection.from.saturating_sub(1));
         let matching = Matching::default();
-        Self {
-            chunks,
-            selection,
-            form,
-            lines,
-            matching,
-            out,
-            ended: Ended::No,
-            _permit: permit,
-        }
+        Self { chunks, selection, form, lines, matching, out, ended: Ended::No, _permit: permit }
     }
 
     /// The body, piece by piece as the connection takes it.
@@ -105,10 +96,7 @@ impl LogBody {
                 Ok(bytes) => bytes.map(|bytes| (Ok(bytes), Some(body))),
                 Err(error) => {
                     // The status is sent already: the connection breaks off, so that nobody takes this for the end.
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a log cannot be read on"
-                    );
+                    tracing::error!(error = &error as &dyn std::error::Error, "a log cannot be read on");
                     Some((Err(error), None))
                 }
             }
@@ -144,15 +132,10 @@ impl LogBody {
                 self.close_attempt(missing, self.chunks.attempt())?;
                 self.ended = Ended::Yes;
                 if self.form == Form::Events {
-                    let attempt = execution
-                        .latest_attempt()
-                        .and_then(|attempt| attempt.end.as_ref());
+                    let attempt = execution.latest_attempt().and_then(|attempt| attempt.end.as_ref());
                     let over = execution.state.finished_at().is_some();
                     let exit_code = attempt.filter(|_| over).and_then(AttemptEnd::exit_code);
-                    let end = LogEnd {
-                        state: execution.state.name(),
-                        exit_code,
-                    };
+                    let end = LogEnd { state: execution.state.name(), exit_code };
                     put_event(&mut self.out, Some("end"), None::<Resume>, &end)?;
                 }
                 Ok(())
@@ -191,11 +174,7 @@ impl LogBody {
             }
             return Ok(());
         }
-        for piece in chunk
-            .pieces()?
-            .into_iter()
-            .filter(|piece| self.selection.wants(piece))
-        {
+        for piece in chunk.pieces()?.into_iter().filter(|piece| self.selection.wants(piece)) {
             match piece.kind {
                 PieceKind::Text { bytes, .. } => self.out.put_slice(&bytes),
                 PieceKind::Missing(_) => {}
@@ -255,11 +234,7 @@ impl LogBody {
     }
 
     fn gap(&mut self, at: Timestamp, gap: Gap, attempt: AttemptNumber) -> Result<(), LogFailure> {
-        let record = LogGap {
-            gap: gap.into(),
-            at: moment(at),
-            attempt: attempt.0,
-        };
+        let record = LogGap { gap: gap.into(), at: moment(at), attempt: attempt.0 };
         match self.form {
             // The bytes stay what the job wrote; the answer's head says that something is missing.
             Form::Text => Ok(()),

@@ -86,13 +86,7 @@ impl Follow {
         pinned: bool,
         closing: CancellationToken,
     ) -> Self {
-        Self {
-            closing,
-            pinned,
-            execution: handle.watch_execution(execution),
-            log: None,
-            look: Look::Needed,
-        }
+        Self { closing, pinned, execution: handle.watch_execution(execution), log: None, look: Look::Needed }
     }
 }
 
@@ -108,17 +102,10 @@ impl Chunks {
         let mut chunks = Self {
             execution: execution.id,
             attempt: None,
-            range: Some(LogRange::Lines {
-                from: lines.0,
-                to: lines.1,
-            }),
+            range: Some(LogRange::Lines { from: lines.0, to: lines.1 }),
             read: VecDeque::new(),
             to: lines.1,
-            next: if follow.is_some() {
-                Next::More
-            } else {
-                Next::End(execution)
-            },
+            next: if follow.is_some() { Next::More } else { Next::End(execution) },
             handle,
             follow,
         };
@@ -136,11 +123,7 @@ impl Chunks {
     /// What comes next. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Step, StateError> {
         loop {
-            if self
-                .read
-                .front()
-                .is_some_and(|chunk| chunk.lowest_line() > self.to)
-            {
+            if self.read.front().is_some_and(|chunk| chunk.lowest_line() > self.to) {
                 self.pass_the_rest().await?;
             }
             if let Some(chunk) = self.read.pop_front() {
@@ -152,10 +135,7 @@ impl Chunks {
             // Cloned: should this be cancelled while it waits for the store, what comes next is not forgotten.
             match self.next.clone() {
                 Next::End(execution) => {
-                    return Ok(Step::Ended {
-                        missing: self.missing().await?,
-                        execution,
-                    });
+                    return Ok(Step::Ended { missing: self.missing().await?, execution });
                 }
                 Next::Attempt(next) => {
                     let (missing, attempt) = (self.missing().await?, self.attempt());
@@ -177,10 +157,7 @@ impl Chunks {
         let (Some(number), Some(range)) = (self.attempt, self.range) else {
             return Ok(false);
         };
-        let attempt = AttemptId {
-            execution: self.execution,
-            number,
-        };
+        let attempt = AttemptId { execution: self.execution, number };
         let chunks = self.handle.logs().read(attempt, range, BATCH).await?;
         let Some(last) = chunks.last() else {
             return Ok(false);
@@ -225,20 +202,11 @@ impl Chunks {
 
     fn enter(&mut self, number: AttemptNumber) {
         if self.attempt.is_some() {
-            (self.range, self.to) = (
-                Some(LogRange::Lines {
-                    from: 1,
-                    to: u64::MAX,
-                }),
-                u64::MAX,
-            );
+            (self.range, self.to) = (Some(LogRange::Lines { from: 1, to: u64::MAX }), u64::MAX);
         }
         self.attempt = Some(number);
         if let Some(follow) = &mut self.follow {
-            let attempt = AttemptId {
-                execution: self.execution,
-                number,
-            };
+            let attempt = AttemptId { execution: self.execution, number };
             follow.log = Some(self.handle.watch_log(attempt));
             // The next one may have begun, and ended, meanwhile.
             follow.look = Look::Needed;
@@ -259,14 +227,7 @@ impl Chunks {
         let Some(number) = self.attempt else {
             return Ok(None);
         };
-        let summary = self
-            .handle
-            .logs()
-            .summary(AttemptId {
-                execution: self.execution,
-                number,
-            })
-            .await?;
+        let summary = self.handle.logs().summary(AttemptId { execution: self.execution, number }).await?;
         match summary.state {
             LogState::Truncated { at, gap } if self.to >= summary.end.next_line => Ok(Some((at, gap))),
             LogState::Truncated { .. } | LogState::Open | LogState::Complete { .. } => Ok(None),
@@ -283,15 +244,8 @@ fn next_of(attempt: Option<AttemptNumber>, pinned: bool, execution: Execution) -
             None => Next::More,
         };
     };
-    let ended = execution
-        .attempts
-        .iter()
-        .any(|attempt| attempt.number == number && attempt.end.is_some());
-    let later = execution
-        .attempts
-        .iter()
-        .map(|attempt| attempt.number)
-        .find(|later| *later > number);
+    let ended = execution.attempts.iter().any(|attempt| attempt.number == number && attempt.end.is_some());
+    let later = execution.attempts.iter().map(|attempt| attempt.number).find(|later| *later > number);
     match later {
         Some(later) if !pinned => Next::Attempt(later),
         Some(_) | None if execution.state.finished_at().is_some() || (pinned && ended) => {

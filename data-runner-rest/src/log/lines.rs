@@ -71,14 +71,8 @@ impl std::str::FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('~') {
-            Some((upto, open)) => Ok(Self {
-                upto: upto.parse()?,
-                open: Some(open.parse()?),
-            }),
-            None => Ok(Self {
-                upto: text.parse()?,
-                open: None,
-            }),
+            Some((upto, open)) => Ok(Self { upto: upto.parse()?, open: Some(open.parse()?) }),
+            None => Ok(Self { upto: text.parse()?, open: None }),
         }
     }
 }
@@ -103,10 +97,7 @@ struct Open {
 impl Lines {
     /// Goes on where somebody has seen everything up to `upto`.
     pub(crate) fn after(upto: u64) -> Self {
-        Self {
-            upto,
-            ..Self::default()
-        }
+        Self { upto, ..Self::default() }
     }
 
     /// Takes a piece.
@@ -116,11 +107,7 @@ impl Lines {
                 self.flush();
                 self.ready.push_back(Record::Missing { at: piece.at, gap });
             }
-            PieceKind::Text {
-                stream,
-                mut bytes,
-                ends,
-            } => {
+            PieceKind::Text { stream, mut bytes, ends } => {
                 if ends {
                     bytes.truncate(bytes.len().saturating_sub(1));
                 }
@@ -136,13 +123,7 @@ impl Lines {
         for (stream, open) in open {
             if let Some(Open { number, at, bytes }) = open {
                 let end = End::Cut(self.saw(number));
-                self.ready.push_back(Record::Line(Line {
-                    number,
-                    stream,
-                    at,
-                    bytes: bytes.freeze(),
-                    end,
-                }));
+                self.ready.push_back(Record::Line(Line { number, stream, at, bytes: bytes.freeze(), end }));
             }
         }
     }
@@ -165,27 +146,13 @@ impl Lines {
         };
         while rest.len() > LONGEST {
             let bytes = rest.split_to(part(&rest));
-            self.ready.push_back(Record::Line(Line {
-                number,
-                stream,
-                at,
-                bytes,
-                end: End::Continues,
-            }));
+            self.ready.push_back(Record::Line(Line { number, stream, at, bytes, end: End::Continues }));
         }
         if ends {
             let end = End::Newline(self.saw(number));
-            self.ready.push_back(Record::Line(Line {
-                number,
-                stream,
-                at,
-                bytes: rest,
-                end,
-            }));
+            self.ready.push_back(Record::Line(Line { number, stream, at, bytes: rest, end }));
         } else {
-            let bytes = rest
-                .try_into_mut()
-                .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            let bytes = rest.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
             *self.open(stream) = Some(Open { number, at, bytes });
         }
     }
@@ -200,14 +167,8 @@ impl Lines {
     /// A line was whole.
     fn saw(&mut self, number: u64) -> Place {
         self.upto = self.upto.max(number);
-        let open = [&self.stdout, &self.stderr]
-            .into_iter()
-            .flatten()
-            .map(|open| open.number);
-        Place {
-            upto: self.upto,
-            open: open.filter(|open| *open < self.upto).min(),
-        }
+        let open = [&self.stdout, &self.stderr].into_iter().flatten().map(|open| open.number);
+        Place { upto: self.upto, open: open.filter(|open| *open < self.upto).min() }
     }
 }
 
@@ -225,10 +186,7 @@ impl End {
 fn part(bytes: &[u8]) -> usize {
     let is_inside = |at: &usize| bytes.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
     // A character has four bytes at most; what is longer is none.
-    (LONGEST - 3..=LONGEST)
-        .rev()
-        .find(|at| !is_inside(at))
-        .unwrap_or(LONGEST)
+    (LONGEST - 3..=LONGEST).rev().find(|at| !is_inside(at)).unwrap_or(LONGEST)
 }
 
 #[cfg(test)]
@@ -245,34 +203,18 @@ mod tests {
         for (at, (stream, bytes)) in writes.iter().enumerate() {
             builder.push(*stream, Timestamp::from_micros(at as i64), bytes);
             // Each write is a chunk of its own, so that lines span chunks.
-            builder
-                .finish()
-                .unwrap()
-                .pieces()
-                .unwrap()
-                .into_iter()
-                .for_each(|piece| lines.push(piece));
+            builder.finish().unwrap().pieces().unwrap().into_iter().for_each(|piece| lines.push(piece));
         }
         lines.flush();
-        std::iter::from_fn(|| lines.take())
-            .map(|record| show(&record))
-            .collect()
+        std::iter::from_fn(|| lines.take()).map(|record| show(&record)).collect()
     }
 
     fn show(record: &Record) -> String {
         match record {
             Record::Missing { gap, .. } => format!("missing {:?}", gap.bytes),
             Record::Line(line) => {
-                let place = line
-                    .end
-                    .place()
-                    .map_or_else(|| "-".to_owned(), |place| place.to_string());
-                format!(
-                    "{} {:?} at {} id {place}",
-                    line.number,
-                    line.bytes,
-                    line.at.micros()
-                )
+                let place = line.end.place().map_or_else(|| "-".to_owned(), |place| place.to_string());
+                format!("{} {:?} at {} id {place}", line.number, line.bytes, line.at.micros())
             }
         }
     }
@@ -303,13 +245,7 @@ mod tests {
         let (mut length, mut parts) = (0, 0);
         for _ in 0..160 {
             builder.push(Stream::Stdout, Timestamp::default(), &[b'x'; LONGEST]);
-            builder
-                .finish()
-                .unwrap()
-                .pieces()
-                .unwrap()
-                .into_iter()
-                .for_each(|piece| lines.push(piece));
+            builder.finish().unwrap().pieces().unwrap().into_iter().for_each(|piece| lines.push(piece));
             while let Some(Record::Line(line)) = lines.take() {
                 assert!(line.bytes.len() <= LONGEST && line.end == End::Continues);
                 (length, parts) = (length + line.bytes.len(), parts + 1);
@@ -317,9 +253,7 @@ mod tests {
             assert!(lines.stdout.as_ref().unwrap().bytes.len() <= LONGEST);
         }
         lines.flush();
-        let Some(Record::Line(last)) = lines.take() else {
-            panic!("the rest is missing")
-        };
+        let Some(Record::Line(last)) = lines.take() else { panic!("the rest is missing") };
         assert_eq!((length + last.bytes.len(), parts), (160 * LONGEST, 159));
     }
 
@@ -330,13 +264,7 @@ mod tests {
         let mut builder = ChunkBuilder::resume(LogPosition::START);
         builder.push(Stream::Stdout, Timestamp::default(), b"x");
         builder.push(Stream::Stdout, Timestamp::default(), text.as_bytes());
-        builder
-            .finish()
-            .unwrap()
-            .pieces()
-            .unwrap()
-            .into_iter()
-            .for_each(|piece| lines.push(piece));
+        builder.finish().unwrap().pieces().unwrap().into_iter().for_each(|piece| lines.push(piece));
         lines.flush();
         let mut whole = String::new();
         while let Some(Record::Line(line)) = lines.take() {
@@ -350,28 +278,11 @@ mod tests {
         let mut builder = ChunkBuilder::resume(LogPosition::START);
         builder.push(Stream::Stderr, Timestamp::default(), b"e");
         builder.push(Stream::Stdout, Timestamp::default(), b"o");
-        builder.push_gap(
-            Timestamp::default(),
-            Gap {
-                bytes: None,
-                reason: GapReason::DiskFull,
-            },
-        );
+        builder.push_gap(Timestamp::default(), Gap { bytes: None, reason: GapReason::DiskFull });
         let mut lines = Lines::default();
-        builder
-            .finish()
-            .unwrap()
-            .pieces()
-            .unwrap()
-            .into_iter()
-            .for_each(|piece| lines.push(piece));
-        let shown: Vec<String> = std::iter::from_fn(|| lines.take())
-            .map(|record| show(&record))
-            .collect();
-        assert_eq!(
-            shown,
-            ["1 b\"e\" at 0 id 1", "2 b\"o\" at 0 id 2", "missing None"]
-        );
+        builder.finish().unwrap().pieces().unwrap().into_iter().for_each(|piece| lines.push(piece));
+        let shown: Vec<String> = std::iter::from_fn(|| lines.take()).map(|record| show(&record)).collect();
+        assert_eq!(shown, ["1 b\"e\" at 0 id 1", "2 b\"o\" at 0 id 2", "missing None"]);
     }
 
     #[test]
@@ -379,11 +290,7 @@ mod tests {
         let written: [(Stream, &[u8]); 1] = [(Stream::Stdout, b"10%\r20%\n\n\xff\x00\n")];
         assert_eq!(
             shown(&written),
-            [
-                "1 b\"10%\\r20%\" at 0 id 1",
-                "2 b\"\" at 0 id 2",
-                "3 b\"\\xff\\0\" at 0 id 3",
-            ]
+            ["1 b\"10%\\r20%\" at 0 id 1", "2 b\"\" at 0 id 2", "3 b\"\\xff\\0\" at 0 id 3",]
         );
     }
 

@@ -22,13 +22,7 @@ pub(crate) struct Selection {
 impl Default for Selection {
     /// Everything.
     fn default() -> Self {
-        Self {
-            stream: None,
-            from: 1,
-            open: None,
-            to: u64::MAX,
-            pattern: None,
-        }
+        Self { stream: None, from: 1, open: None, to: u64::MAX, pattern: None }
     }
 }
 
@@ -45,12 +39,7 @@ impl Selection {
     /// The same for an attempt that follows: all its lines.
     #[must_use]
     pub(crate) fn of_next_attempt(self) -> Self {
-        Self {
-            from: 1,
-            open: None,
-            to: u64::MAX,
-            ..self
-        }
+        Self { from: 1, open: None, to: u64::MAX, ..self }
     }
 
     /// The lowest line that is wanted.
@@ -102,9 +91,5 @@ impl Matching {
 
 /// A pattern from outside, with bounds on what it may cost to build and to run; matching is linear in any case.
 pub(crate) fn pattern(text: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(text)
-        .size_limit(1 << 20)
-        .dfa_size_limit(4 << 20)
-        .nest_limit(64)
-        .build()
+    RegexBuilder::new(text).size_limit(1 << 20).dfa_size_limit(4 << 20).nest_limit(64).build()
 }

@@ -35,12 +35,7 @@ pub(crate) async fn start_of_tail(
     let (mut above, mut window, mut missing) = (past, FIRST_WINDOW, count);
     while above > selection.from {
         let from = above.saturating_sub(window).max(selection.from);
-        let part = Selection {
-            from,
-            to: above - 1,
-            open: None,
-            ..selection.clone()
-        };
+        let part = Selection { from, to: above - 1, open: None, ..selection.clone() };
         let found = numbers(logs, attempt, &part, missing).await?;
         match found.first() {
             Some(first) if found.len() as u64 >= missing => return Ok(*first),
@@ -60,10 +55,7 @@ async fn numbers(
 ) -> Result<Vec<u64>, LogFailure> {
     let (mut lines, mut matching) = (Lines::default(), Matching::default());
     let mut found = std::collections::BTreeSet::new();
-    let mut range = LogRange::Lines {
-        from: selection.from,
-        to: selection.to,
-    };
+    let mut range = LogRange::Lines { from: selection.from, to: selection.to };
     loop {
         let chunks = logs.read(attempt, range, BATCH).await?;
         let (last, more) = continues(&chunks, selection.to);
@@ -99,18 +91,12 @@ fn continues(chunks: &[LogChunk], to: u64) -> (Option<data_runner_core::log::Log
     match chunks.last() {
         None => (None, false),
         // What is still open at the end of the last one may go on in the next.
-        Some(last) => (
-            Some(last.end.offset),
-            open_below(last, to) || last.end.next_line <= to,
-        ),
+        Some(last) => (Some(last.end.offset), open_below(last, to) || last.end.next_line <= to),
     }
 }
 
 fn open_below(chunk: &LogChunk, to: u64) -> bool {
-    [chunk.end.open_stdout, chunk.end.open_stderr]
-        .into_iter()
-        .flatten()
-        .any(|open| open <= to)
+    [chunk.end.open_stdout, chunk.end.open_stderr].into_iter().flatten().any(|open| open <= to)
 }
 
 /// The last `count` lines of an attempt's log for an overview: a very long line is cut, and lines after one that fills
@@ -128,32 +114,17 @@ pub(crate) async fn last_lines(
     if from == past {
         return Ok(Vec::new());
     }
-    let chunks = logs
-        .read(attempt, LogRange::Lines { from, to: past - 1 }, MOST_CHUNKS)
-        .await?;
+    let chunks = logs.read(attempt, LogRange::Lines { from, to: past - 1 }, MOST_CHUNKS).await?;
     let mut texts: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-    for piece in chunks
-        .iter()
-        .map(LogChunk::pieces)
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .flatten()
-    {
+    for piece in chunks.iter().map(LogChunk::pieces).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
         if let PieceKind::Text { bytes, ends, .. } = piece.kind
             && piece.line >= from
         {
             let text = texts.entry(piece.line).or_default();
-            let bytes = if ends {
-                bytes.slice(..bytes.len().saturating_sub(1))
-            } else {
-                bytes
-            };
+            let bytes = if ends { bytes.slice(..bytes.len().saturating_sub(1)) } else { bytes };
             let room = LONGEST.saturating_sub(text.len()).min(bytes.len());
             text.extend_from_slice(&bytes[..room]);
         }
     }
-    Ok(texts
-        .into_values()
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .collect())
+    Ok(texts.into_values().map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
 }

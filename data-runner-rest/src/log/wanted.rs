@@ -39,37 +39,22 @@ impl Wanted {
             _ => None,
         })?;
         let positive = |text: &str| text.parse().ok().filter(|number| *number > 0);
-        let attempt = query.read("attempt", "the number of an attempt, from 1", |text| {
-            text.parse().ok()
-        })?;
-        let from = query
-            .read("from_line", "a line number, from 1", positive)?
-            .unwrap_or(1);
-        let to = query
-            .read("to_line", "a line number, from 1", positive)?
-            .unwrap_or(u64::MAX);
+        let attempt = query.read("attempt", "the number of an attempt, from 1", |text| text.parse().ok())?;
+        let from = query.read("from_line", "a line number, from 1", positive)?.unwrap_or(1);
+        let to = query.read("to_line", "a line number, from 1", positive)?.unwrap_or(u64::MAX);
         if to < from {
             return Err(invalid("to_line", "is before `from_line`"));
         }
         let tail = query.number("tail")?;
         let grep = query.one("grep")?;
         let pattern = grep.as_deref().map(pattern).transpose().map_err(|error| {
-            invalid(
-                "grep",
-                &format!("is not a regular expression that can be used: {error}"),
-            )
+            invalid("grep", &format!("is not a regular expression that can be used: {error}"))
         })?;
         let wanted = Self {
             attempt: attempt.map(AttemptNumber),
             follow: query.switch("follow")?,
             tail,
-            selection: Selection {
-                stream,
-                from,
-                to,
-                pattern,
-                ..Selection::default()
-            },
+            selection: Selection { stream, from, to, pattern, ..Selection::default() },
             resume: last_event(headers)?,
         };
         query.finish()?;
@@ -83,10 +68,7 @@ fn last_event(headers: &HeaderMap) -> Result<Option<Resume>, Refusal> {
     };
     let resume = id.to_str().ok().and_then(Resume::parse);
     resume.map(Some).ok_or_else(|| {
-        Refusal::new(
-            Kind::MalformedRequest,
-            "the Last-Event-ID is not the id of an event of this stream",
-        )
+        Refusal::new(Kind::MalformedRequest, "the Last-Event-ID is not the id of an event of this stream")
     })
 }
 
@@ -97,10 +79,7 @@ impl Resume {
             Some((attempt, place)) => (AttemptNumber(attempt.parse().ok()?), place),
             None => (AttemptNumber::FIRST, text),
         };
-        Some(Self {
-            attempt,
-            place: place.parse().ok()?,
-        })
+        Some(Self { attempt, place: place.parse().ok()? })
     }
 }
 

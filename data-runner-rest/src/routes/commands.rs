@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
-use data_runner_engine::IdempotencyKey;
+use data_runner_core::event::Rejection;
 use data_runner_engine::supervisor::Repeat as How;
+use data_runner_engine::{IdempotencyKey, RequestError};
 use http::header::LOCATION;
 use http::{Extensions, HeaderMap, StatusCode};
 
@@ -32,8 +33,15 @@ pub(crate) async fn cancel(
     _body: OptionalBody<Repeat>,
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
     let id = find::execution_id(&app.handle, &given).await?;
-    let execution = app.handle.cancel(id, &caller(&extensions)).await?;
-    Ok((StatusCode::ACCEPTED, Json(Execution::from(&*execution))))
+    match app.handle.cancel(id, &caller(&extensions)).await {
+        Ok(execution) => Ok((StatusCode::ACCEPTED, Json(Execution::from(&*execution)))),
+        // What is not active has ended, or never was.
+        Err(RequestError::Rejected(Rejection::NoSuchExecution(_))) => {
+            let state = find::execution(&app.handle, &id.to_string()).await?.state.name();
+            Err(Rejection::AlreadyEnded { execution: id, state }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Runs the same commit with the same parameters again, as a new execution.
@@ -97,10 +105,8 @@ async fn repeat(
         How::Retry => "retry",
         How::Rerun => "rerun",
     };
-    let idempotency = idempotency_key(headers)?.map(|key| IdempotencyKey {
-        key: format!("POST /executions/{id}/{verb} {key}"),
-        body: body.hash,
-    });
+    let idempotency = idempotency_key(headers)?
+        .map(|key| IdempotencyKey { key: format!("POST /executions/{id}/{verb} {key}"), body: body.hash });
     let execution = app.handle.repeat(id, how, idempotency).await?;
     let location = [(LOCATION, prefix.execution(execution.id))];
     Ok((StatusCode::ACCEPTED, location, Json(Execution::from(&*execution))).into_response())

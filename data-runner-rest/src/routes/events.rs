@@ -46,38 +46,18 @@ pub(crate) async fn stream(
     headers: HeaderMap,
     mut query: Params,
 ) -> Result<Response, Refusal> {
-    let after = query.read(
-        "after",
-        "the id of an event, or the sequence of a commit",
-        position,
-    )?;
+    let after = query.read("after", "the id of an event, or the sequence of a commit", position)?;
     query.finish()?;
-    let last = headers
-        .get("last-event-id")
-        .filter(|id| !id.is_empty())
-        .map(|id| {
-            id.to_str().ok().and_then(position).ok_or_else(|| {
-                Refusal::new(
-                    Kind::MalformedRequest,
-                    "the Last-Event-ID is not the id of an event of this stream",
-                )
-            })
-        });
+    let last = headers.get("last-event-id").filter(|id| !id.is_empty()).map(|id| {
+        id.to_str().ok().and_then(position).ok_or_else(|| {
+            Refusal::new(Kind::MalformedRequest, "the Last-Event-ID is not the id of an event of this stream")
+        })
+    });
     let permit = app.open_stream()?;
     let commits = app.handle.commits();
-    let now = EventPosition {
-        sequence: commits.borrow().sequence,
-        index: u32::MAX,
-    };
+    let now = EventPosition { sequence: commits.borrow().sequence, index: u32::MAX };
     let after = last.transpose()?.or(after).unwrap_or(now);
-    let events = Events {
-        handle: app.handle,
-        commits,
-        closing,
-        after,
-        begun: Begun::No,
-        _permit: permit,
-    };
+    let events = Events { handle: app.handle, commits, closing, after, begun: Begun::No, _permit: permit };
     let mut response = Body::from_stream(events.stream()).into_response();
     let head = response.headers_mut();
     head.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -91,10 +71,7 @@ pub(crate) fn position(text: &str) -> Option<EventPosition> {
         Some((sequence, index)) => (sequence, index.parse().ok()?),
         None => (text, u32::MAX),
     };
-    Some(EventPosition {
-        sequence: CommitSequence(sequence.parse().ok()?),
-        index,
-    })
+    Some(EventPosition { sequence: CommitSequence(sequence.parse().ok()?), index })
 }
 
 struct Events {
@@ -119,10 +96,7 @@ impl Events {
             match events.next().await {
                 Ok(bytes) => bytes.map(|bytes| (Ok(bytes), Some(events))),
                 Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "events cannot be read on"
-                    );
+                    tracing::error!(error = &error as &dyn std::error::Error, "events cannot be read on");
                     Some((Err(error), None))
                 }
             }
@@ -139,11 +113,7 @@ impl Events {
         loop {
             // Seen before the look: a commit between look and wait is not missed.
             self.commits.mark_unchanged();
-            let query = EventQuery {
-                after: self.after,
-                execution: None,
-                limit: BATCH,
-            };
+            let query = EventQuery { after: self.after, execution: None, limit: BATCH };
             let found = self.handle.catalog().events(query).await?;
             if let Some(last) = found.last() {
                 self.after = last.position;

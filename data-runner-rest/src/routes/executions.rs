@@ -57,8 +57,7 @@ pub(crate) async fn list(
             }),
         },
         label: query.read("label", "key=value", |text| {
-            text.split_once('=')
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
         })?,
         since: query.read("since", expected, moment)?,
         until: query.read("until", expected, moment)?,
@@ -70,28 +69,14 @@ pub(crate) async fn list(
     let mut found = app.handle.catalog().executions(page).await?;
     let more = found.len() > wanted.limit;
     found.truncate(wanted.limit);
-    let next_cursor = found
-        .last()
-        .filter(|_| more)
-        .map(|last| Listing::Executions.cursor(&last.id.to_string()));
-    Ok(Json(Page {
-        items: found.iter().map(Execution::from).collect(),
-        next_cursor,
-    }))
+    let next_cursor =
+        found.last().filter(|_| more).map(|last| Listing::Executions.cursor(&last.id.to_string()));
+    Ok(Json(Page { items: found.iter().map(Execution::from).collect(), next_cursor }))
 }
 
 fn states(given: &[String]) -> Result<Vec<StateName>, Refusal> {
-    let names = given
-        .iter()
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
-    names
-        .map(|name| {
-            name.parse()
-                .map_err(|error| invalid("state", &format!("is wrong: {error}")))
-        })
-        .collect()
+    let names = given.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(|error| invalid("state", &format!("is wrong: {error}")))).collect()
 }
 
 /// One execution with its attempts, and the end of its log.
@@ -150,22 +135,15 @@ async fn until_end(handle: &Handle, id: ExecutionId) -> Result<CoreExecution, Re
 /// What there is of the newest attempt's log.
 async fn overview(handle: &Handle, execution: &CoreExecution) -> Result<LogOverview, Refusal> {
     let Some(attempt) = execution.latest_attempt() else {
-        return Ok(LogOverview {
-            bytes: 0,
-            lines: 0,
-            truncated: false,
-            tail: Vec::new(),
-        });
+        return Ok(LogOverview { bytes: 0, lines: 0, truncated: false, tail: Vec::new() });
     };
     let attempt = execution.attempt_id(attempt.number);
     let summary = handle.logs().summary(attempt).await?;
-    let tail = last_lines(handle.logs(), attempt, &summary, TAIL)
-        .await
-        .unwrap_or_else(|error| {
-            // The execution can be told without its log.
-            tracing::error!(%attempt, error = &error as &dyn std::error::Error, "a log cannot be read");
-            Vec::new()
-        });
+    let tail = last_lines(handle.logs(), attempt, &summary, TAIL).await.unwrap_or_else(|error| {
+        // The execution can be told without its log.
+        tracing::error!(%attempt, error = &error as &dyn std::error::Error, "a log cannot be read");
+        Vec::new()
+    });
     Ok(LogOverview {
         bytes: summary.end.offset.0,
         lines: summary.end.next_line.saturating_sub(1),
@@ -192,26 +170,16 @@ pub(crate) async fn events(
     let wanted = query.page(Listing::Events)?;
     query.finish()?;
     let after = match Listing::Events.key::<String>(&wanted)? {
-        None => EventPosition {
-            sequence: CommitSequence(0),
-            index: 0,
-        },
+        None => EventPosition { sequence: CommitSequence(0), index: 0 },
         Some(text) => position(&text).ok_or_else(|| invalid("cursor", "is not one that was given out"))?,
     };
     let execution = find::execution(&app.handle, &given).await?;
     let limit = u32::try_from(wanted.limit).unwrap_or(u32::MAX).saturating_add(1);
-    let query = EventQuery {
-        after,
-        execution: Some(execution.id),
-        limit,
-    };
+    let query = EventQuery { after, execution: Some(execution.id), limit };
     let mut found = app.handle.catalog().events(query).await?;
     let more = found.len() > wanted.limit;
     found.truncate(wanted.limit);
     let items: Vec<Event> = found.into_iter().map(Event::from).collect();
-    let next_cursor = items
-        .last()
-        .filter(|_| more)
-        .map(|last| Listing::Events.cursor(&last.id));
+    let next_cursor = items.last().filter(|_| more).map(|last| Listing::Events.cursor(&last.id));
     Ok(Json(Page { items, next_cursor }))
 }

@@ -16,10 +16,7 @@ pub(crate) async fn execution_id(handle: &Handle, given: &str) -> Result<Executi
         return Ok(id);
     }
     if given == "latest" {
-        let query = ExecutionQuery {
-            limit: 1,
-            ..ExecutionQuery::default()
-        };
+        let query = ExecutionQuery { limit: 1, ..ExecutionQuery::default() };
         let newest = handle.catalog().executions(query).await?.into_iter().next();
         return newest
             .map(|execution| execution.id)
@@ -31,20 +28,14 @@ pub(crate) async fn execution_id(handle: &Handle, given: &str) -> Result<Executi
         return Err(unknown(given)
             .hinting("an execution is named by its id, 4 or more of its first digits, or `latest`"));
     }
-    let found = handle
-        .catalog()
-        .executions_by_prefix(&given.to_ascii_lowercase(), 5)
-        .await?;
+    let found = handle.catalog().executions_by_prefix(&given.to_ascii_lowercase(), 5).await?;
     match found[..] {
         [] => Err(unknown(given)),
         [id] => Ok(id),
         [..] => {
             let candidates: Vec<String> = found.iter().map(ToString::to_string).collect();
-            Err(Refusal::new(
-                Kind::Ambiguous,
-                format!("{given:?} is the beginning of more than one id"),
-            )
-            .hinting(format!("the newest of them: {}", candidates.join(", "))))
+            Err(Refusal::new(Kind::Ambiguous, format!("{given:?} is the beginning of more than one id"))
+                .hinting(format!("the newest of them: {}", candidates.join(", "))))
         }
     }
 }
@@ -52,16 +43,9 @@ pub(crate) async fn execution_id(handle: &Handle, given: &str) -> Result<Executi
 /// The execution that is meant.
 pub(crate) async fn execution(handle: &Handle, given: &str) -> Result<Execution, Refusal> {
     let id = execution_id(handle, given).await?;
-    handle
-        .catalog()
-        .execution(id)
-        .await?
-        .ok_or_else(|| unknown(given))
+    handle.catalog().execution(id).await?.ok_or_else(|| unknown(given))
 }
 
 fn unknown(given: &str) -> Refusal {
-    Refusal::new(
-        Kind::ExecutionNotFound,
-        format!("there is no execution {given:?}"),
-    )
+    Refusal::new(Kind::ExecutionNotFound, format!("there is no execution {given:?}"))
 }

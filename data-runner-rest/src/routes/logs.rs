@@ -64,15 +64,9 @@ pub(crate) async fn get(
     let form = form(&headers)?;
     let mut wanted = Wanted::read(query, &headers)?;
     let id = find::execution_id(&app.handle, &given).await?;
-    let permit = if wanted.follow {
-        Some(app.open_stream()?)
-    } else {
-        None
-    };
+    let permit = if wanted.follow { Some(app.open_stream()?) } else { None };
     // The watch is made before the first look.
-    let follow = wanted
-        .follow
-        .then(|| Follow::new(&app.handle, id, wanted.attempt.is_some(), closing));
+    let follow = wanted.follow.then(|| Follow::new(&app.handle, id, wanted.attempt.is_some(), closing));
     let execution = find::execution(&app.handle, &id.to_string()).await?;
     let attempt = attempt(&wanted, &execution)?;
     let state = position(&app, &execution, attempt, &mut wanted).await?;
@@ -142,11 +136,7 @@ async fn position(
 
 /// The form that the caller likes best of those that there are.
 pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
-    let accept: Vec<&str> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     if accept.iter().all(|value| value.trim().is_empty()) {
         return Ok(Form::Text);
     }
@@ -159,10 +149,8 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
             "text/event-stream" => Form::Events,
             _ => continue,
         };
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .and_then(|q| q.parse().ok())
-            .unwrap_or(1.0);
+        let quality =
+            parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
         if quality > best.map_or(0.0, |(best, _)| best) {
             best = Some((quality, form));
         }
@@ -194,10 +182,7 @@ mod tests {
         assert_eq!(asked(&[]), Some(Form::Text));
         assert_eq!(asked(&["*/*"]), Some(Form::Text));
         assert_eq!(asked(&["text/event-stream"]), Some(Form::Events));
-        assert_eq!(
-            asked(&["application/x-ndjson;q=0.5, text/event-stream;q=0.9"]),
-            Some(Form::Events)
-        );
+        assert_eq!(asked(&["application/x-ndjson;q=0.5, text/event-stream;q=0.9"]), Some(Form::Events));
         assert_eq!(asked(&["text/html", "application/x-ndjson"]), Some(Form::Ndjson));
         assert_eq!(asked(&["text/plain;q=0"]), None);
         assert_eq!(asked(&["application/json"]), None);

@@ -21,22 +21,11 @@ pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Js
     let published = app.handle.published();
     // The map is in order of the names.
     let repos = published.repos.iter();
-    let mut rest = repos.skip_while(|(name, _)| {
-        wanted
-            .after
-            .as_ref()
-            .is_some_and(|after| name.as_str() <= after.as_str())
-    });
-    let items: Vec<Repo> = rest
-        .by_ref()
-        .take(wanted.limit)
-        .map(|(_, repo)| Repo::from(&**repo))
-        .collect();
+    let mut rest = repos
+        .skip_while(|(name, _)| wanted.after.as_ref().is_some_and(|after| name.as_str() <= after.as_str()));
+    let items: Vec<Repo> = rest.by_ref().take(wanted.limit).map(|(_, repo)| Repo::from(&**repo)).collect();
     let more = rest.next().is_some();
-    let next_cursor = items
-        .last()
-        .filter(|_| more)
-        .map(|last| Listing::Repos.cursor(&last.name));
+    let next_cursor = items.last().filter(|_| more).map(|last| Listing::Repos.cursor(&last.name));
     Ok(Json(Page { items, next_cursor }))
 }
 
@@ -55,13 +44,7 @@ pub(crate) async fn sync(
             Ok(revision) => (Some(revision.to_string()), None),
             Err(error) => (None, Some(error)),
         };
-        SyncResult {
-            repo: outcome.repo.to_string(),
-            revision,
-            error,
-        }
+        SyncResult { repo: outcome.repo.to_string(), revision, error }
     });
-    Ok(Json(Synced {
-        items: items.collect(),
-    }))
+    Ok(Json(Synced { items: items.collect() }))
 }

@@ -15,9 +15,7 @@ use crate::http::refusal::{Kind, Refusal};
 /// Whether the process lives.
 #[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = Health)))]
 pub(crate) async fn healthz() -> Json<Health> {
-    Json(Health {
-        status: "alive".to_owned(),
-    })
+    Json(Health { status: "alive".to_owned() })
 }
 
 /// Whether it takes requests. While it drains it does, but starts nothing.
@@ -40,9 +38,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
     };
     let mut response = (status, Json(answer)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }
@@ -50,10 +46,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
 /// The server's version.
 #[utoipa::path(get, path = "/version", tag = "server", responses((status = 200, body = Version)))]
 pub(crate) async fn version() -> Json<Version> {
-    Json(Version {
-        name: "data-runner".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    Json(Version { name: "data-runner".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
 /// Metrics in the text format of Prometheus.
@@ -66,21 +59,14 @@ pub(crate) async fn version() -> Json<Version> {
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Refusal> {
     let Some(recorded) = &app.metrics else {
-        return Err(Refusal::new(
-            Kind::MetricsNotKept,
-            "it was started without a recorder",
-        ));
+        return Err(Refusal::new(Kind::MetricsNotKept, "it was started without a recorder"));
     };
     for (state, count) in app.handle.catalog().counts().await? {
         metrics::gauge!("data_runner_executions", "state" => state.as_str()).set(count as f64);
     }
     let published = app.handle.published();
     metrics::gauge!("data_runner_workers").set(published.workers as f64);
-    Ok((
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        recorded.render(),
-    )
-        .into_response())
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorded.render()).into_response())
 }
 
 /// This document.

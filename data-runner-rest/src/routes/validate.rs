@@ -18,14 +18,8 @@ pub(crate) async fn validate(
     State(app): State<App>,
     Body(body): Body<Validate>,
 ) -> Result<Json<Validated>, Refusal> {
-    let context = ParseContext {
-        worker_types: &app.worker_types,
-        files: body.files.as_deref(),
-    };
+    let context = ParseContext { worker_types: &app.worker_types, files: body.files.as_deref() };
     let parsed = config::parse("config.yaml", body.config.as_bytes(), &context);
     let problems = parsed.problems().iter().map(ConfigProblem::from).collect();
-    Ok(Json(Validated {
-        valid: parsed.value().is_some(),
-        problems,
-    }))
+    Ok(Json(Validated { valid: parsed.value().is_some(), problems }))
 }

@@ -31,14 +31,9 @@ pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Js
     workers.sort_by_key(|worker| std::cmp::Reverse(worker.id));
     let more = workers.len() > wanted.limit;
     workers.truncate(wanted.limit);
-    let next_cursor = workers
-        .last()
-        .filter(|_| more)
-        .map(|last| Listing::Workers.cursor(&last.id.to_string()));
-    Ok(Json(Page {
-        items: workers.iter().map(Worker::from).collect(),
-        next_cursor,
-    }))
+    let next_cursor =
+        workers.last().filter(|_| more).map(|last| Listing::Workers.cursor(&last.id.to_string()));
+    Ok(Json(Page { items: workers.iter().map(Worker::from).collect(), next_cursor }))
 }
 
 /// One worker.
@@ -51,9 +46,7 @@ pub(crate) async fn get(
     Segments(given): Segments<String>,
 ) -> Result<Json<Worker>, Refusal> {
     let worker = app.handle.catalog().worker(id(&given)?).await?;
-    worker
-        .map(|worker| Json(Worker::from(&worker)))
-        .ok_or_else(|| unknown(&given))
+    worker.map(|worker| Json(Worker::from(&worker))).ok_or_else(|| unknown(&given))
 }
 
 /// Lets a worker finish what it has; then it goes.
@@ -93,12 +86,7 @@ async fn told(
     match answer {
         Ok(worker) => Ok((StatusCode::ACCEPTED, Json(worker))),
         Err(RequestError::Rejected(Rejection::NoSuchWorker(id))) => {
-            let gone = app
-                .handle
-                .catalog()
-                .worker(id)
-                .await?
-                .ok_or_else(|| unknown(given))?;
+            let gone = app.handle.catalog().worker(id).await?.ok_or_else(|| unknown(given))?;
             Ok((StatusCode::ACCEPTED, Json(Worker::from(&gone))))
         }
         Err(error) => Err(error.into()),

@@ -35,12 +35,8 @@ pub(crate) async fn register(
     State(app): State<App>,
     Body(body): Body<RegisterRepo>,
 ) -> Result<(StatusCode, Json<Registered>), Refusal> {
-    let registration = Registration {
-        url: body.repo,
-        name: body.name,
-        reference: body.reference,
-        path: body.path,
-    };
+    let registration =
+        Registration { url: body.repo, name: body.name, reference: body.reference, path: body.path };
     let registered = app.handle.register(registration).await?;
     let answer = Registered {
         items: registered.items.iter().map(Workflow::from).collect(),
@@ -69,18 +65,9 @@ pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Js
     workflows.sort_by(|(a, _), (b, _)| a.cmp(b));
     let next = workflows.len() > wanted.limit;
     workflows.truncate(wanted.limit);
-    let last = workflows
-        .last()
-        .filter(|_| next)
-        .map(|(name, _)| Listing::Workflows.cursor(name));
-    let items = workflows
-        .iter()
-        .map(|(_, workflow)| Workflow::from(&***workflow))
-        .collect();
-    Ok(Json(Page {
-        items,
-        next_cursor: last,
-    }))
+    let last = workflows.last().filter(|_| next).map(|(name, _)| Listing::Workflows.cursor(name));
+    let items = workflows.iter().map(|(_, workflow)| Workflow::from(&***workflow)).collect();
+    Ok(Json(Page { items, next_cursor: last }))
 }
 
 /// One workflow, by its id, its name where that is unambiguous, or `repo/name`.
@@ -117,11 +104,7 @@ pub(crate) async fn patch(
     Body(body): Body<PatchWorkflow>,
 ) -> Result<Json<Workflow>, Refusal> {
     let workflow = app.handle.workflow(&given.name())?;
-    let wanted = if body.paused {
-        Pausing::Pause
-    } else {
-        Pausing::Resume
-    };
+    let wanted = if body.paused { Pausing::Pause } else { Pausing::Resume };
     let now = app.handle.pause(workflow.id, wanted).await?;
     Ok(Json(Workflow::from(&now)))
 }

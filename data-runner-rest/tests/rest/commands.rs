@@ -56,7 +56,10 @@ async fn a_retry_and_a_rerun_are_new_executions_that_name_the_old_one() {
         let answer = rest.ask("POST", &format!("/executions/{id}/{verb}"), &key, "").await;
         assert_eq!(answer.status, 202, "{verb}: {}", answer.text());
         let new = answer.json();
-        assert_eq!((new["retry_of"].as_str().unwrap(), new["trigger"].as_str().unwrap()), (id.as_str(), verb));
+        assert_eq!(
+            (new["retry_of"].as_str().unwrap(), new["trigger"].as_str().unwrap()),
+            (id.as_str(), verb)
+        );
         assert_eq!(answer.head["location"], format!("/executions/{}", new["id"].as_str().unwrap()));
         let same = rest.ask("POST", &format!("/executions/{id}/{verb}"), &key, "{}").await;
         assert_eq!(same.json()["id"], new["id"], "{verb}");
@@ -72,11 +75,15 @@ async fn workers_are_listed_drained_and_ended() {
     let both = commits.wait_for(|published| published.workers == 2);
     tokio::time::timeout(Duration::from_secs(10), both).await.unwrap().unwrap();
     let listed = rest.get("/workers").await.json();
-    let ids: Vec<&str> = listed["items"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        listed["items"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
     assert_eq!(ids, [second.to_string(), first.to_string()]);
     let page = rest.get("/workers?limit=1").await.json();
     let cursor = page["next_cursor"].as_str().unwrap();
-    assert_eq!(rest.get(&format!("/workers?cursor={cursor}")).await.json()["items"][0]["id"], first.to_string());
+    assert_eq!(
+        rest.get(&format!("/workers?cursor={cursor}")).await.json()["items"][0]["id"],
+        first.to_string()
+    );
     let shown = rest.get(&format!("/workers/{first}")).await.json();
     assert_eq!((shown["origin"].as_str(), shown["state"].as_str()), (Some("joined"), Some("idle")));
     assert_eq!(shown["worker_types"], serde_json::json!(["polars"]));
@@ -98,7 +105,8 @@ async fn events_tell_an_executions_story_page_by_page_and_as_a_stream() {
     let seen = live.until("execution_cancelled").await;
     assert!(!seen.contains("repo_changed"), "without a place it begins with what comes: {seen}");
     let story = rest.get(&format!("/executions/{id}/events")).await.json();
-    let kinds: Vec<&str> = story["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        story["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
     assert_eq!((kinds.first(), kinds.last()), (Some(&"execution_queued"), Some(&"execution_cancelled")));
     let page = rest.get(&format!("/executions/{id}/events?limit=1")).await.json();
     let cursor = page["next_cursor"].as_str().unwrap();
@@ -109,5 +117,11 @@ async fn events_tell_an_executions_story_page_by_page_and_as_a_stream() {
     let mut resumed = rest.follow("/events", &[("last-event-id", queued)]).await;
     let seen = resumed.until("execution_cancelled").await;
     assert!(!seen.contains("execution_queued"), "{seen}");
-    assert!(rest.follow("/events?after=0", &[]).await.until("execution_queued").await.contains("workflow_changed"));
+    assert!(
+        rest.follow("/events?after=0", &[])
+            .await
+            .until("execution_queued")
+            .await
+            .contains("workflow_changed")
+    );
 }

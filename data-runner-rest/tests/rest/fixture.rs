@@ -1,14 +1,15 @@
 //! A supervisor in memory, its router, and an agent that does what a test says.
 
-use std::time::Duration;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use data_runner_core::event::Change;
 use data_runner_core::execution::{
-    Attempt, AttemptEnd, Ending, Execution, ExecutionState, FinishReport, LiveAttempt, Phases, RunState, Usage,
+    Attempt, AttemptEnd, Ending, Execution, ExecutionState, FinishReport, LiveAttempt, Phases, RunState,
+    Usage,
 };
 use data_runner_core::id::{AttemptId, AttemptNumber, Claim, Epoch, WorkerId};
 use data_runner_core::log::{ChunkBuilder, Gap, LogPosition, Stream};
@@ -113,7 +114,8 @@ impl Rest {
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let response = self.open(method, path, headers, body).await;
         let (head, body) = response.into_parts();
-        let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, usize::MAX)).await.unwrap().unwrap();
+        let body =
+            tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, usize::MAX)).await.unwrap().unwrap();
         Answer { status: head.status.as_u16(), head: head.headers, body: body.to_vec() }
     }
 
@@ -189,7 +191,9 @@ impl Reader {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {text:?} within {PATIENCE:?}"))
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .unwrap_or_else(|_| panic!("no {text:?} within {PATIENCE:?}"))
     }
 
     /// Reads to the end; all that came.
@@ -285,8 +289,7 @@ pub fn printed(writes: &[Wrote<'_>], missing: Option<Gap>) -> MemoryStore {
     append(&store, claim, writes);
     execution.attempts[0].end = Some(ended(Ending::Exited { code: 0 }));
     execution.state = ExecutionState::Success { at: sample::at(9) };
-    let changes =
-        vec![Change::PutExecution(Arc::new(execution)), Change::CloseLog { attempt, gap: missing }];
+    let changes = vec![Change::PutExecution(Arc::new(execution)), Change::CloseLog { attempt, gap: missing }];
     store.commit_now(epoch, sample::at(9), changes).unwrap();
     store.release();
     store

@@ -52,7 +52,7 @@ async fn events_end_with_the_code_and_a_reader_that_comes_back_misses_nothing() 
 async fn a_follower_goes_on_with_the_next_attempt_unless_it_asked_for_one() {
     let rest = Rest::start().await;
     let config = "worker_type: polars\ninstance_size: t3.medium\n\
-                  retries: [{on: [user_error], max_attempts: 2, backoff: {initial: 1ms, factor: 1, max: 1ms}}]\n";
+                  retries: [{on: [user_error], max_attempts: 2, backoff: {initial: 0s, factor: 1, max: 0s}}]\n";
     rest.source.publish("main", files(&[("orders", config)]));
     let registered = rest.post("/workflows", &format!(r#"{{"repo": "{URL}", "ref": "main"}}"#)).await;
     assert_eq!(registered.json()["errors"], serde_json::json!([]), "{}", registered.text());

@@ -1,6 +1,6 @@
 //! Pages and filters.
 
-use crate::fixture::{Rest, files, history, SIMPLE, URL};
+use crate::fixture::{Rest, SIMPLE, URL, files, history};
 
 async fn numbers(rest: &Rest, query: &str) -> Vec<u64> {
     let answer = rest.get(&format!("/executions?{query}")).await;
@@ -27,7 +27,10 @@ async fn pages_hold_every_execution_once_from_the_newest_to_the_oldest() {
         }
     }
     assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1]);
-    assert!(rest.get("/executions?limit=7").await.json()["next_cursor"].is_null(), "a full last page is the last");
+    assert!(
+        rest.get("/executions?limit=7").await.json()["next_cursor"].is_null(),
+        "a full last page is the last"
+    );
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ async fn each_stream_comes_back_byte_for_byte_and_both_in_the_order_in_which_the
 
 #[tokio::test]
 async fn a_range_of_lines_holds_their_bytes_and_no_others() {
-    let rest = over(&[Out(b"1\n2\n3 begins"), Cut, Err(b"4\n"), Cut, Out(b" and ends\n5\n"), Cut, Out(b"6")]).await;
+    let rest =
+        over(&[Out(b"1\n2\n3 begins"), Cut, Err(b"4\n"), Cut, Out(b" and ends\n5\n"), Cut, Out(b"6")]).await;
     assert_eq!(text(&rest, "from_line=2&to_line=3").await, b"2\n3 begins and ends\n");
     assert_eq!(text(&rest, "from_line=4").await, b"4\n5\n6");
     assert_eq!(text(&rest, "to_line=1").await, b"1\n");
@@ -48,7 +49,8 @@ async fn a_range_of_lines_holds_their_bytes_and_no_others() {
 
 #[tokio::test]
 async fn the_tail_is_counted_in_the_lines_that_are_selected() {
-    let rest = over(&[Out(b"o1\n"), Err(b"e2\n"), Cut, Out(b"o3\no4\n"), Err(b"e5\n"), Cut, Out(b"o6\n")]).await;
+    let rest =
+        over(&[Out(b"o1\n"), Err(b"e2\n"), Cut, Out(b"o3\no4\n"), Err(b"e5\n"), Cut, Out(b"o6\n")]).await;
     assert_eq!(text(&rest, "tail=2").await, b"e5\no6\n");
     assert_eq!(text(&rest, "tail=2&stream=stderr").await, b"e2\ne5\n");
     assert_eq!(text(&rest, "tail=2&stream=stdout").await, b"o4\no6\n");
@@ -61,7 +63,9 @@ async fn the_tail_is_counted_in_the_lines_that_are_selected() {
 #[tokio::test]
 async fn a_tail_of_rare_lines_is_found_far_from_the_end() {
     let many = "noise\n".repeat(9_000);
-    let rest = over(&[Out(b"needle 1\n"), Cut, Out(b"needle 2\n"), Cut, Out(many.as_bytes()), Cut, Err(b"x\n")]).await;
+    let rest =
+        over(&[Out(b"needle 1\n"), Cut, Out(b"needle 2\n"), Cut, Out(many.as_bytes()), Cut, Err(b"x\n")])
+            .await;
     assert_eq!(text(&rest, "tail=2&grep=needle").await, b"needle 1\nneedle 2\n");
     assert_eq!(text(&rest, "tail=1&grep=needle").await, b"needle 2\n");
     assert_eq!(text(&rest, "tail=3&grep=nowhere").await, b"");
@@ -69,12 +73,15 @@ async fn a_tail_of_rare_lines_is_found_far_from_the_end() {
 
 #[tokio::test]
 async fn grep_gives_whole_lines_though_they_lie_in_pieces() {
-    let rest = over(&[Out(b"all is w"), Err(b"an error\n"), Cut, Out(b"ell\nbad \xff"), Cut, Out(b" byte")]).await;
+    let rest =
+        over(&[Out(b"all is w"), Err(b"an error\n"), Cut, Out(b"ell\nbad \xff"), Cut, Out(b" byte")]).await;
     assert_eq!(text(&rest, "grep=is%20well").await, b"all is well\n");
     assert_eq!(text(&rest, "grep=%5E(all%7Cbad)").await, b"all is well\nbad \xff byte");
     assert_eq!(text(&rest, "grep=error&stream=stdout").await, b"");
     for bad in ["(", "(a{999}){999}"] {
-        let answer = rest.get(&format!("/executions/latest/logs?grep={}", bad.replace('{', "%7B").replace('}', "%7D"))).await;
+        let answer = rest
+            .get(&format!("/executions/latest/logs?grep={}", bad.replace('{', "%7B").replace('}', "%7D")))
+            .await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_parameter"), "{bad}");
     }
 }
@@ -85,13 +92,20 @@ async fn lines_as_json_have_number_stream_time_and_text() {
     let rest = over(&[Out(b"one\n"), Err(b"\xfftwo"), Missing(gap), Out(b"three\n")]).await;
     let answer = asked(&rest, "", "application/x-ndjson").await;
     assert_eq!(answer.head["content-type"], "application/x-ndjson");
-    assert_eq!(answer.lines(), [
-        json!({"line": 1, "stream": "stdout", "at": "2026-01-01T00:00:00Z", "text": "one", "attempt": 1}),
-        json!({"line": 2, "stream": "stderr", "at": "2026-01-01T00:00:01Z", "text": "\u{fffd}two", "attempt": 1}),
-        json!({"gap": {"bytes": 7, "reason": "quota"}, "at": "2026-01-01T00:00:02Z", "attempt": 1}),
-        json!({"line": 3, "stream": "stdout", "at": "2026-01-01T00:00:03Z", "text": "three", "attempt": 1}),
-    ]);
-    assert_eq!(text(&rest, "").await, b"one\n\xfftwothree\n", "text holds what the job wrote and nothing else");
+    assert_eq!(
+        answer.lines(),
+        [
+            json!({"line": 1, "stream": "stdout", "at": "2026-01-01T00:00:00Z", "text": "one", "attempt": 1}),
+            json!({"line": 2, "stream": "stderr", "at": "2026-01-01T00:00:01Z", "text": "\u{fffd}two", "attempt": 1}),
+            json!({"gap": {"bytes": 7, "reason": "quota"}, "at": "2026-01-01T00:00:02Z", "attempt": 1}),
+            json!({"line": 3, "stream": "stdout", "at": "2026-01-01T00:00:03Z", "text": "three", "attempt": 1}),
+        ]
+    );
+    assert_eq!(
+        text(&rest, "").await,
+        b"one\n\xfftwothree\n",
+        "text holds what the job wrote and nothing else"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +129,12 @@ async fn events_have_the_line_as_their_id_and_end_with_the_state() {
     let ids: Vec<&str> = all.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     assert_eq!(ids, ["2~1", "2", "3"], "{all}");
     assert!(all.ends_with("event: end\ndata: {\"state\":\"success\",\"exit_code\":0}\n\n"), "{all}");
-    for (id, expected) in [("2~1", vec!["waited", "last"]), ("2", vec!["last"]), ("3", vec![]), ("0", vec!["warn", "waited", "last"])] {
+    for (id, expected) in [
+        ("2~1", vec!["waited", "last"]),
+        ("2", vec!["last"]),
+        ("3", vec![]),
+        ("0", vec!["warn", "waited", "last"]),
+    ] {
         let headers = [("accept", "text/event-stream"), ("last-event-id", id)];
         let answer = rest.ask("GET", "/executions/latest/logs", &headers, "").await.text();
         let texts: Vec<String> = answer

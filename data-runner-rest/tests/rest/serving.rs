@@ -27,7 +27,11 @@ async fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut read = Vec::new();
     let reading = async {
         while !String::from_utf8_lossy(&read).contains(text) {
-            assert!(stream.read_buf(&mut read).await.unwrap() > 0, "it ended: {}", String::from_utf8_lossy(&read));
+            assert!(
+                stream.read_buf(&mut read).await.unwrap() > 0,
+                "it ended: {}",
+                String::from_utf8_lossy(&read)
+            );
         }
     };
     tokio::time::timeout(PATIENCE, reading).await.expect("it comes");
@@ -69,7 +73,10 @@ async fn a_request_with_two_hosts_or_none_is_refused_on_the_wire() {
     let rest = Rest::start().await;
     let (address, _stop, _serving) = served(&rest).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n")
+        .await
+        .unwrap();
     let answer = read_until(&mut stream, "\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
 }

@@ -38,7 +38,11 @@ async fn a_workflow_goes_by_its_id_its_name_and_its_full_name() {
     }
     let unknown = rest.get("/workflows/ordres").await;
     assert_eq!((unknown.status, unknown.code().as_str()), (404, "workflow_not_found"));
-    assert!(unknown.json()["hint"].as_str().unwrap().contains("orders"), "{}", unknown.text());
+    assert!(
+        unknown.json()["detail"].as_str().unwrap().contains("did you mean \"orders\"?"),
+        "{}",
+        unknown.text()
+    );
 }
 
 #[tokio::test]
@@ -63,9 +67,12 @@ async fn a_run_is_answered_with_the_whole_execution_and_where_it_is() {
 async fn an_idempotency_key_gives_the_same_execution_and_fits_one_body_only() {
     let rest = Rest::with_orders().await;
     let key = [("idempotency-key", "nightly-1")];
-    let first = rest.ask("POST", "/workflows/orders/execute", &key, r#"{"params": {}, "instance_size": "t3.small"}"#).await;
-    let again =
-        rest.ask("POST", "/workflows/etl/orders/execute", &key, r#"{ "instance_size":"t3.small","params":{} }"#).await;
+    let first = rest
+        .ask("POST", "/workflows/orders/execute", &key, r#"{"params": {}, "instance_size": "t3.small"}"#)
+        .await;
+    let again = rest
+        .ask("POST", "/workflows/etl/orders/execute", &key, r#"{ "instance_size":"t3.small","params":{} }"#)
+        .await;
     assert_eq!((first.status, again.status), (202, 202), "{}", again.text());
     assert_eq!(first.json()["id"], again.json()["id"]);
     let other = rest.ask("POST", "/workflows/orders/execute", &key, "{}").await;
@@ -76,7 +83,8 @@ async fn an_idempotency_key_gives_the_same_execution_and_fits_one_body_only() {
 #[tokio::test]
 async fn wrong_parameters_come_back_all_at_once() {
     let rest = Rest::start().await;
-    let config = "worker_type: polars\ninstance_size: t3.medium\nparams:\n  day: {type: date}\n  n: {type: int}\n";
+    let config =
+        "worker_type: polars\ninstance_size: t3.medium\nparams:\n  day: {type: date}\n  n: {type: int}\n";
     rest.source.publish("main", files(&[("orders", config)]));
     rest.post("/workflows", &format!(r#"{{"repo": "{URL}", "ref": "main"}}"#)).await;
     let refused = rest.post("/workflows/orders/execute", r#"{"params": {"n": "many", "x": 1}}"#).await;
@@ -141,7 +149,8 @@ async fn validate_finds_everything_that_is_wrong_and_refuses_nothing() {
     let rest = Rest::start().await;
     let good = rest.post("/validate", &serde_json::json!({"config": SIMPLE}).to_string()).await;
     assert_eq!(good.json(), serde_json::json!({"valid": true, "problems": []}));
-    let wrong = serde_json::json!({"config": "worker_type: polarbear\ncolour: red\n", "files": ["config.yaml"]});
+    let wrong =
+        serde_json::json!({"config": "worker_type: polarbear\ncolour: red\n", "files": ["config.yaml"]});
     let bad = rest.post("/validate", &wrong.to_string()).await;
     assert_eq!((bad.status, bad.json()["valid"].as_bool()), (200, Some(false)));
     assert!(bad.json()["problems"].as_array().unwrap().len() >= 3, "{}", bad.text());
