@@ -38,11 +38,7 @@ impl CommandExecutor {
         runner: Runner,
         command_of: impl Fn(&RunRequest) -> Result<Prepared, Failure> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            worker_type,
-            runner,
-            command_of: Arc::new(command_of),
-        }
+        Self { worker_type, runner, command_of: Arc::new(command_of) }
     }
 }
 

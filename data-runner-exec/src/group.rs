@@ -35,23 +35,11 @@ impl ResourceGroup {
             let made = fs::create_dir(folder).is_ok();
             made && folder.join("cgroup.kill").exists()
         });
-        if unified
-            .as_ref()
-            .is_some_and(|folder| folder.join("memory.max").exists())
-        {
-            return Self {
-                unified,
-                memory: MemoryControl::Unified,
-            };
+        if unified.as_ref().is_some_and(|folder| folder.join("memory.max").exists()) {
+            return Self { unified, memory: MemoryControl::Unified };
         }
-        let v1 = own
-            .memory
-            .map(|folder| folder.join(name))
-            .filter(|folder| fs::create_dir(folder).is_ok());
-        Self {
-            unified,
-            memory: v1.map_or(MemoryControl::None, MemoryControl::V1),
-        }
+        let v1 = own.memory.map(|folder| folder.join(name)).filter(|folder| fs::create_dir(folder).is_ok());
+        Self { unified, memory: v1.map_or(MemoryControl::None, MemoryControl::V1) }
     }
 
     /// The group that was made earlier under this v2 path, to end what it still holds.
@@ -60,10 +48,7 @@ impl ResourceGroup {
             (Some(name), Some(own)) if own.join(name).exists() => MemoryControl::V1(own.join(name)),
             (Some(_) | None, Some(_) | None) => MemoryControl::None,
         };
-        Self {
-            unified: Some(unified.to_owned()),
-            memory,
-        }
+        Self { unified: Some(unified.to_owned()), memory }
     }
 
     /// Where it is, for those who must end it without us.
@@ -100,11 +85,7 @@ impl ResourceGroup {
             MemoryControl::V1(folder) => Some(folder),
             MemoryControl::Unified | MemoryControl::None => None,
         };
-        self.unified
-            .iter()
-            .chain(v1)
-            .map(|folder| folder.join("cgroup.procs"))
-            .collect()
+        self.unified.iter().chain(v1).map(|folder| folder.join("cgroup.procs")).collect()
     }
 
     /// Whether the kernel killed anything of it for its memory.
@@ -175,22 +156,15 @@ impl OwnGroups {
             })
         };
         let unified = path_of("").and_then(|path| {
-            let root = V2_ROOTS
-                .iter()
-                .map(Path::new)
-                .find(|root| root.join("cgroup.controllers").exists())?;
+            let root =
+                V2_ROOTS.iter().map(Path::new).find(|root| root.join("cgroup.controllers").exists())?;
             // An agent that moved itself into a leaf has its jobs beside it.
             let own = root.join(path);
             let leaf = own.file_name().is_some_and(|name| name == AGENT_LEAF);
-            Some(if leaf {
-                own.parent().unwrap_or(root).to_owned()
-            } else {
-                own
-            })
+            Some(if leaf { own.parent().unwrap_or(root).to_owned() } else { own })
         });
-        let memory = path_of("memory")
-            .map(|path| Path::new(V1_MEMORY).join(path))
-            .filter(|folder| folder.exists());
+        let memory =
+            path_of("memory").map(|path| Path::new(V1_MEMORY).join(path)).filter(|folder| folder.exists());
         Self { unified, memory }
     }
 }
@@ -223,6 +197,5 @@ pub fn delegate_own_group() {
 
 fn read_key(file: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }

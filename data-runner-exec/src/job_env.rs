@@ -24,18 +24,10 @@ pub(crate) fn job_env(
     env.insert("TMPDIR".to_owned(), temporary_folder(run).into());
     env.extend(std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
-        passthrough
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-            .then_some((name, value))
+        passthrough.iter().any(|prefix| name.starts_with(prefix)).then_some((name, value))
     }));
     env.extend(prepared.env.iter().cloned());
-    env.extend(
-        run.job
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), value.into())),
-    );
+    env.extend(run.job.env.iter().map(|(name, value)| (name.clone(), value.into())));
     env.extend(facts_of_the_run(run));
     env
 }
@@ -48,20 +40,11 @@ pub(crate) fn temporary_folder(run: &RunRequest) -> std::path::PathBuf {
 fn facts_of_the_run(run: &RunRequest) -> impl Iterator<Item = (String, OsString)> {
     let job = &run.job;
     let attempt = run.claim.attempt;
-    let all: serde_json::Map<_, _> = job
-        .params
-        .iter()
-        .map(|(name, value)| (name.clone(), value.to_json()))
-        .collect();
+    let all: serde_json::Map<_, _> =
+        job.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
     let single = job.params.iter().map(|(name, value)| {
-        let name: String = name
-            .chars()
-            .map(|c| if c.is_alphanumeric() { c } else { '_' })
-            .collect();
-        (
-            format!("DATA_RUNNER_PARAM_{}", name.to_uppercase()),
-            value.to_text().into(),
-        )
+        let name: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+        (format!("DATA_RUNNER_PARAM_{}", name.to_uppercase()), value.to_text().into())
     });
     let single: Vec<(String, OsString)> = single.collect();
     [
@@ -69,10 +52,7 @@ fn facts_of_the_run(run: &RunRequest) -> impl Iterator<Item = (String, OsString)
         ("DATA_RUNNER_ATTEMPT", attempt.number.to_string().into()),
         ("DATA_RUNNER_WORKFLOW", job.workflow.to_string().into()),
         ("DATA_RUNNER_REVISION", job.revision.to_string().into()),
-        (
-            "DATA_RUNNER_PARAMS",
-            serde_json::Value::Object(all).to_string().into(),
-        ),
+        ("DATA_RUNNER_PARAMS", serde_json::Value::Object(all).to_string().into()),
         ("DATA_RUNNER_OUTPUT", run.folder.join(OUTPUT_FILE).into()),
     ]
     .into_iter()

@@ -1,10 +1,14 @@
 //! Running jobs on a machine: executors for Polars and DuckDB and for any command, the environments that they need,
 //! and the shim that owns a running job.
 
+pub mod bundle;
 mod command;
+mod duckdb;
+mod environment;
 mod group;
 mod job_env;
 pub mod machine;
+mod polars;
 mod pool;
 mod process;
 mod remains;
@@ -14,6 +18,9 @@ pub mod shim;
 mod spool;
 
 pub use command::CommandExecutor;
+pub use duckdb::DuckdbExecutor;
+pub use environment::{EnvironmentOptions, Environments};
+pub use polars::PolarsExecutor;
 pub use pool::{ShimCommand, ShimPool};
 pub use process::{ProcessIdentity, boot_id};
 pub use runner::{RunOptions, Runner};

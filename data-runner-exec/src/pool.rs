@@ -24,10 +24,7 @@ impl ShimCommand {
     /// The program that runs this, in its mode [`shim::MODE`](crate::shim::MODE). Right only for a program whose
     /// `main` dispatches that mode.
     pub fn own_program() -> io::Result<Self> {
-        Ok(Self(vec![
-            std::env::current_exe()?.into(),
-            crate::shim::MODE.into(),
-        ]))
+        Ok(Self(vec![std::env::current_exe()?.into(), crate::shim::MODE.into()]))
     }
 }
 
@@ -44,11 +41,7 @@ impl ShimPool {
     /// be made within a tokio runtime. Shims that wait end with the pool; those that have a job do not.
     pub fn new(command: ShimCommand, ahead: usize) -> Result<Arc<Self>, io::Error> {
         crate::group::delegate_own_group();
-        let pool = Arc::new(Self {
-            command,
-            ahead,
-            waiting: Mutex::default(),
-        });
+        let pool = Arc::new(Self { command, ahead, waiting: Mutex::default() });
         pool.refill()?;
         Ok(pool)
     }
@@ -56,11 +49,7 @@ impl ShimPool {
     /// Gives the run in `folder`, whose specification lies there, to a shim. Answers once the job has started, or
     /// could not be, which the exit record then tells.
     pub(crate) async fn hand_over(self: &Arc<Self>, folder: &Path) -> io::Result<Handed> {
-        let warm = self
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
+        let warm = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let handed = match warm {
             Some(shim) => match give(shim, folder).await {
                 // One that died while it waited has taken nothing; whether it did, the folder tells.
@@ -87,21 +76,15 @@ impl ShimPool {
                 return Ok(());
             }
             let shim = self.start_one()?;
-            self.waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_back(shim);
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(shim);
         }
     }
 
     fn start_one(&self) -> io::Result<UnixStream> {
         let (ours, its) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let (program, arguments) = self
-            .command
-            .0
-            .split_first()
-            .ok_or_else(|| io::Error::other("the shim's command is empty"))?;
+        let (program, arguments) =
+            self.command.0.split_first().ok_or_else(|| io::Error::other("the shim's command is empty"))?;
         // The child is not kept: tokio reaps it when it ends, and it may outlive this process.
         tokio::process::Command::new(program)
             .args(arguments)

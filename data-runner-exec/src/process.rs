@@ -22,10 +22,7 @@ impl ProcessIdentity {
 
     /// The process that has the number `pid` now.
     pub fn of(pid: u32) -> io::Result<Self> {
-        Ok(Self {
-            pid,
-            start_time: Stat::read(pid)?.start_time,
-        })
+        Ok(Self { pid, start_time: Stat::read(pid)?.start_time })
     }
 
     /// Whether it lives: it exists, under the same start time, and is no zombie.
@@ -56,9 +53,7 @@ pub(crate) fn pid_of(pid: u32) -> Option<Pid> {
 
 /// The identity of this boot of the machine.
 pub fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// What is needed of `/proc/PID/stat`.
@@ -85,12 +80,7 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
         let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self {
-            state,
-            parent,
-            session,
-            start_time,
-        })
+        Some(Self { state, parent, session, start_time })
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -115,12 +105,6 @@ mod tests {
     fn a_number_that_is_used_again_is_another_process() {
         let own = ProcessIdentity::own().unwrap();
         assert!(own.is_alive());
-        assert!(
-            !ProcessIdentity {
-                start_time: own.start_time + 1,
-                ..own
-            }
-            .is_alive()
-        );
+        assert!(!ProcessIdentity { start_time: own.start_time + 1, ..own }.is_alive());
     }
 }

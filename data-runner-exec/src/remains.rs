@@ -26,10 +26,7 @@ pub(crate) fn end(folder: &Path) -> io::Result<()> {
     if record.boot_id != boot_id()? {
         return Ok(());
     }
-    let group = record
-        .cgroup
-        .as_ref()
-        .map(|path| ResourceGroup::find(Path::new(path)));
+    let group = record.cgroup.as_ref().map(|path| ResourceGroup::find(Path::new(path)));
     let give_up = Instant::now() + GIVE_UP_AFTER;
     loop {
         group.iter().for_each(ResourceGroup::kill);
@@ -39,22 +36,16 @@ pub(crate) fn end(folder: &Path) -> io::Result<()> {
             return Ok(());
         }
         if Instant::now() > give_up {
-            return Err(io::Error::other(format!(
-                "processes {left:?} of the job cannot be killed"
-            )));
+            return Err(io::Error::other(format!("processes {left:?} of the job cannot be killed")));
         }
-        left.into_iter()
-            .for_each(|pid| signal_if_there(pid, Signal::KILL));
+        left.into_iter().for_each(|pid| signal_if_there(pid, Signal::KILL));
         std::thread::sleep(LOOK_AGAIN);
     }
 }
 
 /// The processes of the run in `folder` that live.
 pub(crate) fn remaining(folder: &Path, record: &ShimRecord) -> BTreeSet<u32> {
-    let first = ProcessIdentity {
-        pid: record.job_pid,
-        start_time: record.job_start_time,
-    };
+    let first = ProcessIdentity { pid: record.job_pid, start_time: record.job_start_time };
     let mut left: BTreeSet<u32> =
         tree::with_variable("DATA_RUNNER_OUTPUT", folder.join(OUTPUT_FILE).as_os_str());
     if first.is_alive() {

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use data_runner_core::execution::{Failure, FailureCause};
 use data_runner_core::port::{ExecuteError, Prepared, RunRequest, RunningJob};
 use rustix::fs::FlockOperation;
 use tokio::net::UnixStream;
 
+use crate::environment::lease_of;
 use crate::job_env::{job_env, temporary_folder};
 use crate::machine::{self, MachineFacts};
 use crate::pool::{Handed, ShimPool};
@@ -37,10 +37,7 @@ pub struct RunOptions {
 impl Default for RunOptions {
     /// 1 GiB of log, and nothing passes through.
     fn default() -> Self {
-        Self {
-            log_quota: 1 << 30,
-            passthrough: Vec::new(),
-        }
+        Self { log_quota: 1 << 30, passthrough: Vec::new() }
     }
 }
 
@@ -55,11 +52,7 @@ pub struct Runner {
 impl Runner {
     /// Runs jobs under the shims of `shims`.
     pub fn new(shims: Arc<ShimPool>, options: RunOptions) -> Self {
-        Self {
-            shims,
-            options,
-            facts: machine::facts(),
-        }
+        Self { shims, options, facts: machine::facts() }
     }
 
     /// Memory that the job may use, in bytes: what it asks for, cut to what this machine has.
@@ -108,24 +101,20 @@ impl Runner {
         let env = job_env(run, prepared, &self.options.passthrough);
         RunSpec {
             command: prepared.command.iter().cloned().map(Into::into).collect(),
-            env: env
-                .into_iter()
-                .map(|(name, value)| (name, value.into()))
-                .collect(),
+            env: env.into_iter().map(|(name, value)| (name, value.into())).collect(),
             working_directory: run.working_directory(),
             memory_limit: Some(self.memory_for(run)),
             timeout_ms: millis(run.job.timeout),
             grace_ms: millis(run.job.grace),
             log_quota: self.options.log_quota,
             memory_signs,
+            lease: prepared.command.first().and_then(|program| lease_of(Path::new(program))),
         }
     }
 
     /// Finds the job that was started in the run's folder.
     pub(crate) async fn adopt(&self, run: &RunRequest) -> Result<Option<Box<dyn RunningJob>>, ExecuteError> {
-        let found = find(&run.folder)
-            .await
-            .map_err(|error| machine("looking for the job", error))?;
+        let found = find(&run.folder).await.map_err(|error| machine("looking for the job", error))?;
         Ok(found.map(|job| Box::new(job) as Box<dyn RunningJob>))
     }
 }
@@ -162,10 +151,7 @@ async fn find(folder: &Path) -> io::Result<Option<ShimJob>> {
             return Ok(Some(ShimJob::alive(folder, socket, age(record.job_start_time)?)));
         }
         if Instant::now() > until {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the job's shim does not answer",
-            ));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the job's shim does not answer"));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -205,16 +191,7 @@ async fn connect(folder: &Path) -> io::Result<UnixStream> {
 /// How long ago a process started that has this start time.
 fn age(start_time: u64) -> io::Result<Duration> {
     let uptime = fs::read_to_string("/proc/uptime")?;
-    let uptime: f64 = uptime
-        .split(' ')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0.0);
+    let uptime: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
     let started = start_time as f64 / rustix::param::clock_ticks_per_second() as f64;
     Ok(Duration::try_from_secs_f64(uptime - started).unwrap_or_default())
-}
-
-/// A failure of the environment, as executors report it from `prepare`.
-pub(crate) fn environment_failure(message: impl Into<String>) -> Failure {
-    Failure::new(FailureCause::Environment, message)
 }

@@ -61,13 +61,7 @@ impl ShimJob {
     pub(crate) fn ended(folder: &Path, end: JobEnd) -> Self {
         let (_, news) = watch::channel(News::Ended(Box::new(end)));
         let log = SpoolReader::open(folder);
-        Self {
-            log,
-            began: Instant::now(),
-            news,
-            commands: Mutex::new(None),
-            watcher: None,
-        }
+        Self { log, began: Instant::now(), news, commands: Mutex::new(None), watcher: None }
     }
 }
 
@@ -85,10 +79,7 @@ impl RunningJob for ShimJob {
         let mut news = self.news.clone();
         loop {
             let latest = news.borrow_and_update().clone();
-            let end = self
-                .log
-                .end()
-                .map_err(|error| machine("reading the log's spool", error))?;
+            let end = self.log.end().map_err(|error| machine("reading the log's spool", error))?;
             if end > seen {
                 return Ok(JobNews::Log(end));
             }
@@ -97,16 +88,12 @@ impl RunningJob for ShimJob {
                 News::Unreadable(error) => return Err(machine("reading how the job ended", error)),
                 News::Alive(_) => {}
             }
-            news.changed()
-                .await
-                .map_err(|error| machine("listening to the shim", error))?;
+            news.changed().await.map_err(|error| machine("listening to the shim", error))?;
         }
     }
 
     async fn read_log(&self, from: LogOffset, max_bytes: usize) -> Result<Vec<LogChunk>, ExecuteError> {
-        self.log
-            .read(from, max_bytes)
-            .map_err(|error| machine("reading the log's spool", error))
+        self.log.read(from, max_bytes).map_err(|error| machine("reading the log's spool", error))
     }
 
     async fn stop(&self, reason: StopReason, grace: Duration) -> Result<(), ExecuteError> {
@@ -141,9 +128,7 @@ async fn listen(folder: PathBuf, mut shim: OwnedReadHalf, news: watch::Sender<Ne
             }
         });
     }
-    let end = tokio::task::spawn_blocking(move || end_of(&folder))
-        .await
-        .map_err(io::Error::other);
+    let end = tokio::task::spawn_blocking(move || end_of(&folder)).await.map_err(io::Error::other);
     news.send_replace(match end.flatten() {
         Ok(end) => News::Ended(Box::new(end)),
         Err(error) => News::Unreadable(Arc::new(error)),
@@ -195,11 +180,7 @@ fn output(folder: &Path) -> Option<serde_json::Value> {
     let path = folder.join(OUTPUT_FILE);
     let length = std::fs::metadata(&path).ok()?.len();
     if length > OUTPUT_LIMIT {
-        tracing::warn!(
-            length,
-            limit = OUTPUT_LIMIT,
-            "the job's output is too large and is not kept"
-        );
+        tracing::warn!(length, limit = OUTPUT_LIMIT, "the job's output is too large and is not kept");
         return None;
     }
     let text = std::fs::read(&path).ok()?;
@@ -228,8 +209,5 @@ pub(crate) fn machine(
     doing: &str,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> ExecuteError {
-    ExecuteError::Machine {
-        doing: doing.to_owned(),
-        source: source.into(),
-    }
+    ExecuteError::Machine { doing: doing.to_owned(), source: source.into() }
 }

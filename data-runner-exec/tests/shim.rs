@@ -18,10 +18,7 @@ use fixture::{Fixture, shims};
 fn executor(options: RunOptions) -> CommandExecutor {
     CommandExecutor::new("any".parse().unwrap(), Runner::new(shims(), options), |run| {
         let words = run.job.entrypoint.split(' ').map(Into::into).collect();
-        Ok(Prepared {
-            command: words,
-            ..Prepared::default()
-        })
+        Ok(Prepared { command: words, ..Prepared::default() })
     })
 }
 
@@ -37,11 +34,7 @@ async fn run(executor: &CommandExecutor, run: RunRequest) -> (Vec<u8>, Vec<u8>, 
     let prepared = executor.prepare(Arc::clone(&run)).await.unwrap();
     let job = executor.start(run, prepared).await.unwrap();
     let (chunks, end) = follow(job.as_ref()).await;
-    (
-        bytes_of(&chunks, Stream::Stdout),
-        bytes_of(&chunks, Stream::Stderr),
-        end,
-    )
+    (bytes_of(&chunks, Stream::Stdout), bytes_of(&chunks, Stream::Stderr), end)
 }
 
 #[tokio::test]
@@ -55,11 +48,7 @@ async fn a_program_that_is_not_there_is_a_failure_of_the_environment() {
     match executor.start(Arc::clone(&request), prepared).await {
         Err(ExecuteError::Failed(failure)) => {
             assert_eq!(failure.cause, FailureCause::Environment);
-            assert!(
-                failure.message.contains("/no/such/program"),
-                "{}",
-                failure.message
-            );
+            assert!(failure.message.contains("/no/such/program"), "{}", failure.message);
         }
         other => panic!("{:?} instead of a failure", other.map(|_| ())),
     }
@@ -85,8 +74,7 @@ async fn a_job_starts_in_its_folder_with_a_clean_environment_and_its_parameters(
     let fixture = Fixture::new();
     let mut request = shell(&fixture, "pwd; env | sort");
     let job = Arc::make_mut(&mut request.job);
-    job.params
-        .insert("day".to_owned(), ParamValue::Date("2026-08-01".parse().unwrap()));
+    job.params.insert("day".to_owned(), ParamValue::Date("2026-08-01".parse().unwrap()));
     job.params.insert("limit".to_owned(), ParamValue::Int(3));
     job.env.insert("GREETING".to_owned(), "hello".to_owned());
     let (folder, tmp) = (request.working_directory(), request.folder.join("tmp"));
@@ -95,17 +83,12 @@ async fn a_job_starts_in_its_folder_with_a_clean_environment_and_its_parameters(
     let stdout = String::from_utf8(stdout).unwrap();
     let mut lines = stdout.lines();
     assert_eq!(lines.next().unwrap(), folder.display().to_string());
-    let names: Vec<_> = lines
-        .clone()
-        .filter_map(|line| Some(line.split_once('=')?.0))
-        .collect();
+    let names: Vec<_> = lines.clone().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     let expected = "DATA_RUNNER_ATTEMPT DATA_RUNNER_EXECUTION_ID DATA_RUNNER_OUTPUT DATA_RUNNER_PARAMS \
          DATA_RUNNER_PARAM_DAY DATA_RUNNER_PARAM_LIMIT DATA_RUNNER_REVISION DATA_RUNNER_WORKFLOW GREETING HOME LANG \
          PATH PWD TMPDIR";
-    let mut names: Vec<_> = names
-        .into_iter()
-        .filter(|name| !["OLDPWD", "SHLVL", "_"].contains(name))
-        .collect();
+    let mut names: Vec<_> =
+        names.into_iter().filter(|name| !["OLDPWD", "SHLVL", "_"].contains(name)).collect();
     names.sort_unstable();
     let mut expected: Vec<_> = expected.split_whitespace().collect();
     expected.sort_unstable();
@@ -129,17 +112,9 @@ async fn a_job_that_takes_more_memory_than_it_may_is_ended_for_that() {
         "import time\nhoard = []\nwhile True:\n    hoard.append(bytearray(8 << 20))\n    time.sleep(0.005)\n";
     let mut request = shell(&fixture, "exec python3 hoard.py");
     fs::write(request.working_directory().join("hoard.py"), python).unwrap();
-    Arc::make_mut(&mut request.job).resources = Resources {
-        memory_bytes: 64 << 20,
-        cpus: 1,
-    };
+    Arc::make_mut(&mut request.job).resources = Resources { memory_bytes: 64 << 20, cpus: 1 };
     let (_, _, end) = run(&executor(RunOptions::default()), request).await;
-    assert_eq!(
-        end.ending,
-        Ending::OutOfMemory {
-            limit_bytes: Some(64 << 20)
-        }
-    );
+    assert_eq!(end.ending, Ending::OutOfMemory { limit_bytes: Some(64 << 20) });
     assert!(end.usage.peak_memory_bytes.unwrap() > 32 << 20, "{:?}", end.usage);
 }
 
@@ -151,16 +126,9 @@ async fn what_a_job_used_is_measured_over_its_whole_tree() {
     fs::write(request.working_directory().join("burn.py"), python).unwrap();
     let (_, _, end) = run(&executor(RunOptions::default()), request).await;
     assert_eq!(end.ending, Ending::Exited { code: 0 });
-    assert!(
-        end.usage.cpu_time >= Duration::from_millis(300),
-        "{:?}",
-        end.usage
-    );
+    assert!(end.usage.cpu_time >= Duration::from_millis(300), "{:?}", end.usage);
     let peak = end.usage.peak_memory_bytes.unwrap();
-    assert!(
-        (64 << 20..256 << 20).contains(&peak),
-        "the job's memory and not ours: {peak}"
-    );
+    assert!((64 << 20..256 << 20).contains(&peak), "the job's memory and not ours: {peak}");
 }
 
 #[tokio::test]
@@ -175,13 +143,7 @@ async fn who_runs_a_job_is_on_record_before_its_first_instruction() {
     assert_eq!(record, ShimRecord::read(&folder).unwrap().unwrap());
     assert_eq!(record.job_pid.to_string(), pid.trim());
     assert_eq!(record.boot_id, data_runner_exec::boot_id().unwrap());
-    assert!(
-        !ProcessIdentity {
-            pid: record.job_pid,
-            start_time: record.job_start_time
-        }
-        .is_alive()
-    );
+    assert!(!ProcessIdentity { pid: record.job_pid, start_time: record.job_start_time }.is_alive());
     if let Some(group) = record.cgroup {
         assert!(group.starts_with("/sys/fs/cgroup"), "{group}");
     }
@@ -191,16 +153,10 @@ async fn who_runs_a_job_is_on_record_before_its_first_instruction() {
 async fn a_log_over_its_quota_keeps_head_and_tail() {
     let fixture = Fixture::new();
     let request = shell(&fixture, "seq 1000000");
-    let options = RunOptions {
-        log_quota: 1 << 20,
-        ..RunOptions::default()
-    };
+    let options = RunOptions { log_quota: 1 << 20, ..RunOptions::default() };
     let executor = executor(options);
     let request = Arc::new(request);
-    let job = executor
-        .start(Arc::clone(&request), executor.prepare(request).await.unwrap())
-        .await
-        .unwrap();
+    let job = executor.start(Arc::clone(&request), executor.prepare(request).await.unwrap()).await.unwrap();
     let mut seen = LogOffset(0);
     let end = loop {
         match job.changed(seen).await.unwrap() {
@@ -232,20 +188,15 @@ async fn a_small_job_costs_little_more_than_a_process() {
         times.push(begin.elapsed());
     }
     times.sort_unstable();
-    println!(
-        "true through the executor: median {:?}, best {:?}",
-        times[10], times[0]
-    );
+    println!("true through the executor: median {:?}, best {:?}", times[10], times[0]);
     assert!(times[10] < Duration::from_millis(100), "{times:?}");
 }
 
 #[tokio::test]
 async fn a_line_reaches_a_follower_at_once() {
     let fixture = Fixture::new();
-    let request = Arc::new(shell(
-        &fixture,
-        "while [ ! -e ../../../go ]; do sleep 0.005; done; echo now; sleep 10",
-    ));
+    let request =
+        Arc::new(shell(&fixture, "while [ ! -e ../../../go ]; do sleep 0.005; done; echo now; sleep 10"));
     let executor = executor(RunOptions::default());
     let prepared = executor.prepare(Arc::clone(&request)).await.unwrap();
     let job = executor.start(Arc::clone(&request), prepared).await.unwrap();
@@ -254,9 +205,7 @@ async fn a_line_reaches_a_follower_at_once() {
     job.changed(LogOffset(0)).await.unwrap();
     println!("a line is seen after {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(1));
-    job.stop(data_runner_core::execution::StopReason::Cancelled, Duration::ZERO)
-        .await
-        .unwrap();
+    job.stop(data_runner_core::execution::StopReason::Cancelled, Duration::ZERO).await.unwrap();
     follow(job.as_ref()).await;
     assert!(!fixture.is_alive(&request));
 }

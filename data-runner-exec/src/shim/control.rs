@@ -33,20 +33,14 @@ impl Control {
     pub(super) fn open(folder: &Path, first: UnixStream) -> io::Result<Self> {
         let listener = UnixListener::bind(socket_path(&File::open(folder)?))?;
         listener.set_nonblocking(true)?;
-        let mut control = Self {
-            listener,
-            agents: Vec::new(),
-        };
+        let mut control = Self { listener, agents: Vec::new() };
         control.admit(first)?;
         Ok(control)
     }
 
     fn admit(&mut self, stream: UnixStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
-        self.agents.push(Agent {
-            stream,
-            unread: Vec::new(),
-        });
+        self.agents.push(Agent { stream, unread: Vec::new() });
         Ok(())
     }
 

@@ -89,6 +89,10 @@ fn run(folder: &Path, own: ProcessIdentity, group: &ResourceGroup, agent: UnixSt
     rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
     std::fs::rename(folder.join(record::SPEC_FILE), folder.join(record::TAKEN_FILE))?;
     let spec: RunSpec = record::read(&folder.join(record::TAKEN_FILE))?.ok_or(io::ErrorKind::NotFound)?;
+    let lease = spec.lease.as_ref().map(File::open).transpose()?;
+    if let Some(lease) = &lease {
+        rustix::fs::flock(lease, FlockOperation::LockShared)?;
+    }
     let control = control::Control::open(folder, agent)?;
     let (end, agents) = match workload::spawn(&spec, folder, own, group) {
         Ok(workload) => pump::Pump::new(spec, folder, group, workload, control)?.run(),

@@ -100,12 +100,7 @@ impl<'a> Pump<'a> {
     ) -> std::io::Result<Self> {
         let now = Instant::now();
         control.tell(STARTED);
-        let log = SpoolWriter::create(
-            folder,
-            Limits {
-                half: spec.log_quota / 2,
-            },
-        )?;
+        let log = SpoolWriter::create(folder, Limits { half: spec.log_quota / 2 })?;
         // Only a precaution: without it the end may have to wait until there is space.
         let _ = File::create(folder.join("reserve"))
             .map(|file| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES));
@@ -163,9 +158,7 @@ impl<'a> Pump<'a> {
             Course::Ended { .. } | Course::Draining { .. } => None,
         };
         let all = pipes.chain(exit).chain(self.control.fds());
-        let mut fds: Vec<_> = all
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-            .collect();
+        let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let timeout = self.next_wake().saturating_duration_since(Instant::now());
         // Neither an interruption nor a failure may end the loop; the next round finds what there is.
         let _ = poll(&mut fds, Timespec::try_from(timeout).ok().as_ref());
@@ -180,11 +173,7 @@ impl<'a> Pump<'a> {
             Course::Ended { .. } => now + LOOK_AGAIN,
             Course::Draining { until, .. } => until,
         };
-        let flush = if self.log.has_pending() {
-            self.flushed + FLUSH_EVERY
-        } else {
-            course
-        };
+        let flush = if self.log.has_pending() { self.flushed + FLUSH_EVERY } else { course };
         course.min(flush).min(self.sampled + SAMPLE_EVERY)
     }
 
@@ -226,10 +215,7 @@ impl<'a> Pump<'a> {
         // No child: the whole tree is gone.
         if let Course::Ended { how, .. } = self.course {
             self.ran_for = self.started.elapsed();
-            self.course = Course::Draining {
-                how,
-                until: Instant::now() + DRAIN_FOR,
-            };
+            self.course = Course::Draining { how, until: Instant::now() + DRAIN_FOR };
         }
     }
 
@@ -240,20 +226,14 @@ impl<'a> Pump<'a> {
             Course::Stopping { why, .. } | Course::Killing { why } => (Some(why), now),
             Course::Ended { .. } | Course::Draining { .. } => return,
         };
-        self.course = Course::Ended {
-            how: Ended { status, stopped },
-            kill_at,
-        };
+        self.course = Course::Ended { how: Ended { status, stopped }, kill_at };
     }
 
     /// Begins to stop it, unless that was begun already or it has ended.
     fn stop(&mut self, why: Stopped, grace: Duration) {
         match self.course {
             Course::Running => {
-                self.course = Course::Stopping {
-                    why,
-                    kill_at: Instant::now() + grace,
-                };
+                self.course = Course::Stopping { why, kill_at: Instant::now() + grace };
                 tree::signal_descendants(std::process::id(), Signal::TERM);
             }
             Course::Stopping { .. }
@@ -289,10 +269,7 @@ impl<'a> Pump<'a> {
             return;
         }
         self.sampled = now;
-        let held = self
-            .group
-            .memory_held()
-            .unwrap_or_else(|| tree::memory_held(std::process::id()));
+        let held = self.group.memory_held().unwrap_or_else(|| tree::memory_held(std::process::id()));
         self.peak_memory = self.peak_memory.max(held);
         let over = self.spec.memory_limit.is_some_and(|limit| held > limit);
         if over && !self.group.limits_memory() {
@@ -324,9 +301,7 @@ impl<'a> Pump<'a> {
     }
 
     fn ending(&self, how: Ended) -> Ending {
-        let out_of_memory = Ending::OutOfMemory {
-            limit_bytes: self.spec.memory_limit,
-        };
+        let out_of_memory = Ending::OutOfMemory { limit_bytes: self.spec.memory_limit };
         match how.stopped {
             Some(Stopped::ByUs(reason)) => return Ending::Stopped { reason },
             Some(Stopped::ByMemoryLimit) => return out_of_memory,
@@ -366,8 +341,6 @@ fn micros(time: nix::sys::time::TimeVal) -> u64 {
 }
 
 fn now_wall() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -44,6 +44,8 @@ pub(crate) struct RunSpec {
     pub log_quota: u64,
     /// What on standard error means that memory ran out.
     pub memory_signs: Vec<MemorySign>,
+    /// A file that is held locked (shared) while the job runs: what it guards is in use.
+    pub lease: Option<PathBuf>,
 }
 
 /// A program's own way to say that memory ran out.
@@ -66,8 +68,7 @@ pub(crate) enum Text {
 impl From<std::ffi::OsString> for Text {
     fn from(text: std::ffi::OsString) -> Self {
         use std::os::unix::ffi::OsStringExt as _;
-        text.into_string()
-            .map_or_else(|bytes| Self::Bytes(bytes.into_vec()), Self::Text)
+        text.into_string().map_or_else(|bytes| Self::Bytes(bytes.into_vec()), Self::Text)
     }
 }
 

@@ -35,9 +35,7 @@ pub(crate) fn memory_held(root: u32) -> u64 {
 fn memory_of(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib = |key: &str| -> Option<u64> {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok())
+        status.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok())
     };
     Some((kib("RssAnon:")? + kib("RssShmem:").unwrap_or(0)) << 10)
 }
@@ -59,9 +57,7 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 fn children_by_search(parent: u32) -> Vec<u32> {
-    every_process()
-        .filter(|pid| Stat::read(*pid).is_ok_and(|stat| stat.parent == parent))
-        .collect()
+    every_process().filter(|pid| Stat::read(*pid).is_ok_and(|stat| stat.parent == parent)).collect()
 }
 
 /// Every process in the session `session`.

@@ -41,13 +41,12 @@ pub(super) fn spawn(
     let program = words.next().unwrap_or_default();
     let shown = program.to_string_lossy().into_owned();
     launch(Command::new(program).args(words), spec, folder, shim, group).map_err(|error| {
-        let failure = Failure::new(
-            FailureCause::Environment,
-            format!("{shown} could not be started: {error}"),
-        );
-        match error.kind() {
-            io::ErrorKind::NotFound => failure.hinting(format!("{shown} is not installed on the worker")),
-            _ => failure,
+        let failure =
+            Failure::new(FailureCause::Environment, format!("{shown} could not be started: {error}"));
+        if error.kind() == io::ErrorKind::NotFound {
+            failure.hinting(format!("{shown} is not installed on the worker"))
+        } else {
+            failure
         }
     })
 }
@@ -64,11 +63,7 @@ fn launch(
     }
     command
         .env_clear()
-        .envs(
-            spec.env
-                .iter()
-                .map(|(name, value)| (name, OsString::from(value.clone()))),
-        )
+        .envs(spec.env.iter().map(|(name, value)| (name, OsString::from(value.clone()))))
         .current_dir(&spec.working_directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -74,14 +74,7 @@ pub(crate) fn decode(rest: &mut Bytes) -> Result<Option<LogChunk>, DamagedSpool>
         1 => Codec::Zstd,
         _ => return Err(DamagedSpool("unknown codec")),
     };
-    Ok(Some(LogChunk {
-        start,
-        end,
-        first_at,
-        last_at,
-        codec,
-        payload: frame,
-    }))
+    Ok(Some(LogChunk { start, end, first_at, last_at, codec, payload: frame }))
 }
 
 fn position(frame: &mut Bytes) -> LogPosition {
@@ -110,11 +103,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&chunk, &mut bytes);
         for torn in 0..bytes.len() {
-            assert!(
-                decode(&mut Bytes::copy_from_slice(&bytes[..torn]))
-                    .unwrap()
-                    .is_none()
-            );
+            assert!(decode(&mut Bytes::copy_from_slice(&bytes[..torn])).unwrap().is_none());
         }
         assert_eq!(decode(&mut bytes.into()).unwrap(), Some(chunk));
     }

@@ -39,10 +39,7 @@ struct Places {
 impl SpoolReader {
     /// The spool in the run folder `folder`, which need not be there yet.
     pub fn open(folder: &Path) -> Self {
-        Self {
-            path: folder.join(SPOOL_FILE),
-            places: Mutex::default(),
-        }
+        Self { path: folder.join(SPOOL_FILE), places: Mutex::default() }
     }
 
     /// Where the log ends as of now.
@@ -81,18 +78,9 @@ impl Places {
     /// The latest known place that is not behind `offset`.
     fn before(&self, offset: LogOffset) -> u64 {
         let marked = self.marks.partition_point(|(mark, _)| *mark <= offset);
-        let mark = marked
-            .checked_sub(1)
-            .and_then(|index| self.marks.get(index))
-            .copied()
-            .unwrap_or_default();
+        let mark = marked.checked_sub(1).and_then(|index| self.marks.get(index)).copied().unwrap_or_default();
         let known = [mark, self.last, self.end];
-        known
-            .into_iter()
-            .filter(|(place, _)| *place <= offset)
-            .map(|(_, at)| at)
-            .max()
-            .unwrap_or(0)
+        known.into_iter().filter(|(place, _)| *place <= offset).map(|(_, at)| at).max().unwrap_or(0)
     }
 
     /// Goes through the whole frames from the place `at` on, until `take` refuses one; gives the place of that one,
@@ -200,19 +188,11 @@ mod tests {
     fn any_offset_can_be_read_again_and_again_while_the_log_grows() {
         let folder = tempfile::tempdir().unwrap();
         let reader = SpoolReader::open(folder.path());
-        assert_eq!(
-            reader.end().unwrap(),
-            LogOffset(0),
-            "a spool that is not there yet is empty"
-        );
+        assert_eq!(reader.end().unwrap(), LogOffset(0), "a spool that is not there yet is empty");
 
         let mut log = SpoolWriter::create(folder.path(), Limits { half: 1 << 30 }).unwrap();
         for n in 0..2000_i64 {
-            log.push(
-                Stream::Stdout,
-                Timestamp::from_micros(n),
-                &n.to_le_bytes().repeat(200),
-            );
+            log.push(Stream::Stdout, Timestamp::from_micros(n), &n.to_le_bytes().repeat(200));
             log.flush();
             assert_eq!(reader.end().unwrap(), LogOffset((n as u64 + 1) * 1600));
         }

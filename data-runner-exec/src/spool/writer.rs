@@ -52,19 +52,14 @@ impl SpoolWriter {
 
     /// Adds bytes of one read; true if a chunk was written.
     pub(crate) fn push(&mut self, stream: Stream, at: Timestamp, bytes: &[u8]) -> bool {
-        let room = self
-            .limits
-            .half
-            .saturating_sub(self.builder.position().offset.0 + self.lost);
+        let room = self.limits.half.saturating_sub(self.builder.position().offset.0 + self.lost);
         let (head, rest) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         if self.tail.is_none() {
             self.builder.push(stream, at, head);
         }
         if !rest.is_empty() {
             let (folder, half) = (&self.folder, self.limits.half);
-            self.tail
-                .get_or_insert_with(|| Tail::new(folder, half / 2))
-                .push(stream, at, rest);
+            self.tail.get_or_insert_with(|| Tail::new(folder, half / 2)).push(stream, at, rest);
         }
         self.builder.pending() >= FULL_CHUNK && self.flush()
     }
@@ -80,11 +75,7 @@ impl SpoolWriter {
         let Some(chunk) = self.builder.finish() else {
             return false;
         };
-        let chunk = if self.lost == 0 {
-            chunk
-        } else {
-            behind_gap(self.lost, chunk)
-        };
+        let chunk = if self.lost == 0 { chunk } else { behind_gap(self.lost, chunk) };
         let written = self.spool.append(&chunk).is_ok();
         let here = if written { chunk.end } else { chunk.start };
         self.lost = chunk.end.offset.0 - here.offset.0;
@@ -99,10 +90,7 @@ impl SpoolWriter {
             self.append_tail(tail, at);
         }
         if self.lost > 0 {
-            let gap = Gap {
-                bytes: Some(std::mem::take(&mut self.lost)),
-                reason: GapReason::DiskFull,
-            };
+            let gap = Gap { bytes: Some(std::mem::take(&mut self.lost)), reason: GapReason::DiskFull };
             self.builder.push_gap(at, gap);
             self.flush();
         }
@@ -112,13 +100,7 @@ impl SpoolWriter {
     fn append_tail(&mut self, mut tail: Tail, at: Timestamp) {
         let missing = tail.missing();
         if missing > 0 {
-            self.builder.push_gap(
-                at,
-                Gap {
-                    bytes: Some(missing),
-                    reason: GapReason::Quota,
-                },
-            );
+            self.builder.push_gap(at, Gap { bytes: Some(missing), reason: GapReason::Quota });
         }
         for file in tail.files {
             file.replay(|stream, at, bytes| {
@@ -135,13 +117,7 @@ impl SpoolWriter {
 /// `chunk` again, with a gap of `lost` bytes before it: its lines were numbered as if nothing was missing.
 fn behind_gap(lost: u64, chunk: LogChunk) -> LogChunk {
     let mut builder = ChunkBuilder::resume(chunk.start);
-    builder.push_gap(
-        chunk.first_at,
-        Gap {
-            bytes: Some(lost),
-            reason: GapReason::DiskFull,
-        },
-    );
+    builder.push_gap(chunk.first_at, Gap { bytes: Some(lost), reason: GapReason::DiskFull });
     // A chunk that was made a moment ago can be read.
     for segment in chunk.segments().unwrap_or_default() {
         match segment {
@@ -161,16 +137,8 @@ struct Appender {
 
 impl Appender {
     fn create(path: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
-        Ok(Self {
-            file,
-            length: 0,
-            frame: Vec::new(),
-        })
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
+        Ok(Self { file, length: 0, frame: Vec::new() })
     }
 
     fn append(&mut self, chunk: &LogChunk) -> io::Result<()> {
@@ -202,13 +170,7 @@ struct Tail {
 
 impl Tail {
     fn new(folder: &Path, per_file: u64) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            per_file,
-            files: Vec::new(),
-            made: 0,
-            dropped: 0,
-        }
+        Self { folder: folder.to_owned(), per_file, files: Vec::new(), made: 0, dropped: 0 }
     }
 
     fn push(&mut self, stream: Stream, at: Timestamp, bytes: &[u8]) {
@@ -253,13 +215,7 @@ struct TailFile {
 impl TailFile {
     fn create(path: PathBuf) -> io::Result<Self> {
         let appender = Appender::create(&path)?;
-        Ok(Self {
-            path,
-            appender,
-            builder: ChunkBuilder::resume(LogPosition::START),
-            bytes: 0,
-            kept: 0,
-        })
+        Ok(Self { path, appender, builder: ChunkBuilder::resume(LogPosition::START), bytes: 0, kept: 0 })
     }
 
     fn push(&mut self, stream: Stream, at: Timestamp, bytes: &[u8]) {
@@ -321,19 +277,14 @@ mod tests {
     fn read_back(folder: &Path) -> Vec<Segment> {
         let reader = SpoolReader::open(folder);
         let chunks = reader.read(LogOffset(0), usize::MAX).unwrap();
-        chunks
-            .iter()
-            .flat_map(|chunk| chunk.segments().unwrap())
-            .collect()
+        chunks.iter().flat_map(|chunk| chunk.segments().unwrap()).collect()
     }
 
     #[test]
     fn head_and_tail_are_kept_with_a_marker_between() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = SpoolWriter::create(folder.path(), Limits { half: 1000 }).unwrap();
-        let printed: Vec<u8> = (0..100_000_u32)
-            .flat_map(|n| format!("{n}\n").into_bytes())
-            .collect();
+        let printed: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
         for (n, block) in printed.chunks(100).enumerate() {
             log.push(Stream::Stdout, at(n as i64), block);
         }
@@ -354,15 +305,8 @@ mod tests {
         assert_eq!(before, printed[..1000]);
         assert!((500..=1100).contains(&after.len()), "{}", after.len());
         assert!(printed.ends_with(&after));
-        assert_eq!(
-            before.len() as u64 + missing + after.len() as u64,
-            printed.len() as u64
-        );
-        assert_eq!(
-            std::fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "only the spool stays"
-        );
+        assert_eq!(before.len() as u64 + missing + after.len() as u64, printed.len() as u64);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "only the spool stays");
     }
 
     #[test]
@@ -372,10 +316,6 @@ mod tests {
         log.push(Stream::Stdout, at(1), &[b'x'; 1500]);
         assert_eq!(log.finish(at(2)), LogOffset(1500));
         let segments = read_back(folder.path());
-        assert!(
-            segments
-                .iter()
-                .all(|segment| matches!(segment, Segment::Output { .. }))
-        );
+        assert!(segments.iter().all(|segment| matches!(segment, Segment::Output { .. })));
     }
 }

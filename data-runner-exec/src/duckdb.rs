@@ -1,0 +1,245 @@
+//! DuckDB: an SQL script in the CLI, the program itself and not its Python wrapper.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use data_runner_core::id::WorkerType;
+use data_runner_core::port::{ExecuteError, Executor, Prepared, RunRequest, RunningJob};
+use data_runner_core::workflow::ParamValue;
+
+use crate::environment::{Environment, EnvironmentError, Environments, Requirements, failure};
+use crate::job_env::temporary_folder;
+use crate::polars::is_a_file;
+use crate::runner::Runner;
+use crate::running::machine;
+use crate::shim::record::MemorySign;
+
+/// The newest release whose httpfs extension can be had from the package index too, so that it works without DuckDB's
+/// own extension server.
+const PINNED: &str = "1.5.5";
+
+/// DuckDB's `memory_limit` holds for its buffers only; the rest of the process needs room beside them.
+const MEMORY_PERCENT: u64 = 75;
+
+/// Runs `workflow.sql` scripts; the worker type `duckdb`.
+///
+/// Every statement runs, in order; results are printed as boxes; the first error ends the job with code 1. A parameter
+/// is `getvariable('name')`. DuckDB may use the job's processors and three quarters of its memory; what does not fit
+/// spills into the run's folder. Extensions beside those built in come from `dependencies.duckdb.extensions`; a script
+/// that mentions `s3://` gets httpfs.
+#[derive(Debug, Clone)]
+pub struct DuckdbExecutor {
+    worker_type: WorkerType,
+    runner: Runner,
+    environments: Environments,
+}
+
+impl DuckdbExecutor {
+    /// Runs the jobs of `worker_type` (`duckdb`).
+    pub fn new(worker_type: WorkerType, runner: Runner, environments: Environments) -> Self {
+        Self { worker_type, runner, environments }
+    }
+
+    fn prepare_blocking(&self, run: &RunRequest) -> Result<Prepared, ExecuteError> {
+        let script = run.working_directory().join(&run.job.entrypoint);
+        is_a_file(&script, &run.job.entrypoint)?;
+        let sql = std::fs::read(&script).map_err(|error| machine("reading the script", error))?;
+        let wanted = &run.job.dependencies.duckdb;
+        let cli = self.cli(wanted.version.as_deref())?;
+        let mut extensions = wanted.extensions.clone();
+        let remote = memchr::memmem::find(&sql, b"s3://").is_some();
+        if remote && !extensions.iter().any(|name| name == "httpfs") {
+            extensions.push("httpfs".to_owned());
+        }
+        let mut command: Vec<OsString> = vec![
+            cli.program.clone().into(),
+            "-no-init".into(),
+            "-batch".into(),
+            "-bail".into(),
+            "-box".into(),
+        ];
+        for line in self.prelude(run, &cli, &extensions)? {
+            command.extend(["-cmd".into(), line.into()]);
+        }
+        command.extend(["-f".into(), OsString::from(&run.job.entrypoint)]);
+        Ok(Prepared { command, env: Vec::new(), notes: cli.notes })
+    }
+
+    fn cli(&self, version: Option<&str>) -> Result<Cli, EnvironmentError> {
+        let requirement = format!("duckdb-cli{}", specifier(version.unwrap_or(PINNED))?);
+        let environment = self.environments.get(&Requirements::exactly(requirement), None)?;
+        Cli::of(&environment)
+    }
+
+    /// What is done before the script. Nothing of it prints anything.
+    fn prelude(
+        &self,
+        run: &RunRequest,
+        cli: &Cli,
+        extensions: &[String],
+    ) -> Result<Vec<String>, EnvironmentError> {
+        let spill = temporary_folder(run).join("duckdb");
+        let mut lines = vec![
+            format!(
+                "SET memory_limit = '{}MiB'",
+                self.runner.memory_for(run) * MEMORY_PERCENT / 100 / (1 << 20)
+            ),
+            format!("SET threads = {}", self.runner.cpus_for(run)),
+            format!("SET temp_directory = {}", quoted(&spill.to_string_lossy())),
+            format!("SET max_temp_directory_size = '{}MiB'", spill_limit(&run.folder) / (1 << 20)),
+            "SET autoinstall_known_extensions = false".to_owned(),
+        ];
+        for name in extensions {
+            lines.push(self.load(cli, name)?);
+        }
+        for (name, value) in &run.job.params {
+            lines.push(format!("SET VARIABLE {} = {}", identifier(name), literal(value)));
+        }
+        Ok(lines)
+    }
+
+    /// The statement that loads an extension, which is made ready for it.
+    fn load(&self, cli: &Cli, name: &str) -> Result<String, EnvironmentError> {
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || name.is_empty() {
+            return Err(failure(format!("{name:?} is not the name of a DuckDB extension")).into());
+        }
+        if name == "httpfs"
+            && let Some(file) = self.packaged_httpfs(cli)
+        {
+            return Ok(format!("LOAD {}", quoted(&file.to_string_lossy())));
+        }
+        let install = format!("INSTALL {name}; LOAD {name}");
+        let tried = Command::new(&cli.program).args(["-no-init", "-batch", "-bail", "-c", &install]).output();
+        let tried =
+            tried.map_err(|error| EnvironmentError::Machine("installing a DuckDB extension", error))?;
+        if tried.status.success() {
+            return Ok(format!("LOAD {name}"));
+        }
+        let said = String::from_utf8_lossy(&tried.stderr);
+        let said = said.lines().next().unwrap_or("no reason given");
+        let message =
+            format!("the DuckDB extension {name} could not be installed for {}: {said}", cli.version);
+        Err(failure(message)
+            .hinting(format!(
+                "the worker must reach DuckDB's extension server; httpfs for DuckDB {PINNED} needs only the package index"
+            ))
+            .into())
+    }
+
+    /// The package index has httpfs for some versions; it must be the CLI's own.
+    fn packaged_httpfs(&self, cli: &Cli) -> Option<PathBuf> {
+        let requirement = format!("duckdb-extension-httpfs=={}", cli.version);
+        let environment = self.environments.get(&Requirements::exactly(requirement), None).ok()?;
+        let path = format!("duckdb_extension_httpfs/extensions/v{}/httpfs.duckdb_extension", cli.version);
+        environment.package_file(&path)
+    }
+}
+
+struct Cli {
+    program: PathBuf,
+    version: String,
+    notes: Vec<String>,
+}
+
+impl Cli {
+    fn of(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let missing = || failure("the package duckdb-cli does not hold the program it should");
+        let program = environment.package_file("duckdb_cli/duckdb").ok_or_else(missing)?;
+        let version = environment.version_of("duckdb-cli").ok_or_else(missing)?.to_owned();
+        // A repackaged release is the same DuckDB.
+        let version = version.split(".post").next().unwrap_or_default().to_owned();
+        let mut notes = vec![format!("DuckDB {version}")];
+        notes.extend(environment.notes.iter().filter(|note| note.starts_with("lock")).cloned());
+        Ok(Self { program, version, notes })
+    }
+}
+
+/// `1.4` is the newest 1.4.x, `1.4.4` exactly that (a repackaging of it included).
+fn specifier(version: &str) -> Result<String, EnvironmentError> {
+    let numbers = version.split('.').count();
+    let valid =
+        version.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    match (valid, numbers) {
+        (true, 3) => Ok(format!("=={version}")),
+        (true, 1 | 2) => Ok(format!("=={version}.*")),
+        _ => Err(failure(format!("{version:?} is not a version of DuckDB"))
+            .hinting("write 1.5 for the newest 1.5.x, or 1.5.5")
+            .into()),
+    }
+}
+
+/// Most of what the disk has left, so that a query that spills fails before everything else on the machine does.
+fn spill_limit(folder: &Path) -> u64 {
+    rustix::fs::statvfs(folder).map_or(1 << 30, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 10 * 8)
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(value: &ParamValue) -> String {
+    match value {
+        ParamValue::String(text) | ParamValue::Enum(text) => quoted(text),
+        ParamValue::Int(number) => format!("{number}::BIGINT"),
+        ParamValue::Float(number) => format!("'{number}'::DOUBLE"),
+        ParamValue::Bool(value) => value.to_string(),
+        ParamValue::Date(date) => format!("DATE '{date}'"),
+        ParamValue::Datetime(at) => format!("TIMESTAMPTZ '{at}'"),
+    }
+}
+
+#[async_trait]
+impl Executor for DuckdbExecutor {
+    fn worker_type(&self) -> WorkerType {
+        self.worker_type.clone()
+    }
+
+    async fn prepare(&self, run: Arc<RunRequest>) -> Result<Prepared, ExecuteError> {
+        let this = self.clone();
+        let prepared = tokio::task::spawn_blocking(move || this.prepare_blocking(&run)).await;
+        prepared.map_err(|error| machine("making DuckDB ready", error))?
+    }
+
+    async fn start(
+        &self,
+        run: Arc<RunRequest>,
+        prepared: Prepared,
+    ) -> Result<Box<dyn RunningJob>, ExecuteError> {
+        let sign = MemorySign { code: 1, line_starts_with: "Out of Memory Error:".to_owned() };
+        self.runner.start(&run, &prepared, vec![sign]).await
+    }
+
+    async fn adopt(&self, run: Arc<RunRequest>) -> Result<Option<Box<dyn RunningJob>>, ExecuteError> {
+        self.runner.adopt(&run).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_cannot_leave_its_literal() {
+        assert_eq!(literal(&ParamValue::String("it's; DROP TABLE x".to_owned())), "'it''s; DROP TABLE x'");
+        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal(&ParamValue::Date("2026-08-01".parse().unwrap())), "DATE '2026-08-01'");
+    }
+
+    #[test]
+    fn a_short_version_means_the_newest_of_it() {
+        assert_eq!(specifier("1.4").unwrap(), "==1.4.*");
+        assert_eq!(specifier("1.4.4").unwrap(), "==1.4.4");
+        for bad in ["", "latest", ">=1", "1.4.x", "1.4.4.1"] {
+            assert!(specifier(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! uv: it resolves and builds; jobs are started without it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use data_runner_core::execution::Failure;
+use rustix::fs::FlockOperation;
+
+use super::requirements::Requirements;
+use super::{EnvironmentError, EnvironmentOptions, failure, unfinished_name, write_whole};
+
+/// The version that is installed where the machine has none.
+const PINNED: &str = "0.13.9";
+
+#[derive(Debug)]
+pub(super) struct Uv {
+    options: EnvironmentOptions,
+    found: OnceLock<(PathBuf, String)>,
+}
+
+impl Uv {
+    pub(super) fn new(options: EnvironmentOptions) -> Self {
+        Self { options, found: OnceLock::new() }
+    }
+
+    /// What uv says of its version.
+    pub(super) fn version(&self) -> Result<String, EnvironmentError> {
+        Ok(self.program()?.1.clone())
+    }
+
+    /// The index that was chosen for Data Runner; empty when the machine's configuration rules.
+    pub(super) fn index(&self) -> &str {
+        self.options.index_url.as_deref().unwrap_or("")
+    }
+
+    /// All packages of `requirements`, with versions and hashes.
+    pub(super) fn resolve(
+        &self,
+        requirements: &Requirements,
+        python: &Path,
+    ) -> Result<String, EnvironmentError> {
+        let compile = |input: &Path, more: &[&str]| {
+            let mut command =
+                self.command(&["pip", "compile", "--quiet", "--generate-hashes", "--no-header"])?;
+            self.output(
+                command.arg("--no-annotate").args(more).arg("--python").arg(python).arg(input),
+                "resolving the packages",
+            )
+        };
+        let locked = match requirements {
+            Requirements::Locked { project, .. } => {
+                let mut export =
+                    self.command(&["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project"])?;
+                export.args(["--no-header", "--no-annotate", "--project"]).arg(project);
+                self.output(&mut export, "reading the uv.lock")
+            }
+            Requirements::Script { script, .. } => compile(script, &[]),
+            Requirements::Lines { lines, exactly, .. } => {
+                let input = self.options.tools.join(format!("{}.in", unfinished_name()));
+                write_whole(&input, lines.as_bytes())
+                    .map_err(|error| EnvironmentError::Machine("writing requirements", error))?;
+                let locked = compile(&input, if *exactly { &["--no-deps"] } else { &[] });
+                // Nobody will look for it.
+                let _ = fs::remove_file(input);
+                locked
+            }
+        };
+        Ok(String::from_utf8_lossy(&locked?.stdout).into_owned())
+    }
+
+    /// An empty environment that can be renamed.
+    pub(super) fn make_environment(&self, folder: &Path, python: &Path) -> Result<(), EnvironmentError> {
+        let mut venv = self.command(&["venv", "--quiet", "--relocatable", "--no-project", "--python"])?;
+        self.output(venv.arg(python).arg(folder), "making an environment").map(|_| ())
+    }
+
+    /// Installs exactly what `lock` lists, compiled: the first import would compile it anyway, in every job's time.
+    pub(super) fn install(&self, environment: &Path, lock: &Path) -> Result<(), EnvironmentError> {
+        let mut sync =
+            self.command(&["pip", "sync", "--quiet", "--compile-bytecode", "--allow-empty-requirements"])?;
+        sync.arg("--require-hashes").arg("--python").arg(environment.join("bin/python")).arg(lock);
+        self.output(&mut sync, "installing the packages").map(|_| ())
+    }
+
+    /// A Python that uv downloads, where that is allowed.
+    pub(super) fn python(&self, version: &str) -> Result<Option<PathBuf>, EnvironmentError> {
+        if !self.options.download_python {
+            return Ok(None);
+        }
+        let mut install = self.command(&["python", "install", "--quiet", version])?;
+        self.output(&mut install, "downloading Python")?;
+        let found = self
+            .output(self.command(&["python", "find", version])?.arg("--managed-python"), "finding Python")?;
+        Ok(Some(PathBuf::from(String::from_utf8_lossy(&found.stdout).trim())))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command, EnvironmentError> {
+        let mut command = Command::new(&self.program()?.0);
+        command.args(arguments).env("UV_CACHE_DIR", self.options.tools.join("uv-cache"));
+        if !self.options.download_python {
+            command.env("UV_PYTHON_DOWNLOADS", "never");
+        }
+        command.env("UV_PYTHON_INSTALL_DIR", self.options.tools.join("pythons"));
+        command.env("UV_NO_PROGRESS", "1").env_remove("VIRTUAL_ENV");
+        for (ours, pips) in [
+            ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"),
+            ("UV_INDEX", "PIP_EXTRA_INDEX_URL"),
+            ("UV_FIND_LINKS", "PIP_FIND_LINKS"),
+            ("SSL_CERT_FILE", "PIP_CERT"),
+        ] {
+            // uv does not read pip's configuration; what is said for both is uv's.
+            if let (None, Some(value)) = (std::env::var_os(ours), std::env::var_os(pips)) {
+                command.env(ours, value);
+            }
+        }
+        if let Some(index) = &self.options.index_url {
+            command.env("UV_DEFAULT_INDEX", index);
+        }
+        Ok(command)
+    }
+
+    fn output(&self, command: &mut Command, doing: &'static str) -> Result<Output, EnvironmentError> {
+        let output = command.output().map_err(|error| EnvironmentError::Machine(doing, error))?;
+        if output.status.success() { Ok(output) } else { Err(said(doing, &output).into()) }
+    }
+
+    fn program(&self) -> Result<&(PathBuf, String), EnvironmentError> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
+        }
+        let program = match &self.options.uv {
+            Some(uv) => uv.clone(),
+            None if version_of("uv".as_ref()).is_some() => "uv".into(),
+            None => self.install_uv()?,
+        };
+        let version = version_of(program.as_os_str())
+            .ok_or_else(|| failure(format!("{} does not run, or is no uv", program.display())))?;
+        Ok(self.found.get_or_init(|| (program, version)))
+    }
+
+    /// Installs uv with the machine's Python, once for all agents that share the folder.
+    fn install_uv(&self) -> Result<PathBuf, EnvironmentError> {
+        let failed = |error: io::Error| EnvironmentError::Machine("installing uv", error);
+        let tools = &self.options.tools;
+        let home = tools.join(format!("uv-{PINNED}"));
+        let program = home.join("bin/uv");
+        fs::create_dir_all(tools).map_err(failed)?;
+        let lock = File::create(tools.join("uv.lock")).map_err(failed)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        if program.exists() {
+            return Ok(program);
+        }
+        let unfinished = tools.join(unfinished_name());
+        let mut venv = Command::new("python3");
+        let made = venv.args(["-m", "venv"]).arg(&unfinished).output().map_err(|_| no_python())?;
+        if !made.status.success() {
+            let hint = "install Python's venv module (python3-venv on Debian and Ubuntu), or name a uv";
+            return Err(said("making an environment for uv", &made).hinting(hint).into());
+        }
+        let mut pip = Command::new(unfinished.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        if let Some(index) = &self.options.index_url {
+            pip.arg("--index-url").arg(index);
+        }
+        self.output(pip.arg(format!("uv=={PINNED}")), "installing uv")?;
+        fs::rename(&unfinished, &home).map_err(failed)?;
+        Ok(program)
+    }
+}
+
+fn version_of(program: &OsStr) -> Option<String> {
+    let output =
+        Command::new(program).arg("--version").output().ok().filter(|output| output.status.success())?;
+    let version = OsString::from(String::from_utf8_lossy(&output.stdout).trim());
+    version.into_string().ok().filter(|version| version.starts_with("uv "))
+}
+
+fn no_python() -> Failure {
+    failure("this worker has no Python").hinting("install python3 (3.11 or newer) on the worker")
+}
+
+/// A failure in the tool's own words.
+fn said(doing: &str, output: &Output) -> Failure {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let mut lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = lines.split_off(lines.len().saturating_sub(20));
+    failure(format!("{doing} failed: {}", last.join("\n")))
+}

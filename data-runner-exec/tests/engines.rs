@@ -1,0 +1,255 @@
+//! The real engines. Their tools come from the machine's package index, once, into the build folder.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use data_runner_core::execution::{Ending, FailureCause};
+use data_runner_core::log::Stream;
+use data_runner_core::port::{ExecuteError, Executor, JobEnd, Prepared, RunRequest};
+use data_runner_core::workflow::{ParamValue, PythonDependency, Resources};
+use data_runner_exec::{
+    DuckdbExecutor, EnvironmentOptions, Environments, PolarsExecutor, RunOptions, Runner,
+};
+use data_runner_testkit::contract::executor::{bytes_of, follow};
+use fixture::{Fixture, shims};
+
+fn environments() -> Environments {
+    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
+    Environments::new(EnvironmentOptions::new(tools))
+}
+
+fn duckdb() -> Arc<dyn Executor> {
+    let runner = Runner::new(shims(), RunOptions::default());
+    Arc::new(DuckdbExecutor::new("duckdb".parse().unwrap(), runner, environments()))
+}
+
+fn polars() -> Arc<dyn Executor> {
+    let runner = Runner::new(shims(), RunOptions::default());
+    Arc::new(PolarsExecutor::new("polars".parse().unwrap(), runner, environments()))
+}
+
+fn request(fixture: &Fixture, file: &str, text: &str) -> RunRequest {
+    let mut run = fixture.empty_request();
+    Arc::make_mut(&mut run.job).entrypoint = file.to_owned();
+    fs::write(run.working_directory().join(file), text).unwrap();
+    run
+}
+
+async fn prepare(executor: &dyn Executor, run: &RunRequest) -> Result<Prepared, ExecuteError> {
+    executor.prepare(Arc::new(run.clone())).await
+}
+
+struct Outcome {
+    stdout: String,
+    stderr: String,
+    end: JobEnd,
+    notes: Vec<String>,
+    command: Vec<std::ffi::OsString>,
+}
+
+async fn run(executor: &dyn Executor, run: RunRequest) -> Outcome {
+    let prepared = prepare(executor, &run).await.unwrap();
+    let job = executor.start(Arc::new(run), prepared.clone()).await.unwrap();
+    let (chunks, end) = follow(job.as_ref()).await;
+    let text = |stream| String::from_utf8(bytes_of(&chunks, stream)).unwrap();
+    let Prepared { notes, command, .. } = prepared;
+    Outcome { stdout: text(Stream::Stdout), stderr: text(Stream::Stderr), end, notes, command }
+}
+
+#[tokio::test]
+async fn sql_runs_every_statement_with_its_typed_parameters() {
+    let fixture = Fixture::new();
+    let sql = "CREATE TABLE t AS SELECT getvariable('day') AS day, getvariable('name') AS name;\n\
+               INSERT INTO t SELECT DATE '2026-08-02', 'b';\n\
+               SELECT typeof(day) AS kind, day, name FROM t ORDER BY day;\n\
+               COPY (SELECT count(*) AS rows FROM t) TO 'out.json';\n";
+    let mut request = request(&fixture, "workflow.sql", sql);
+    let job = Arc::make_mut(&mut request.job);
+    job.params.insert("day".to_owned(), ParamValue::Date("2026-08-01".parse().unwrap()));
+    job.params.insert("name".to_owned(), ParamValue::String("it's".to_owned()));
+    let out = request.working_directory().join("out.json");
+    let outcome = run(duckdb().as_ref(), request).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{}", outcome.stderr);
+    let cells: Vec<Vec<&str>> = outcome
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with('│'))
+        .map(|line| line.split('│').map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    assert_eq!(cells, [["kind", "day", "name"], ["DATE", "2026-08-01", "it's"], ["DATE", "2026-08-02", "b"]]);
+    assert_eq!(fs::read_to_string(out).unwrap().trim(), r#"{"rows":2}"#);
+    assert!(outcome.notes.iter().any(|note| note == "DuckDB 1.5.5"), "{:?}", outcome.notes);
+}
+
+#[tokio::test]
+async fn wrong_sql_stops_at_its_first_error_and_says_what_duckdb_says() {
+    let fixture = Fixture::new();
+    let sql = "SELECT 1 AS first;\nSELECT * FROM no_such_table;\nSELECT 3 AS third;\n";
+    let outcome = run(duckdb().as_ref(), request(&fixture, "workflow.sql", sql)).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 1 });
+    assert!(outcome.stdout.contains("first") && !outcome.stdout.contains("third"), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("Catalog Error: Table with name no_such_table"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn the_log_is_byte_for_byte_what_the_same_command_prints() {
+    let fixture = Fixture::new();
+    let sql = "SELECT i, 'é' AS text FROM range(3) t(i);\nSELECT 1/0;\nSELECT nonsense;\n";
+    let request = request(&fixture, "workflow.sql", sql);
+    let folder = request.working_directory();
+    let outcome = run(duckdb().as_ref(), request).await;
+    let mut direct = std::process::Command::new(&outcome.command[0]);
+    let direct = direct.args(&outcome.command[1..]).current_dir(folder).output().unwrap();
+    assert_eq!(outcome.stdout.as_bytes(), direct.stdout);
+    assert_eq!(outcome.stderr.as_bytes(), direct.stderr);
+}
+
+#[tokio::test]
+async fn sql_that_needs_more_memory_than_it_may_have_is_out_of_memory() {
+    let fixture = Fixture::new();
+    let sql = "SET max_temp_directory_size = '0KB';\nCREATE TABLE t AS SELECT range::VARCHAR || repeat('x', 100) AS a \
+               FROM range(20000000);\n";
+    let mut request = request(&fixture, "workflow.sql", sql);
+    let limit = 128 << 20;
+    Arc::make_mut(&mut request.job).resources = Resources { memory_bytes: limit, cpus: 1 };
+    let outcome = run(duckdb().as_ref(), request).await;
+    assert_eq!(outcome.end.ending, Ending::OutOfMemory { limit_bytes: Some(limit) }, "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_duckdb_of_another_version_is_the_newest_of_it() {
+    let fixture = Fixture::new();
+    let mut request = request(&fixture, "workflow.sql", "SELECT version() AS version;");
+    Arc::make_mut(&mut request.job).dependencies.duckdb.version = Some("1.4".to_owned());
+    let outcome = run(duckdb().as_ref(), request).await;
+    assert!(outcome.stdout.contains("v1.4."), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.notes.iter().any(|note| note.starts_with("DuckDB 1.4.")), "{:?}", outcome.notes);
+}
+
+#[tokio::test]
+async fn httpfs_is_loaded_where_it_is_asked_for() {
+    let fixture = Fixture::new();
+    let sql = "SELECT extension_name FROM duckdb_extensions() WHERE loaded AND extension_name = 'httpfs';";
+    let mut request = request(&fixture, "workflow.sql", sql);
+    Arc::make_mut(&mut request.job).dependencies.duckdb.extensions = vec!["httpfs".to_owned()];
+    let outcome = run(duckdb().as_ref(), request).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("│ httpfs"), "{}", outcome.stdout);
+}
+
+#[tokio::test]
+async fn an_sql_script_that_is_a_folder_fails_before_it_runs() {
+    let fixture = Fixture::new();
+    let mut request = fixture.empty_request();
+    Arc::make_mut(&mut request.job).entrypoint = "queries".to_owned();
+    fs::create_dir(request.working_directory().join("queries")).unwrap();
+    match prepare(duckdb().as_ref(), &request).await {
+        Err(ExecuteError::Failed(failure)) => assert_eq!(failure.cause, FailureCause::Source),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn python_has_polars_and_what_the_bundle_includes() {
+    let fixture = Fixture::new();
+    let script = "import json, os, polars as pl, shared\n\
+                  frame = pl.DataFrame({'n': [1, 2, 3]})\n\
+                  total = frame.select(pl.col('n').sum()).item()\n\
+                  print('total', total, shared.NAME, pl.thread_pool_size())\n\
+                  json.dump({'total': total}, open(os.environ['DATA_RUNNER_OUTPUT'], 'w'))\n";
+    let mut request = request(&fixture, "workflow.py", script);
+    fs::create_dir(request.code().join("lib")).unwrap();
+    fs::write(request.code().join("lib/shared.py"), "NAME = 'from lib'\n").unwrap();
+    let job = Arc::make_mut(&mut request.job);
+    job.python_path = vec!["lib".to_owned()];
+    job.resources.cpus = 1;
+    let outcome = run(polars().as_ref(), request).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{}", outcome.stderr);
+    assert_eq!(outcome.stdout, "total 6 from lib 1\n");
+    assert_eq!(outcome.end.output.unwrap()["total"], 6);
+    assert!(outcome.notes.iter().any(|note| note == "Polars 2.1.0"), "{:?}", outcome.notes);
+}
+
+#[tokio::test]
+async fn an_exception_is_the_jobs_own_failure() {
+    let fixture = Fixture::new();
+    let script = "import sys\nprint('before')\nraise ValueError('no such column')\n";
+    let outcome = run(polars().as_ref(), request(&fixture, "workflow.py", script)).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 1 });
+    assert_eq!(outcome.stdout, "before\n");
+    assert!(outcome.stderr.ends_with("ValueError: no such column\n"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_list_of_requirements_comes_beside_polars_and_is_locked_once() {
+    let fixture = Fixture::new();
+    let script = "import humanize, polars\nprint(humanize.intcomma(1234567))\n";
+    let mut request = request(&fixture, "workflow.py", script);
+    Arc::make_mut(&mut request.job).dependencies.requirements =
+        PythonDependency::List(vec!["humanize".to_owned()]);
+    let executor = polars();
+    let first = prepare(executor.as_ref(), &request).await.unwrap();
+    let again = prepare(executor.as_ref(), &request).await.unwrap();
+    assert_eq!(first, again);
+    assert!(first.notes.iter().any(|note| note.starts_with("lock sha256:")), "{:?}", first.notes);
+    let outcome = run(executor.as_ref(), request).await;
+    assert_eq!(outcome.stdout, "1,234,567\n", "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_scripts_own_block_wins_over_the_configuration() {
+    let fixture = Fixture::new();
+    let script = "# /// script\n# requires-python = \">=3.11\"\n# dependencies = [\"humanize==4.9.0\"]\n# ///\n\
+                  import importlib.util, humanize\n\
+                  print(humanize.__version__, importlib.util.find_spec('polars'))\n";
+    let mut request = request(&fixture, "workflow.py", script);
+    Arc::make_mut(&mut request.job).dependencies.requirements =
+        PythonDependency::List(vec!["no-such-package-at-all".to_owned()]);
+    let outcome = run(polars().as_ref(), request).await;
+    assert_eq!(outcome.stdout, "4.9.0 None\n", "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_package_that_does_not_exist_is_a_failure_of_the_environment() {
+    let fixture = Fixture::new();
+    let mut request = request(&fixture, "workflow.py", "print(1)\n");
+    Arc::make_mut(&mut request.job).dependencies.requirements =
+        PythonDependency::List(vec!["polars==0.0.0.999".to_owned()]);
+    match prepare(polars().as_ref(), &request).await {
+        Err(ExecuteError::Failed(failure)) => {
+            assert_eq!(failure.cause, FailureCause::Environment);
+            assert!(failure.message.contains("polars"), "{}", failure.message);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_python_that_the_worker_does_not_have_is_a_failure_with_a_hint() {
+    let fixture = Fixture::new();
+    let mut request = request(&fixture, "workflow.py", "print(1)\n");
+    Arc::make_mut(&mut request.job).dependencies.python = Some("3.99".to_owned());
+    match prepare(polars().as_ref(), &request).await {
+        Err(ExecuteError::Failed(failure)) => {
+            assert_eq!(failure.cause, FailureCause::Environment);
+            assert!(failure.hint.unwrap().contains("python3.99"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn python_that_takes_more_memory_than_it_may_is_out_of_memory() {
+    let fixture = Fixture::new();
+    let script = "import polars as pl\nframes = []\n\
+                  while True:\n    frames.append(pl.select(pl.int_range(0, 4_000_000)).to_series() + len(frames))\n";
+    let mut request = request(&fixture, "workflow.py", script);
+    let limit = 256 << 20;
+    Arc::make_mut(&mut request.job).resources = Resources { memory_bytes: limit, cpus: 1 };
+    let outcome = run(polars().as_ref(), request).await;
+    assert_eq!(outcome.end.ending, Ending::OutOfMemory { limit_bytes: Some(limit) }, "{}", outcome.stderr);
+}
