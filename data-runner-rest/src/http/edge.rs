@@ -47,3 +47,43 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!(message, "a request's handler panicked");
     Refusal::internal().into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use axum::body::Body;
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use tower::ServiceExt as _;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    async fn status(router: Router) -> (u16, String) {
+        let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_without_its_particulars() {
+        async fn fails() -> &'static str {
+            panic!("secret of {}", "ours")
+        }
+        let router = Router::new().route("/", get(fails)).layer(CatchPanicLayer::custom(panicked));
+        let (status, body) = status(router).await;
+        assert_eq!(status, 500);
+        assert!(body.contains("problem:internal") && !body.contains("secret"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_begin_in_time_is_given_up() {
+        let never = get(std::future::pending::<&'static str>);
+        let bounded = middleware::from_fn_with_state(Duration::from_millis(1), bound);
+        let (status, body) = status(Router::new().route("/", never).layer(bounded)).await;
+        assert_eq!(status, 504);
+        assert!(body.contains("problem:timed_out"), "{body}");
+    }
+}

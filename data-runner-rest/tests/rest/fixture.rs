@@ -197,7 +197,7 @@ impl Reader {
     }
 
     /// Reads to the end; all that came.
-    pub async fn to_end(mut self) -> Vec<u8> {
+    pub async fn whole(mut self) -> Vec<u8> {
         let reading = async {
             while let Some(bytes) = self.body.next().await {
                 self.read.extend_from_slice(&bytes.unwrap());
@@ -307,7 +307,7 @@ pub fn ended(ending: Ending) -> AttemptEnd {
 
 fn append(store: &MemoryStore, claim: Claim, writes: &[Wrote<'_>]) {
     let mut builder = new_log();
-    let mut cut = |builder: &mut ChunkBuilder| {
+    let cut = |builder: &mut ChunkBuilder| {
         if let Some(chunk) = builder.finish() {
             store.append_now(vec![LogAppend { claim, chunk }]).unwrap();
         }
@@ -341,9 +341,14 @@ pub fn past(n: u64) -> Execution {
         data_runner_core::execution::FailureCause::UserError,
         "the job exited with code 3",
     );
-    let state =
-        if n % 3 == 0 { ExecutionState::Failed { at, failure } } else { ExecutionState::Success { at } };
+    let state = if n.is_multiple_of(3) {
+        ExecutionState::Failed { at, failure }
+    } else {
+        ExecutionState::Success { at }
+    };
     let mut execution = Execution { state, ..sample::execution(n) };
-    execution.labels.insert("tier".to_owned(), if n % 2 == 0 { "gold" } else { "silver" }.to_owned());
+    execution
+        .labels
+        .insert("tier".to_owned(), if n.is_multiple_of(2) { "gold" } else { "silver" }.to_owned());
     execution
 }

@@ -23,7 +23,7 @@ async fn a_follower_sees_bytes_as_they_come_from_before_the_start_to_the_end() {
     agent.print(job.claim, &mut log, Stream::Stderr, b" oops\n").await;
     reader.until("oops\n").await;
     agent.finish(job.claim, &log, Ending::Exited { code: 0 }).await;
-    assert_eq!(reader.to_end().await, b"no newline yet oops\n");
+    assert_eq!(reader.whole().await, b"no newline yet oops\n");
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn events_end_with_the_code_and_a_reader_that_comes_back_misses_nothing() 
     let mut second = rest.follow(&path, &headers).await;
     second.until("three").await;
     agent.finish(job.claim, &log, Ending::Signalled { signal: 15 }).await;
-    let all = String::from_utf8(second.to_end().await).unwrap();
+    let all = String::from_utf8(second.whole().await).unwrap();
     assert!(!all.contains("two"), "{all}");
     assert!(all.ends_with("event: end\ndata: {\"state\":\"failed\",\"exit_code\":143}\n\n"), "{all}");
 }
@@ -73,19 +73,19 @@ async fn a_follower_goes_on_with_the_next_attempt_unless_it_asked_for_one() {
     agent.print(again.claim, &mut log, Stream::Stdout, b"second\n").await;
     all.until("second").await;
     agent.finish(again.claim, &log, Ending::Exited { code: 0 }).await;
-    let all = String::from_utf8(all.to_end().await).unwrap();
+    let all = String::from_utf8(all.whole().await).unwrap();
     let attempts: Vec<u64> = all
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["attempt"].as_u64().unwrap())
         .collect();
     assert_eq!(attempts, [1, 2], "{all}");
-    let one = String::from_utf8(one.to_end().await).unwrap();
+    let one = String::from_utf8(one.whole().await).unwrap();
     assert_eq!(one.lines().count(), 1, "{one}");
     let older = rest.ask("GET", &format!("/executions/{id}/logs?attempt=1"), &[], "").await;
     assert_eq!(older.body, b"first\n");
     let headers = [("accept", "text/event-stream"), ("last-event-id", "1")];
     let resumed = rest.follow(&format!("/executions/{id}/logs?follow=true"), &headers).await;
-    let resumed = String::from_utf8(resumed.to_end().await).unwrap();
+    let resumed = String::from_utf8(resumed.whole().await).unwrap();
     assert!(!resumed.contains("first") && resumed.contains("id: 2:1\n"), "{resumed}");
 }
 
@@ -99,7 +99,7 @@ async fn a_follower_of_a_range_leaves_when_it_has_it() {
     let reader = rest.follow(&format!("/executions/{id}/logs?follow=true&to_line=2"), &[]).await;
     agent.print(job.claim, &mut log, Stream::Stdout, b"1\n2\n3\n").await;
     agent.print(job.claim, &mut log, Stream::Stdout, b"4\n").await;
-    assert_eq!(reader.to_end().await, b"1\n2\n");
+    assert_eq!(reader.whole().await, b"1\n2\n");
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_follower_begins_with_the_tail() {
     let reader = rest.follow(&format!("/executions/{id}/logs?follow=true&tail=1"), &[]).await;
     agent.print(job.claim, &mut log, Stream::Stdout, b"4\n").await;
     agent.finish(job.claim, &log, Ending::Exited { code: 0 }).await;
-    assert_eq!(reader.to_end().await, b"3\n4\n");
+    assert_eq!(reader.whole().await, b"3\n4\n");
 }
 
 #[tokio::test]
