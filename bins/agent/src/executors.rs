@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use data_runner_core::port::Executor;
-use data_runner_exec::{RunOptions, Runner, ShimCommand, ShimPool};
+use data_runner_exec::{
+    DuckdbExecutor, EnvironmentOptions, Environments, PolarsExecutor, RunOptions, Runner, ShimCommand,
+    ShimPool,
+};
 
 use crate::AgentOptions;
 
@@ -12,14 +15,18 @@ use crate::AgentOptions;
 pub fn runner(options: &AgentOptions, shims: ShimCommand) -> anyhow::Result<Runner> {
     let ahead = usize::try_from(options.slots.get()).unwrap_or(1);
     let shims = ShimPool::new(shims, ahead).context("no shim could be started")?;
-    let run = RunOptions {
-        log_quota: options.log_quota_bytes,
-        passthrough: options.pass_env.clone(),
-    };
+    let run = RunOptions { log_quota: options.log_quota_bytes, passthrough: options.pass_env.clone() };
     Ok(Runner::new(shims, run))
 }
 
 /// The executors of the stock worker types.
-pub(crate) fn stock(_options: &AgentOptions, _runner: Runner) -> Vec<Arc<dyn Executor>> {
-    Vec::new()
+pub(crate) fn stock(options: &AgentOptions, runner: &Runner) -> anyhow::Result<Vec<Arc<dyn Executor>>> {
+    let tools = options.tools();
+    // Jobs run in other folders: what they are given must not depend on ours.
+    let tools =
+        std::path::absolute(&tools).with_context(|| format!("there is no folder {}", tools.display()))?;
+    let environments = Environments::new(EnvironmentOptions::new(tools));
+    let polars = PolarsExecutor::new("polars".parse()?, runner.clone(), environments.clone());
+    let duckdb = DuckdbExecutor::new("duckdb".parse()?, runner.clone(), environments);
+    Ok(vec![Arc::new(polars), Arc::new(duckdb)])
 }

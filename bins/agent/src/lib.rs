@@ -36,18 +36,13 @@ pub fn carry_out_hidden_mode() -> Option<ExitCode> {
 /// Runs an agent in a runtime of its own until it ends. What went wrong is said on stderr, with all its causes.
 pub fn run_to_end(options: &AgentOptions) -> ExitCode {
     telemetry::install(options);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let ended = runtime
-        .context("the runtime could not be started")
-        .and_then(|runtime| {
-            let ended = runtime.block_on(run(options));
-            // A job's task that still blocks is not waited for: its job goes on under its shim.
-            runtime.shutdown_background();
-            ended
-        });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = runtime.context("the runtime could not be started").and_then(|runtime| {
+        let ended = runtime.block_on(run(options));
+        // A job's task that still blocks is not waited for: its job goes on under its shim.
+        runtime.shutdown_background();
+        ended
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -60,11 +55,8 @@ pub fn run_to_end(options: &AgentOptions) -> ExitCode {
 /// Runs an agent with the stock executors. See [`run_with`].
 pub async fn run(options: &AgentOptions) -> anyhow::Result<()> {
     let shims = ShimCommand::own_program().context("this program's own path is not known")?;
-    run_with(
-        options,
-        executors::stock(options, executors::runner(options, shims)?),
-    )
-    .await
+    let runner = executors::runner(options, shims)?;
+    run_with(options, executors::stock(options, &runner)?).await
 }
 
 /// Runs an agent with these executors until it is drained, stopped, or without a supervisor for too long (which is an
@@ -83,10 +75,7 @@ pub async fn run_with(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>)
         unpacker: Arc::new(TarZstd),
         state: options.state_dir.clone(),
         bundle_cache_bytes: options.bundle_cache_bytes,
-        policy: AgentPolicy {
-            slots: options.slots.get(),
-            ..AgentPolicy::default()
-        },
+        policy: AgentPolicy { slots: options.slots.get(), ..AgentPolicy::default() },
         facts: AgentFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker_types: Vec::new(),

@@ -10,12 +10,7 @@ use data_runner_core::id::WorkerId;
 #[derive(Debug, Clone, Args)]
 pub struct AgentOptions {
     /// Where the supervisor listens for agents
-    #[arg(
-        long,
-        env = "DATA_RUNNER_GRPC_URL",
-        default_value = "http://127.0.0.1:7070",
-        value_name = "URL"
-    )]
+    #[arg(long, env = "DATA_RUNNER_GRPC_URL", default_value = "http://127.0.0.1:7070", value_name = "URL")]
     pub supervisor: String,
 
     /// Which worker this is; without it, a new one that is remembered in the state folder
@@ -23,12 +18,7 @@ pub struct AgentOptions {
     pub worker_id: Option<WorkerId>,
 
     /// The agent's own folder: runs, logs on their way, code
-    #[arg(
-        long,
-        env = "DATA_RUNNER_AGENT_STATE",
-        default_value = ".data-runner-agent",
-        value_name = "DIR"
-    )]
+    #[arg(long, env = "DATA_RUNNER_AGENT_STATE", default_value = ".data-runner-agent", value_name = "DIR")]
     pub state_dir: PathBuf,
 
     /// How many jobs run at one time
@@ -40,12 +30,7 @@ pub struct AgentOptions {
     pub tools_dir: Option<PathBuf>,
 
     /// Variables that jobs get from this process: names, or beginnings of names, such as AWS_
-    #[arg(
-        long,
-        env = "DATA_RUNNER_PASS_ENV",
-        value_delimiter = ',',
-        value_name = "PREFIX"
-    )]
+    #[arg(long, env = "DATA_RUNNER_PASS_ENV", value_delimiter = ',', value_name = "PREFIX")]
     pub pass_env: Vec<String>,
 
     /// Bytes of log that are kept of one attempt; of more, the beginning and the end stay
@@ -78,9 +63,7 @@ pub enum LogFormat {
 impl AgentOptions {
     /// Where environments are kept.
     pub fn tools(&self) -> PathBuf {
-        self.tools_dir
-            .clone()
-            .unwrap_or_else(|| self.state_dir.join("tools"))
+        self.tools_dir.clone().unwrap_or_else(|| self.state_dir.join("tools"))
     }
 }
 
@@ -105,13 +88,9 @@ mod tests {
 
     #[test]
     fn tools_are_in_the_state_folder_unless_they_are_shared() {
-        let own = Cli::try_parse_from(["agent", "--state-dir", "/s"])
-            .unwrap()
-            .options;
+        let own = Cli::try_parse_from(["agent", "--state-dir", "/s"]).unwrap().options;
         assert_eq!(own.tools(), PathBuf::from("/s/tools"));
-        let shared = Cli::try_parse_from(["agent", "--tools-dir", "/t"])
-            .unwrap()
-            .options;
+        let shared = Cli::try_parse_from(["agent", "--tools-dir", "/t"]).unwrap().options;
         assert_eq!(shared.tools(), PathBuf::from("/t"));
     }
 }

@@ -23,16 +23,12 @@ fn remembered(state: &Path) -> anyhow::Result<WorkerId> {
     let path = state.join(FILE);
     let said = || format!("the worker id in {} cannot be kept", path.display());
     match std::fs::read_to_string(&path) {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .with_context(|| format!("{} is damaged", path.display())),
+        Ok(text) => text.trim().parse().with_context(|| format!("{} is damaged", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let worker = WorkerId::from_uuid(Uuid::now_v7());
             let temporary = state.join(format!("{FILE}.tmp"));
             let mut file = std::fs::File::create(&temporary).with_context(said)?;
-            file.write_all(format!("{worker}\n").as_bytes())
-                .with_context(said)?;
+            file.write_all(format!("{worker}\n").as_bytes()).with_context(said)?;
             file.sync_data().with_context(said)?;
             std::fs::rename(&temporary, &path).with_context(said)?;
             Ok(worker)
