@@ -41,6 +41,8 @@ CREATE TABLE execution_labels (
     execution BLOB NOT NULL REFERENCES executions (id),
     PRIMARY KEY (key, value, execution)
 ) STRICT, WITHOUT ROWID;
+-- What the foreign key needs to find the labels of an execution.
+CREATE INDEX execution_labels_of ON execution_labels (execution);
 
 CREATE TABLE attempts (
     execution BLOB    NOT NULL REFERENCES executions (id),

@@ -88,7 +88,7 @@ impl Catalog for SqliteStore {
         let bodies = sqlx::query_scalar!(
             r#"
             SELECT body AS "body!: String" FROM (
-                SELECT id, body FROM workers WHERE terminated_at IS NULL
+                SELECT id, body FROM workers INDEXED BY workers_live WHERE terminated_at IS NULL
                 UNION ALL
                 SELECT id, body FROM (
                     SELECT id, body FROM workers INDEXED BY workers_terminated

@@ -173,3 +173,94 @@ fn decode(row: &SqliteRow) -> Result<ExecutionRow, StateError> {
     };
     row().map_err(store_error)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use data_runner_core::id::{ExecutionId, WorkflowId};
+    use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// What SQLite does for a page of `query`: each step, and the one that it belongs to.
+    async fn plan(connection: &mut SqliteConnection, query: &ExecutionQuery) -> Vec<(i64, String)> {
+        let sql = format!("EXPLAIN QUERY PLAN {}", statement(query).sql().as_str());
+        let steps = sqlx::query(AssertSqlSafe(sql))
+            .fetch_all(connection)
+            .await
+            .unwrap();
+        steps
+            .iter()
+            .map(|step| (step.get("parent"), step.get("detail")))
+            .collect()
+    }
+
+    /// Whether a step reads a range of rows that grows with history; whoever sorts it reads it to its end.
+    fn reads_history(step: &str) -> bool {
+        [
+            "SCAN e",
+            "SEARCH l",
+            "SEARCH e USING COVERING",
+            "SEARCH e USING INDEX",
+            "SEARCH e USING PRIMARY KEY (id<",
+        ]
+        .iter()
+        .any(|start| step.starts_with(start))
+    }
+
+    /// Every combination of filters.
+    fn queries() -> Vec<ExecutionQuery> {
+        let id = Uuid::from_u128(7);
+        let at = Timestamp::from_micros(1);
+        (0..64)
+            .map(|bits: u32| {
+                let has = |bit: u32| bits & (1 << bit) != 0;
+                ExecutionQuery {
+                    states: if has(0) {
+                        vec![StateName::Failed, StateName::Success]
+                    } else {
+                        Vec::new()
+                    },
+                    workflow: has(1).then(|| WorkflowId::from_uuid(id)),
+                    label: has(2).then(|| ("tier".to_owned(), "gold".to_owned())),
+                    since: has(3).then_some(at),
+                    until: has(4).then_some(at),
+                    before: has(5).then(|| ExecutionId::from_uuid(id)),
+                    limit: 50,
+                }
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn every_page_is_found_by_index_and_no_history_is_sorted() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::SqliteStore::open(folder.path())
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
+        let url = format!("sqlite://{}", folder.path().join("state.db").display());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        for query in queries() {
+            let steps = plan(&mut connection, &query).await;
+            for (parent, step) in &steps {
+                // The newest of all are read from the end of the table; anything narrower is searched.
+                let newest = step == "SCAN e" && query.states.is_empty() && query.workflow.is_none();
+                let own = step.starts_with("SCAN page") || step.starts_with("SCAN (subquery");
+                assert!(
+                    !step.starts_with("SCAN") || newest || own,
+                    "{step}\n{steps:#?}\n{query:?}"
+                );
+                let sorts_history = step == "USE TEMP B-TREE FOR ORDER BY"
+                    && steps
+                        .iter()
+                        .any(|(of, sibling)| of == parent && reads_history(sibling));
+                assert!(!sorts_history, "{steps:#?}\n{query:?}");
+            }
+        }
+    }
+}

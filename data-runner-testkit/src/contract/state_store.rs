@@ -51,10 +51,7 @@ pub async fn a_second_supervisor_is_refused_while_the_first_lives(fixture: &dyn 
     let (first, epoch) = acquired(fixture).await;
     let second = fixture.open().await;
     let error = second.acquire(at(1)).await.expect_err("the store is held");
-    assert!(
-        matches!(&error, StateError::Held { holder } if !holder.is_empty()),
-        "{error:?}"
-    );
+    assert!(matches!(&error, StateError::Held { holder } if !holder.is_empty()), "{error:?}");
     put(&*first, epoch, &execution(1)).await;
 }
 
@@ -94,10 +91,7 @@ pub async fn a_commit_under_an_old_epoch_is_fenced_and_changes_nothing(fixture: 
         matches!(error, StateError::Fenced { ours, current } if ours == old && current == new),
         "{error:?}"
     );
-    let error = store
-        .commit(old, at(2), Vec::new())
-        .await
-        .expect_err("an old epoch");
+    let error = store.commit(old, at(2), Vec::new()).await.expect_err("an old epoch");
     assert!(matches!(error, StateError::Fenced { .. }), "{error:?}");
     assert_eq!(store.load(new).await.expect("load"), before);
 }
@@ -150,15 +144,9 @@ pub async fn concurrent_commits_get_a_sequence_each(fixture: &dyn StoreFixture) 
 /// Nothing to commit is no commit.
 pub async fn an_empty_commit_returns_the_last_sequence(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
-    assert_eq!(
-        store.commit(epoch, at(1), Vec::new()).await.expect("commit"),
-        CommitSequence(0)
-    );
+    assert_eq!(store.commit(epoch, at(1), Vec::new()).await.expect("commit"), CommitSequence(0));
     put(&*store, epoch, &execution(1)).await;
-    assert_eq!(
-        store.commit(epoch, at(1), Vec::new()).await.expect("commit"),
-        CommitSequence(1)
-    );
+    assert_eq!(store.commit(epoch, at(1), Vec::new()).await.expect("commit"), CommitSequence(1));
     assert_eq!(store.load(epoch).await.expect("load").sequence, CommitSequence(1));
 }
 
@@ -186,16 +174,10 @@ pub async fn changes_of_one_commit_apply_in_order(fixture: &dyn StoreFixture) {
     let changes = vec![
         Change::PutExecution(Arc::new(queued)),
         Change::PutExecution(Arc::new(provisioning.clone())),
-        Change::CloseLog {
-            attempt: claim(1, 1).attempt,
-            gap: None,
-        },
+        Change::CloseLog { attempt: claim(1, 1).attempt, gap: None },
         Change::OpenLog(claim(1, 1)),
         Change::OpenLog(claim(1, 2)),
-        Change::CloseLog {
-            attempt: claim(1, 2).attempt,
-            gap: None,
-        },
+        Change::CloseLog { attempt: claim(1, 2).attempt, gap: None },
     ];
     store.commit(epoch, at(1), changes).await.expect("commit");
     assert_eq!(store.load(epoch).await.expect("load").executions, [provisioning]);
@@ -212,47 +194,23 @@ pub async fn terminal_executions_and_terminated_workers_are_not_loaded(fixture: 
     let (store, epoch) = acquired(fixture).await;
     let mut changes = Vec::new();
     for (n, state) in model::states(1).into_iter().enumerate() {
-        changes.push(Change::PutExecution(Arc::new(Execution {
-            state,
-            ..execution(n as u64 + 1)
-        })));
+        changes.push(Change::PutExecution(Arc::new(Execution { state, ..execution(n as u64 + 1) })));
     }
-    changes.extend(
-        model::workers()
-            .into_iter()
-            .map(|worker| Change::PutWorker(Arc::new(worker))),
-    );
+    changes.extend(model::workers().into_iter().map(|worker| Change::PutWorker(Arc::new(worker))));
     store.commit(epoch, at(1), changes).await.expect("commit");
     let snapshot = store.load(epoch).await.expect("load");
     assert!(!snapshot.executions.is_empty());
-    assert!(
-        snapshot
-            .executions
-            .iter()
-            .all(|execution| !execution.state.name().is_terminal())
-    );
-    let active = model::states(1)
-        .iter()
-        .filter(|state| !state.name().is_terminal())
-        .count();
+    assert!(snapshot.executions.iter().all(|execution| !execution.state.name().is_terminal()));
+    let active = model::states(1).iter().filter(|state| !state.name().is_terminal()).count();
     assert_eq!(snapshot.executions.len(), active);
-    assert_eq!(
-        snapshot.workers,
-        model::workers()
-            .into_iter()
-            .filter(model::is_live)
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(snapshot.workers, model::workers().into_iter().filter(model::is_live).collect::<Vec<_>>());
 }
 
 /// Every state, every cause, every optional part comes back as it was put.
 pub async fn each_state_of_an_execution_comes_back_as_it_was_put(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
     for (n, state) in model::states(1).into_iter().enumerate() {
-        let put_one = model::rich(Execution {
-            state,
-            ..execution(n as u64 + 1)
-        });
+        let put_one = model::rich(Execution { state, ..execution(n as u64 + 1) });
         put(&*store, epoch, &put_one).await;
         assert_eq!(store.execution(put_one.id).await.expect("read"), Some(put_one));
     }
@@ -262,10 +220,7 @@ pub async fn each_state_of_an_execution_comes_back_as_it_was_put(fixture: &dyn S
 pub async fn each_state_of_a_worker_comes_back_as_it_was_put(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
     for worker in model::workers() {
-        store
-            .commit(epoch, at(1), vec![Change::PutWorker(Arc::new(worker.clone()))])
-            .await
-            .expect("commit");
+        store.commit(epoch, at(1), vec![Change::PutWorker(Arc::new(worker.clone()))]).await.expect("commit");
         assert_eq!(store.worker(worker.id).await.expect("read"), Some(worker));
     }
 }
@@ -277,23 +232,12 @@ pub async fn open_logs_are_loaded_with_their_offsets(fixture: &dyn StoreFixture)
     store.commit(epoch, at(1), changes).await.expect("commit");
     append_lines(&*store, claim(2, 1), 3).await;
     append_lines(&*store, claim(3, 1), 3).await;
-    let gap = Some(Gap {
-        bytes: None,
-        reason: GapReason::WorkerLost,
-    });
-    let close = Change::CloseLog {
-        attempt: claim(3, 1).attempt,
-        gap,
-    };
+    let gap = Some(Gap { bytes: None, reason: GapReason::WorkerLost });
+    let close = Change::CloseLog { attempt: claim(3, 1).attempt, gap };
     store.commit(epoch, at(2), vec![close]).await.expect("commit");
     fixture.crash(store).await;
     let (store, epoch) = acquired(fixture).await;
-    let end = store
-        .summary(claim(2, 1).attempt)
-        .await
-        .expect("summary")
-        .end
-        .offset;
+    let end = store.summary(claim(2, 1).attempt).await.expect("summary").end.offset;
     assert!(end > LogOffset(0));
     let logs = store.load(epoch).await.expect("load").logs;
     assert_eq!(logs, [(claim(1, 1), LogOffset(0)), (claim(2, 1), end)]);
@@ -313,17 +257,9 @@ pub async fn load_equals_a_model_after_random_commits(fixture: &dyn StoreFixture
                 fixture.crash(store).await;
                 (store, epoch) = acquired(fixture).await;
             }
-            assert_eq!(
-                store.load(epoch).await.expect("load"),
-                model.snapshot(),
-                "seed {seed}"
-            );
+            assert_eq!(store.load(epoch).await.expect("load"), model.snapshot(), "seed {seed}");
         }
-        assert_eq!(
-            store.counts().await.expect("counts"),
-            model.counts(),
-            "seed {seed}"
-        );
+        assert_eq!(store.counts().await.expect("counts"), model.counts(), "seed {seed}");
         fixture.crash(store).await;
     }
 }
@@ -333,16 +269,10 @@ pub async fn a_fenced_commit_leaves_no_part_of_itself(fixture: &dyn StoreFixture
     let (store, old) = acquired(fixture).await;
     fixture.crash(store).await;
     let (store, new) = acquired(fixture).await;
-    store
-        .commit(old, at(1), model::one_of_each())
-        .await
-        .expect_err("an old epoch");
+    store.commit(old, at(1), model::one_of_each()).await.expect_err("an old epoch");
     assert_eq!(store.load(new).await.expect("load"), Snapshot::default());
     assert_eq!(store.execution(execution_id(1)).await.expect("read"), None);
-    let all = EventQuery {
-        limit: 10,
-        ..EventQuery::default()
-    };
+    let all = EventQuery { limit: 10, ..EventQuery::default() };
     assert_eq!(store.events(all).await.expect("events"), []);
     assert_eq!(store.idempotent("key").await.expect("read"), None);
     assert_eq!(store.counts().await.expect("counts").values().sum::<u64>(), 0);
@@ -351,20 +281,11 @@ pub async fn a_fenced_commit_leaves_no_part_of_itself(fixture: &dyn StoreFixture
 /// The end of an execution and of its log is one commit; so is everything else that belongs together.
 pub async fn the_end_of_an_execution_and_of_its_log_are_one_commit(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
-    let changes = vec![
-        Change::PutExecution(Arc::new(execution(1))),
-        Change::OpenLog(claim(1, 1)),
-    ];
+    let changes = vec![Change::PutExecution(Arc::new(execution(1))), Change::OpenLog(claim(1, 1))];
     store.commit(epoch, at(1), changes).await.expect("commit");
-    let ended = Execution {
-        state: ExecutionState::Success { at: at(5) },
-        ..execution(1)
-    };
+    let ended = Execution { state: ExecutionState::Success { at: at(5) }, ..execution(1) };
     let changes = vec![
-        Change::CloseLog {
-            attempt: claim(1, 1).attempt,
-            gap: None,
-        },
+        Change::CloseLog { attempt: claim(1, 1).attempt, gap: None },
         Change::PutExecution(Arc::new(ended)),
     ];
     store.commit(epoch, at(5), changes).await.expect("commit");
@@ -375,10 +296,7 @@ pub async fn the_end_of_an_execution_and_of_its_log_are_one_commit(fixture: &dyn
 /// Commits one execution.
 pub(super) async fn put(store: &dyn Store, epoch: Epoch, execution: &Execution) -> CommitSequence {
     let change = Change::PutExecution(Arc::new(execution.clone()));
-    store
-        .commit(epoch, execution.created_at, vec![change])
-        .await
-        .expect("commit")
+    store.commit(epoch, execution.created_at, vec![change]).await.expect("commit")
 }
 
 /// One test for each clause named, of one module of [`crate::contract`].

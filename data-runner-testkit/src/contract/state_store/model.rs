@@ -28,9 +28,7 @@ use crate::sample::{agent_facts, at, execution, execution_id, job, lease, revisi
 
 /// A commit that changes something of every kind.
 pub(in crate::contract) fn one_of_each() -> Vec<Change> {
-    let [worker, ..] = &workers()[..] else {
-        unreachable!("there are some")
-    };
+    let [worker, ..] = &workers()[..] else { unreachable!("there are some") };
     vec![
         Change::PutRepo(Arc::new(repo("samples"))),
         Change::PutWorkflow(Arc::new(workflow(1, "samples", "orders"))),
@@ -44,14 +42,8 @@ pub(in crate::contract) fn one_of_each() -> Vec<Change> {
 
 /// What follows on queued.
 pub(in crate::contract) fn provisioning(queued: &Execution) -> Execution {
-    let state = ExecutionState::Provisioning {
-        worker: worker_id(1),
-        since: at(3),
-    };
-    Execution {
-        state,
-        ..queued.clone()
-    }
+    let state = ExecutionState::Provisioning { worker: worker_id(1), since: at(3) };
+    Execution { state, ..queued.clone() }
 }
 
 /// An execution with everything that is optional, and numbers that are easily lost.
@@ -61,20 +53,14 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         ("pi".to_owned(), ParamValue::Float(0.1 + 0.2)),
         ("tiny".to_owned(), ParamValue::Float(5e-324)),
         ("least".to_owned(), ParamValue::Int(i64::MIN)),
-        (
-            "text".to_owned(),
-            ParamValue::String("quote \" nul \0 line\nsnow \u{2603} \u{1f600}".to_owned()),
-        ),
+        ("text".to_owned(), ParamValue::String("quote \" nul \0 line\nsnow \u{2603} \u{1f600}".to_owned())),
         ("yes".to_owned(), ParamValue::Bool(true)),
         ("day".to_owned(), ParamValue::Date(jiff::civil::date(2026, 8, 1))),
     ]);
     let attempts = (1..=12).map(|number| attempt(number, execution.id)).collect();
     Execution {
         job: Arc::new(job),
-        labels: BTreeMap::from([
-            ("tier".to_owned(), "gold".to_owned()),
-            ("".to_owned(), "'\"".to_owned()),
-        ]),
+        labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned()), ("".to_owned(), "'\"".to_owned())]),
         keep_warm: Duration::new(300, 1),
         trigger: Trigger::Retry,
         retry_of: Some(execution_id(0)),
@@ -94,22 +80,13 @@ fn attempt(number: u32, execution: ExecutionId) -> Attempt {
         _ => Some(AttemptEnd::Reported(report())),
     };
     let lease = Lease::from_uuid(execution.uuid());
-    Attempt {
-        number: AttemptNumber(number),
-        worker: worker_id(1),
-        lease,
-        phases,
-        end,
-    }
+    Attempt { number: AttemptNumber(number), worker: worker_id(1), lease, phases, end }
 }
 
 fn report() -> FinishReport {
     FinishReport {
         ending: Ending::Exited { code: 3 },
-        usage: Usage {
-            peak_memory_bytes: Some(u64::MAX),
-            cpu_time: Duration::from_nanos(1),
-        },
+        usage: Usage { peak_memory_bytes: Some(u64::MAX), cpu_time: Duration::from_nanos(1) },
         output: Some(serde_json::json!({"rows": 1.0e-7, "names": ["a", null]})),
         log_end: LogOffset(1 << 40),
         ran_for: Duration::from_millis(1500),
@@ -122,86 +99,38 @@ fn failure() -> Failure {
 
 /// One of each state of an execution, and of the parts that are optional in it.
 pub(in crate::contract) fn states(worker: u64) -> Vec<ExecutionState> {
-    let live = LiveAttempt {
-        number: AttemptNumber::FIRST,
-        worker: worker_id(worker),
-        lease: lease(1),
-    };
-    let stop = Some(Stop {
-        reason: StopReason::Cancelled,
-        at: at(4),
-    });
+    let live = LiveAttempt { number: AttemptNumber::FIRST, worker: worker_id(worker), lease: lease(1) };
+    let stop = Some(Stop { reason: StopReason::Cancelled, at: at(4) });
     let finishing = |ending, stop| RunState::Finishing {
         report: Box::new(FinishReport { ending, ..report() }),
         stop,
         until: at(9),
     };
-    let waiting = |reason| ExecutionState::Queued {
-        waiting: Waiting { reason, since: at(2) },
-    };
+    let waiting = |reason| ExecutionState::Queued { waiting: Waiting { reason, since: at(2) } };
     vec![
         waiting(WaitingReason::Worker),
         waiting(WaitingReason::WorkerLimit { limit: 4 }),
-        waiting(WaitingReason::Backoff {
-            until: at(8),
-            failure: failure(),
-        }),
-        waiting(WaitingReason::Hold {
-            message: "no capacity".to_owned(),
-        }),
+        waiting(WaitingReason::Backoff { until: at(8), failure: failure() }),
+        waiting(WaitingReason::Hold { message: "no capacity".to_owned() }),
         waiting(WaitingReason::Draining),
-        ExecutionState::Provisioning {
-            worker: worker_id(worker),
-            since: at(3),
-        },
+        ExecutionState::Provisioning { worker: worker_id(worker), since: at(3) },
         ExecutionState::Starting { live, stop: None },
         ExecutionState::Starting { live, stop },
+        ExecutionState::Running { live, run: RunState::Working },
         ExecutionState::Running {
             live,
-            run: RunState::Working,
+            run: RunState::Stopping(Stop { reason: StopReason::Timeout, at: at(5) }),
         },
+        ExecutionState::Running { live, run: finishing(Ending::Signalled { signal: 9 }, stop) },
+        ExecutionState::Running { live, run: finishing(Ending::OutOfMemory { limit_bytes: Some(1) }, None) },
         ExecutionState::Running {
             live,
-            run: RunState::Stopping(Stop {
-                reason: StopReason::Timeout,
-                at: at(5),
-            }),
+            run: finishing(Ending::Stopped { reason: StopReason::Disowned }, None),
         },
-        ExecutionState::Running {
-            live,
-            run: finishing(Ending::Signalled { signal: 9 }, stop),
-        },
-        ExecutionState::Running {
-            live,
-            run: finishing(Ending::OutOfMemory { limit_bytes: Some(1) }, None),
-        },
-        ExecutionState::Running {
-            live,
-            run: finishing(
-                Ending::Stopped {
-                    reason: StopReason::Disowned,
-                },
-                None,
-            ),
-        },
-        ExecutionState::Running {
-            live,
-            run: finishing(Ending::NeverStarted { failure: failure() }, None),
-        },
-        ExecutionState::Running {
-            live,
-            run: finishing(
-                Ending::Vanished {
-                    message: "?".to_owned(),
-                },
-                None,
-            ),
-        },
+        ExecutionState::Running { live, run: finishing(Ending::NeverStarted { failure: failure() }, None) },
+        ExecutionState::Running { live, run: finishing(Ending::Vanished { message: "?".to_owned() }, None) },
         ExecutionState::Success { at: at(6) },
-        ExecutionState::Failed {
-            at: at(6),
-            failure: failure(),
-        },
+        ExecutionState::Failed { at: at(6), failure: failure() },
         ExecutionState::Cancelled { at: at(6) },
     ]
 }
@@ -219,21 +148,13 @@ pub(in crate::contract) fn workers() -> Vec<Worker> {
     let attempts = BTreeMap::from([(claim(1, 1).attempt, lease(1)), (claim(1, 2).attempt, lease(2))]);
     let states = [
         WorkerState::Planning { since },
-        WorkerState::Launching {
-            candidate: candidate.clone(),
-            fallbacks: vec![candidate.clone()],
-            since,
-        },
+        WorkerState::Launching { candidate: candidate.clone(), fallbacks: vec![candidate.clone()], since },
         WorkerState::Booting {
             machine: "i-1".parse().expect("a machine id"),
             candidate: candidate.clone(),
             since,
         },
-        WorkerState::Idle {
-            machine: None,
-            candidate: None,
-            since,
-        },
+        WorkerState::Idle { machine: None, candidate: None, since },
         WorkerState::Busy {
             machine: machine.clone(),
             candidate: Some(candidate),
@@ -242,36 +163,17 @@ pub(in crate::contract) fn workers() -> Vec<Worker> {
         WorkerState::Draining {
             machine: machine.clone(),
             attempts: attempts.clone(),
-            cause: TerminationCause::LaunchFailed {
-                message: "no".to_owned(),
-            },
+            cause: TerminationCause::LaunchFailed { message: "no".to_owned() },
         },
-        WorkerState::Terminating {
-            machine,
-            attempts,
-            cause: TerminationCause::Lost,
-            since,
-        },
+        WorkerState::Terminating { machine, attempts, cause: TerminationCause::Lost, since },
         WorkerState::Terminated {
-            cause: TerminationCause::MachineGone {
-                reason: "spot".to_owned(),
-            },
+            cause: TerminationCause::MachineGone { reason: "spot".to_owned() },
             at: at(9),
         },
-        WorkerState::Terminated {
-            cause: TerminationCause::Idle,
-            at: at(8),
-        },
-        WorkerState::Terminated {
-            cause: TerminationCause::Shutdown,
-            at: at(7),
-        },
+        WorkerState::Terminated { cause: TerminationCause::Idle, at: at(8) },
+        WorkerState::Terminated { cause: TerminationCause::Shutdown, at: at(7) },
     ];
-    states
-        .into_iter()
-        .enumerate()
-        .map(|(n, state)| worker(n as u64 + 1, state))
-        .collect()
+    states.into_iter().enumerate().map(|(n, state)| worker(n as u64 + 1, state)).collect()
 }
 
 fn worker(n: u64, state: WorkerState) -> Worker {
@@ -284,7 +186,7 @@ fn worker(n: u64, state: WorkerState) -> Worker {
             keep_warm: Duration::from_secs(n),
         },
         slots: 2,
-        facts: (n % 2 == 0).then(agent_facts),
+        facts: n.is_multiple_of(2).then(agent_facts),
         state,
         created_at: at(0),
     }
@@ -366,27 +268,11 @@ impl Model {
         let snapshot = store.load(epoch).await.expect("load");
         let counts = store.counts().await.expect("counts");
         Self {
-            executions: snapshot
-                .executions
-                .iter()
-                .map(|one| (one.id, one.clone()))
-                .collect(),
+            executions: snapshot.executions.iter().map(|one| (one.id, one.clone())).collect(),
             workers: snapshot.workers.iter().map(|one| (one.id, one.clone())).collect(),
-            workflows: snapshot
-                .workflows
-                .iter()
-                .map(|one| (one.id, one.clone()))
-                .collect(),
-            repos: snapshot
-                .repos
-                .iter()
-                .map(|one| (one.name.clone(), one.clone()))
-                .collect(),
-            logs: snapshot
-                .logs
-                .iter()
-                .map(|(claim, end)| (claim.attempt, (claim.lease, *end)))
-                .collect(),
+            workflows: snapshot.workflows.iter().map(|one| (one.id, one.clone())).collect(),
+            repos: snapshot.repos.iter().map(|one| (one.name.clone(), one.clone())).collect(),
+            logs: snapshot.logs.iter().map(|(claim, end)| (claim.attempt, (claim.lease, *end))).collect(),
             snapshot,
             counts,
         }
@@ -416,10 +302,7 @@ impl Model {
                 let fresh = execution(entropy.bits() >> 24);
                 let active: Vec<&Execution> = self.executions.values().collect();
                 let base = match active.get(n as usize % (active.len() + 3)) {
-                    Some(known) => Execution {
-                        launch_failures: n as u32,
-                        ..(*known).clone()
-                    },
+                    Some(known) => Execution { launch_failures: n as u32, ..(*known).clone() },
                     None if n.is_multiple_of(2) => rich(fresh),
                     None => fresh,
                 };
@@ -430,17 +313,10 @@ impl Model {
                 let state = workers[n as usize % workers.len()].state.clone();
                 Change::PutWorker(Arc::new(worker(n, state)))
             }
-            4 => Change::PutWorkflow(Arc::new(workflow(
-                n,
-                "samples",
-                &format!("flow-{}", entropy.below(9)),
-            ))),
+            4 => Change::PutWorkflow(Arc::new(workflow(n, "samples", &format!("flow-{}", entropy.below(9))))),
             5 => Change::PutRepo(Arc::new(repo(&format!("repo-{}", n % 4)))),
             6 => Change::OpenLog(claim(n, 1)),
-            _ => Change::CloseLog {
-                attempt: claim(n, 1).attempt,
-                gap: None,
-            },
+            _ => Change::CloseLog { attempt: claim(n, 1).attempt, gap: None },
         }
     }
 
@@ -497,15 +373,7 @@ impl Model {
             logs: self
                 .logs
                 .iter()
-                .map(|(attempt, (lease, end))| {
-                    (
-                        Claim {
-                            attempt: *attempt,
-                            lease: *lease,
-                        },
-                        *end,
-                    )
-                })
+                .map(|(attempt, (lease, end))| (Claim { attempt: *attempt, lease: *lease }, *end))
                 .collect(),
         }
     }
