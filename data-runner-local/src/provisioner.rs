@@ -272,18 +272,17 @@ impl LocalProvisioner {
     fn failed_launch(&self, error: &io::Error) -> LaunchAnswer {
         let program =
             self.options.agent_command.first().map(|program| program.to_string_lossy().into_owned());
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => LaunchAnswer::Fatal {
-                message: format!("an agent cannot be started: {error}"),
-                hint: Some(format!(
-                    "check that {} is there and may be run, and that {} may be written",
-                    program.unwrap_or_default(),
-                    self.options.state.display()
-                )),
-            },
+        let message = format!("an agent could not be started: {error}");
+        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) {
             // It may have been started before it failed: the same call looks for it first.
-            _ => LaunchAnswer::Unknown { message: format!("an agent could not be started: {error}") },
+            return LaunchAnswer::Unknown { message };
         }
+        let hint = format!(
+            "check that {} is there and may be run, and that {} may be written",
+            program.unwrap_or_default(),
+            self.options.state.display()
+        );
+        LaunchAnswer::Fatal { message, hint: Some(hint) }
     }
 }
 

@@ -1,10 +1,9 @@
 //! What becomes of agents, shims and jobs as processes.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -58,7 +57,6 @@ fn shim(folder: &Path, run: &str, script: &str) -> Child {
         .arg(format!("env -i PATH=\"$PATH\" setsid -f sh -c '{script}'; exec sleep 600"))
         .env("RUN", &run)
         .stdin(Stdio::null())
-        .process_group(0)
         .spawn()
         .unwrap();
     let job: u32 = until(|| fs::read_to_string(run.join("job")).ok()?.trim().parse().ok());
@@ -134,7 +132,6 @@ async fn what_left_its_session_is_found_by_its_mark() {
     let mut left = Command::new("setsid")
         .args(["sleep", "600"])
         .env("DATA_RUNNER_OUTPUT", folder.join("runs/a-1/output.json"))
-        .process_group(0)
         .spawn()
         .unwrap();
     // The same beginning is not the same folder.
@@ -158,7 +155,7 @@ async fn a_process_that_got_an_old_number_is_left_alone() {
     let provisioner = house.provisioner("exec sleep 600");
     launch(&provisioner, worker_id(1)).await;
     let folder = provisioner.folder(worker_id(1));
-    let mut stranger = Command::new("setsid").args(["sleep", "600"]).process_group(0).spawn().unwrap();
+    let mut stranger = Command::new("setsid").args(["sleep", "600"]).spawn().unwrap();
     let run = folder.join("runs/a-1");
     fs::create_dir_all(&run).unwrap();
     let record = serde_json::json!({

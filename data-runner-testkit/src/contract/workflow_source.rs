@@ -44,26 +44,13 @@ pub fn unpack(bundle: &[u8]) -> Vec<BundleEntry> {
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         let header = entry.header().clone();
-        assert_eq!(
-            (
-                header.mtime().unwrap(),
-                header.uid().unwrap(),
-                header.gid().unwrap()
-            ),
-            (0, 0, 0)
-        );
-        assert_eq!(
-            (header.username(), header.groupname()),
-            (Ok(Some("")), Ok(Some("")))
-        );
+        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
+        assert_eq!((header.username(), header.groupname()), (Ok(Some("")), Ok(Some(""))));
         let path = entry.path().unwrap().to_str().unwrap().to_owned();
         let mode = header.mode().unwrap();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
-        let link = entry
-            .link_name()
-            .unwrap()
-            .map(|target| target.to_str().unwrap().to_owned());
+        let link = entry.link_name().unwrap().map(|target| target.to_str().unwrap().to_owned());
         let file = match (header.entry_type(), link) {
             (tar::EntryType::Symlink, Some(target)) => RepoFile::Link(target),
             (tar::EntryType::Regular, None) if mode & 0o111 != 0 => RepoFile::Executable(bytes.into()),
@@ -76,10 +63,7 @@ pub fn unpack(bundle: &[u8]) -> Vec<BundleEntry> {
 }
 
 fn files<const N: usize>(files: [(&str, RepoFile); N]) -> RepoFiles {
-    files
-        .into_iter()
-        .map(|(path, file)| (path.to_owned(), file))
-        .collect()
+    files.into_iter().map(|(path, file)| (path.to_owned(), file)).collect()
 }
 
 fn text(text: &str) -> RepoFile {
@@ -94,10 +78,7 @@ fn orders() -> RepoFiles {
         ("library/other.py", text("not lib")),
         ("workflows/orders/config.yaml", text("worker_type: polars")),
         ("workflows/orders/workflow.py", text("print(1)")),
-        (
-            "workflows/orders/bin/tool.sh",
-            RepoFile::Executable(Bytes::from_static(b"#!/bin/sh\n")),
-        ),
+        ("workflows/orders/bin/tool.sh", RepoFile::Executable(Bytes::from_static(b"#!/bin/sh\n"))),
         ("workflows/orders-2/config.yaml", text("worker_type: duckdb")),
     ])
 }
@@ -112,37 +93,24 @@ async fn refusal(fixture: &dyn SourceFixture, extra: (&str, RepoFile)) -> String
     let mut files = orders();
     files.insert(name.clone(), extra.1);
     let revision = published(fixture, &files).await;
-    let error = fixture
-        .source()
-        .fetch(&revision, "workflows/orders", &[])
-        .await
-        .unwrap_err();
-    match error {
-        SourceError::Refused { path, message } => {
-            assert_eq!(path, name, "{message}");
-            message
-        }
-        other => panic!("{name} should be refused by its name, not {other:?}"),
-    }
+    let error = fixture.source().fetch(&revision, "workflows/orders", &[]).await.unwrap_err();
+    let SourceError::Refused { path, message } = error else {
+        panic!("{name} should be refused by its name, not {error:?}");
+    };
+    assert_eq!(path, name, "{message}");
+    message
 }
 
 /// `resolve` sees what is new, and only that.
 pub async fn resolve_sees_what_is_new(fixture: &dyn SourceFixture) {
     let first = published(fixture, &orders()).await;
-    assert_eq!(
-        fixture.source().resolve(fixture.reference()).await.unwrap(),
-        first
-    );
+    assert_eq!(fixture.source().resolve(fixture.reference()).await.unwrap(), first);
     let mut changed = orders();
     changed.insert("workflows/orders/workflow.py".to_owned(), text("print(2)"));
     let second = published(fixture, &changed).await;
     assert_ne!(first, second);
     assert_eq!(
-        fixture
-            .source()
-            .read(&second, "workflows/orders/workflow.py")
-            .await
-            .unwrap(),
+        fixture.source().read(&second, "workflows/orders/workflow.py").await.unwrap(),
         Bytes::from_static(b"print(2)")
     );
 }
@@ -159,10 +127,7 @@ pub async fn folders_are_found_in_order(fixture: &dyn SourceFixture) {
     let revision = published(fixture, &repository).await;
     let found = fixture.source().discover(&revision).await.unwrap();
     let paths: Vec<_> = found.iter().map(|folder| folder.path.as_str()).collect();
-    assert_eq!(
-        paths,
-        ["workflows/orders", "workflows/orders-2", "workflows/team/a"]
-    );
+    assert_eq!(paths, ["workflows/orders", "workflows/orders-2", "workflows/team/a"]);
     assert_eq!(found[0].files, ["bin/tool.sh", "config.yaml", "workflow.py"]);
     assert_eq!(found[0].config, Bytes::from_static(b"worker_type: polars"));
 }
@@ -177,58 +142,31 @@ pub async fn a_repository_without_workflows_has_none(fixture: &dyn SourceFixture
 pub async fn one_broken_workflow_does_not_hide_another(fixture: &dyn SourceFixture) {
     let mut repository = orders();
     repository.extend(files([
-        (
-            "workflows/broken/config.yaml",
-            RepoFile::Plain(Bytes::from_static(&[0xff, 0xfe, 0, b'['])),
-        ),
-        (
-            "workflows/dangling/config.yaml",
-            RepoFile::Link("../../../etc/passwd".to_owned()),
-        ),
+        ("workflows/broken/config.yaml", RepoFile::Plain(Bytes::from_static(&[0xff, 0xfe, 0, b'[']))),
+        ("workflows/dangling/config.yaml", RepoFile::Link("../../../etc/passwd".to_owned())),
         ("workflows/pointer/config.yaml", text(POINTER)),
     ]));
     let revision = published(fixture, &repository).await;
     let found = fixture.source().discover(&revision).await.unwrap();
     assert_eq!(found.len(), 5, "{found:?}");
-    assert!(
-        fixture
-            .source()
-            .fetch(&revision, "workflows/orders", &[])
-            .await
-            .is_ok()
-    );
+    assert!(fixture.source().fetch(&revision, "workflows/orders", &[]).await.is_ok());
 }
 
 /// `read` gives a file of at most 1 MiB, and says what is not there.
 pub async fn read_gives_one_file(fixture: &dyn SourceFixture) {
     let mut repository = orders();
     repository.insert("large".to_owned(), RepoFile::Plain(vec![b'x'; 1 << 20].into()));
-    repository.insert(
-        "too-large".to_owned(),
-        RepoFile::Plain(vec![b'x'; (1 << 20) + 1].into()),
-    );
+    repository.insert("too-large".to_owned(), RepoFile::Plain(vec![b'x'; (1 << 20) + 1].into()));
     repository.insert("link".to_owned(), RepoFile::Link("lib/dates.py".to_owned()));
     let revision = published(fixture, &repository).await;
     let source = fixture.source();
-    assert_eq!(
-        source.read(&revision, "lib/dates.py").await.unwrap(),
-        Bytes::from_static(b"import datetime")
-    );
-    assert_eq!(
-        source.read(&revision, "link").await.unwrap(),
-        Bytes::from_static(b"import datetime")
-    );
+    assert_eq!(source.read(&revision, "lib/dates.py").await.unwrap(), Bytes::from_static(b"import datetime"));
+    assert_eq!(source.read(&revision, "link").await.unwrap(), Bytes::from_static(b"import datetime"));
     assert_eq!(source.read(&revision, "large").await.unwrap().len(), 1 << 20);
-    assert!(matches!(
-        source.read(&revision, "too-large").await,
-        Err(SourceError::Refused { .. })
-    ));
+    assert!(matches!(source.read(&revision, "too-large").await, Err(SourceError::Refused { .. })));
     for missing in ["nowhere", "lib", "lib/dates.py/x"] {
         let error = source.read(&revision, missing).await.unwrap_err();
-        assert!(
-            matches!(error, SourceError::NoSuchPath { .. }),
-            "{missing}: {error:?}"
-        );
+        assert!(matches!(error, SourceError::NoSuchPath { .. }), "{missing}: {error:?}");
     }
 }
 
@@ -236,11 +174,7 @@ pub async fn read_gives_one_file(fixture: &dyn SourceFixture) {
 pub async fn a_bundle_holds_folder_and_includes_alone(fixture: &dyn SourceFixture) {
     let revision = published(fixture, &orders()).await;
     let includes = ["lib/".to_owned(), "README.md".to_owned(), "lib/deep".to_owned()];
-    let bundle = fixture
-        .source()
-        .fetch(&revision, "workflows/orders", &includes)
-        .await
-        .unwrap();
+    let bundle = fixture.source().fetch(&revision, "workflows/orders", &includes).await.unwrap();
     let held = unpack(&bundle);
     let paths: Vec<_> = held.iter().map(|entry| entry.path.as_str()).collect();
     assert_eq!(
@@ -256,10 +190,7 @@ pub async fn a_bundle_holds_folder_and_includes_alone(fixture: &dyn SourceFixtur
     );
     for entry in held {
         assert_eq!(orders()[&entry.path], entry.file);
-        assert_eq!(
-            entry.mode,
-            if entry.path.ends_with(".sh") { 0o755 } else { 0o644 }
-        );
+        assert_eq!(entry.mode, if entry.path.ends_with(".sh") { 0o755 } else { 0o644 });
     }
 }
 
@@ -267,26 +198,12 @@ pub async fn a_bundle_holds_folder_and_includes_alone(fixture: &dyn SourceFixtur
 pub async fn a_bundle_is_the_same_everywhere(fixture: &dyn SourceFixture) {
     let revision = published(fixture, &orders()).await;
     let includes = ["lib".to_owned()];
-    let first = fixture
-        .source()
-        .fetch(&revision, "workflows/orders", &includes)
-        .await
-        .unwrap();
-    let again = fixture
-        .source()
-        .fetch(&revision, "workflows/orders", &includes)
-        .await
-        .unwrap();
+    let first = fixture.source().fetch(&revision, "workflows/orders", &includes).await.unwrap();
+    let again = fixture.source().fetch(&revision, "workflows/orders", &includes).await.unwrap();
     assert_eq!(first, again);
     let elsewhere = fixture.elsewhere();
     assert_eq!(elsewhere.resolve(fixture.reference()).await.unwrap(), revision);
-    assert_eq!(
-        elsewhere
-            .fetch(&revision, "workflows/orders", &includes)
-            .await
-            .unwrap(),
-        first
-    );
+    assert_eq!(elsewhere.fetch(&revision, "workflows/orders", &includes).await.unwrap(), first);
 }
 
 /// A path that is longer than the field for it in an archive comes through.
@@ -295,11 +212,7 @@ pub async fn long_paths_come_through(fixture: &dyn SourceFixture) {
     let mut repository = orders();
     repository.insert(long.clone(), text("x"));
     let revision = published(fixture, &repository).await;
-    let bundle = fixture
-        .source()
-        .fetch(&revision, "workflows/orders", &[])
-        .await
-        .unwrap();
+    let bundle = fixture.source().fetch(&revision, "workflows/orders", &[]).await.unwrap();
     assert!(unpack(&bundle).iter().any(|entry| entry.path == long));
 }
 
@@ -309,32 +222,15 @@ pub async fn a_link_within_the_bundle_comes_along(fixture: &dyn SourceFixture) {
     let link = RepoFile::Link("../../lib/dates.py".to_owned());
     repository.insert("workflows/orders/dates.py".to_owned(), link.clone());
     let revision = published(fixture, &repository).await;
-    let bundle = fixture
-        .source()
-        .fetch(&revision, "workflows/orders", &["lib".to_owned()])
-        .await
-        .unwrap();
-    let held = unpack(&bundle)
-        .into_iter()
-        .find(|entry| entry.path == "workflows/orders/dates.py");
+    let bundle = fixture.source().fetch(&revision, "workflows/orders", &["lib".to_owned()]).await.unwrap();
+    let held = unpack(&bundle).into_iter().find(|entry| entry.path == "workflows/orders/dates.py");
     assert_eq!(held.map(|entry| entry.file), Some(link));
 }
 
 /// A link that leaves the bundle is refused by its name.
 pub async fn a_link_that_leaves_the_bundle_is_refused(fixture: &dyn SourceFixture) {
-    for target in [
-        "/etc/passwd",
-        "../../../etc/passwd",
-        "../../lib/dates.py",
-        "nowhere",
-        "../..",
-        "link",
-    ] {
-        refusal(
-            fixture,
-            ("workflows/orders/link", RepoFile::Link(target.to_owned())),
-        )
-        .await;
+    for target in ["/etc/passwd", "../../../etc/passwd", "../../lib/dates.py", "nowhere", "../..", "link"] {
+        refusal(fixture, ("workflows/orders/link", RepoFile::Link(target.to_owned()))).await;
     }
 }
 
@@ -353,24 +249,12 @@ pub async fn paths_are_checked(fixture: &dyn SourceFixture) {
     let source = fixture.source();
     for missing in ["workflows/none", "workflows/order"] {
         let error = source.fetch(&revision, missing, &[]).await.unwrap_err();
-        assert!(
-            matches!(error, SourceError::NoSuchPath { .. }),
-            "{missing}: {error:?}"
-        );
-        let error = source
-            .fetch(&revision, "workflows/orders", &[missing.to_owned()])
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, SourceError::NoSuchPath { .. }),
-            "{missing}: {error:?}"
-        );
+        assert!(matches!(error, SourceError::NoSuchPath { .. }), "{missing}: {error:?}");
+        let error = source.fetch(&revision, "workflows/orders", &[missing.to_owned()]).await.unwrap_err();
+        assert!(matches!(error, SourceError::NoSuchPath { .. }), "{missing}: {error:?}");
     }
     for bad in ["", "/", "/etc", "..", "../x", "workflows/../.."] {
-        let error = source
-            .fetch(&revision, "workflows/orders", &[bad.to_owned()])
-            .await
-            .unwrap_err();
+        let error = source.fetch(&revision, "workflows/orders", &[bad.to_owned()]).await.unwrap_err();
         assert!(matches!(error, SourceError::Refused { .. }), "{bad:?}: {error:?}");
         let error = source.read(&revision, bad).await.unwrap_err();
         assert!(matches!(error, SourceError::Refused { .. }), "{bad:?}: {error:?}");
@@ -380,11 +264,7 @@ pub async fn paths_are_checked(fixture: &dyn SourceFixture) {
 /// An earlier revision gives what it gave before, or says that it is gone.
 pub async fn an_earlier_revision_stays_or_is_gone(fixture: &dyn SourceFixture) {
     let first = published(fixture, &orders()).await;
-    let before = fixture
-        .source()
-        .fetch(&first, "workflows/orders", &[])
-        .await
-        .unwrap();
+    let before = fixture.source().fetch(&first, "workflows/orders", &[]).await.unwrap();
     let mut changed = orders();
     changed.insert("workflows/orders/workflow.py".to_owned(), text("print(2)"));
     published(fixture, &changed).await;
@@ -401,18 +281,9 @@ pub async fn an_unknown_revision_is_gone(fixture: &dyn SourceFixture) {
     for digits in [40, 64] {
         let unknown: Revision = "0123456789abcdef".repeat(4)[..digits].parse().unwrap();
         let source = fixture.source();
-        assert!(matches!(
-            source.discover(&unknown).await,
-            Err(SourceError::Gone(_))
-        ));
-        assert!(matches!(
-            source.read(&unknown, "README.md").await,
-            Err(SourceError::Gone(_))
-        ));
-        assert!(matches!(
-            source.fetch(&unknown, "workflows/orders", &[]).await,
-            Err(SourceError::Gone(_))
-        ));
+        assert!(matches!(source.discover(&unknown).await, Err(SourceError::Gone(_))));
+        assert!(matches!(source.read(&unknown, "README.md").await, Err(SourceError::Gone(_))));
+        assert!(matches!(source.fetch(&unknown, "workflows/orders", &[]).await, Err(SourceError::Gone(_))));
     }
 }
 
