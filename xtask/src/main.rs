@@ -28,6 +28,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measures a release build: latency, throughput, logs, memory, scale.
+    Bench(tests::BenchArgs),
     /// Runs the simulated world with many seeds.
     Sim(tests::SimArgs),
 }
@@ -40,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         Task::Docs => checks::docs(),
         Task::Licences => licences::check(),
         Task::Sqlx { check } => sqlx::prepare(check),
+        Task::Bench(args) => tests::bench(&args),
         Task::Sim(args) => tests::simulate(&args),
     }
 }

@@ -21,6 +21,21 @@ pub struct SimArgs {
     from: u64,
 }
 
+/// What to measure.
+#[derive(clap::Args)]
+pub struct BenchArgs {
+    /// Goes to the bench; `--help` tells what it takes.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Measures a release build.
+pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.args(["run", "--release", "--quiet", "--package", "data-runner-bench", "--", "measure"]);
+    run(command.args(&args.rest))
+}
+
 /// Everything that a test starts as a process is built first; cargo builds only what a test links.
 pub fn test(args: &TestArgs) -> anyhow::Result<()> {
     let binaries = ["data-runner-cli", "data-runner-supervisor", "data-runner-agent"];

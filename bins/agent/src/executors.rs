@@ -20,7 +20,7 @@ pub fn runner(options: &AgentOptions, shims: ShimCommand) -> anyhow::Result<Runn
 }
 
 /// The executors of the stock worker types.
-pub(crate) fn stock(options: &AgentOptions, runner: &Runner) -> anyhow::Result<Vec<Arc<dyn Executor>>> {
+pub fn stock(options: &AgentOptions, runner: &Runner) -> anyhow::Result<Vec<Arc<dyn Executor>>> {
     let tools = options.tools();
     // Jobs run in other folders: what they are given must not depend on ours.
     let tools =

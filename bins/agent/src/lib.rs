@@ -19,7 +19,7 @@ use data_runner_engine::{AgentBuilder, SystemClock};
 use data_runner_exec::{ShimCommand, machine};
 use data_runner_grpc::GrpcAgentTransport;
 
-pub use executors::runner;
+pub use executors::{runner, stock as stock_executors};
 pub use options::{AgentOptions, LogFormat};
 pub use unpack::TarZstd;
 

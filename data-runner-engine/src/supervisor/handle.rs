@@ -83,7 +83,7 @@ impl Handle {
         match self.shared.ask(request).await {
             Ok(Answer::Execution(execution)) => Ok(execution),
             // Core holds what is active only: what it does not know has ended, or never was.
-            Err(RequestError::Rejected(Rejection::NoSuchExecution(_))) => {
+            Ok(Answer::Rejected(Rejection::NoSuchExecution(_))) => {
                 match self.catalog().execution(execution).await? {
                     Some(ended) => {
                         let state = ended.state.name();

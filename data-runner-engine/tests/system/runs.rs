@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use data_runner_core::event::Rejection;
 use data_runner_core::execution::{Phase, StateName};
 use data_runner_core::port::{Catalog as _, LogState, LogStore as _};
-use data_runner_engine::Terminate;
+use data_runner_engine::{RequestError, Terminate};
 use data_runner_testkit::memory::executor::Script;
 
 use crate::kit::{Kit, execute, until};
@@ -48,7 +49,8 @@ async fn a_cancel_stops_the_job_and_ends_cancelled_i11() {
     supervisor.handle().cancel(id, "a test").await.unwrap();
     let execution = until(&supervisor.handle(), id, StateName::Cancelled).await;
     assert_eq!(kit.stdout(&execution).await, b"working\n");
-    assert!(supervisor.handle().cancel(id, "a test").await.is_err(), "it has ended");
+    let again = supervisor.handle().cancel(id, "a test").await.unwrap_err();
+    assert!(matches!(again, RequestError::Rejected(Rejection::AlreadyEnded { .. })), "{again}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,9 +3,8 @@
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
-use data_runner_core::event::Rejection;
 use data_runner_engine::supervisor::Repeat as How;
-use data_runner_engine::{IdempotencyKey, RequestError};
+use data_runner_engine::IdempotencyKey;
 use http::header::LOCATION;
 use http::{Extensions, HeaderMap, StatusCode};
 
@@ -33,15 +32,8 @@ pub(crate) async fn cancel(
     _body: OptionalBody<Repeat>,
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
     let id = find::execution_id(&app.handle, &given).await?;
-    match app.handle.cancel(id, &caller(&extensions)).await {
-        Ok(execution) => Ok((StatusCode::ACCEPTED, Json(Execution::from(&*execution)))),
-        // What is not active has ended, or never was.
-        Err(RequestError::Rejected(Rejection::NoSuchExecution(_))) => {
-            let state = find::execution(&app.handle, &id.to_string()).await?.state.name();
-            Err(Rejection::AlreadyEnded { execution: id, state }.into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    let execution = app.handle.cancel(id, &caller(&extensions)).await?;
+    Ok((StatusCode::ACCEPTED, Json(Execution::from(&*execution))))
 }
 
 /// Runs the same commit with the same parameters again, as a new execution.

@@ -1,0 +1,103 @@
+//! The processes that are measured.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use data_runner_agent::AgentOptions;
+use data_runner_core::orchestrator::{Policy, Pool};
+use data_runner_core::port::{Executor, Prepared};
+use data_runner_core::workflow::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
+use data_runner_engine::{Gate, SupervisorBuilder};
+use data_runner_exec::{CommandExecutor, Runner, ShimCommand};
+use data_runner_git::{LocalPaths, Opener, OpenerOptions};
+use data_runner_grpc::{GrpcTransport, ServerOptions};
+use data_runner_local::FolderBlobs;
+use data_runner_rest::RouterOptions;
+use data_runner_sqlite::SqliteStore;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How the supervisor of the bench is started.
+#[derive(clap::Args)]
+pub struct SupervisorArgs {
+    #[arg(long)]
+    state_dir: PathBuf,
+    /// Its addresses are written to this file, REST and gRPC, a line each, once it serves.
+    #[arg(long)]
+    ready_file: PathBuf,
+}
+
+/// Runs a future in a runtime of its own.
+pub fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(work);
+    runtime.shutdown_background();
+    ended
+}
+
+/// The worker types of the stock supervisor, and those of the bench.
+fn worker_types() -> anyhow::Result<WorkerTypes> {
+    let mut types = WorkerTypes::default();
+    for name in ["true", "command"] {
+        let language = ScriptLanguage::Other;
+        types = types.with(WorkerTypeSpec { name: name.parse()?, entrypoint: "workflow.sh".to_owned(), language });
+    }
+    Ok(types)
+}
+
+/// The stock parts, wired as any embedder would.
+pub async fn supervise(args: SupervisorArgs) -> anyhow::Result<()> {
+    let state = args.state_dir;
+    std::fs::create_dir_all(&state)?;
+    let store = Arc::new(SqliteStore::open(&state).await?);
+    let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let (rest, grpc) = (TcpListener::bind(loopback).await?, TcpListener::bind(loopback).await?);
+    let addresses = format!("{}\n{}\n", rest.local_addr()?, grpc.local_addr()?);
+    let gate = Gate::default();
+    let mut opener = OpenerOptions::new(state.join("repositories"));
+    opener.local = LocalPaths::Commits;
+    let builder = SupervisorBuilder {
+        state: store.clone(),
+        catalog: store.clone(),
+        logs: store.clone(),
+        blobs: Arc::new(FolderBlobs::new(state.join("blobs"))),
+        opener: Arc::new(Opener::new(opener)),
+        transport: GrpcTransport::serve(grpc, Arc::new(gate.clone()), ServerOptions::default()),
+        gate,
+        provisioner: None,
+        policy: Policy { pool: Pool::None, ..Policy::local(1, 1) },
+        worker_types: worker_types()?,
+        poll: Duration::from_secs(3600),
+        clock: SupervisorBuilder::system_clock(),
+    };
+    let supervisor = builder.start().await?;
+    let router = data_runner_rest::router(supervisor.handle(), RouterOptions::default());
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(data_runner_rest::serve(rest, router, stop.clone().cancelled_owned()));
+    std::fs::write(&args.ready_file, addresses)?;
+    signal(SignalKind::terminate())?.recv().await;
+    stop.cancel();
+    supervisor.stop().await;
+    serving.await.context("the server ended badly")??;
+    store.close().await?;
+    Ok(())
+}
+
+/// The stock agent with the executors of the bench beside its own.
+pub async fn work(options: AgentOptions) -> anyhow::Result<()> {
+    let shims = ShimCommand::own_program()?;
+    let runner: Runner = data_runner_agent::runner(&options, shims)?;
+    let nothing = CommandExecutor::new("true".parse()?, runner.clone(), |_| {
+        Ok(Prepared { command: vec!["/bin/true".into()], ..Prepared::default() })
+    });
+    let command = CommandExecutor::new("command".parse()?, runner.clone(), |run| {
+        Ok(Prepared { command: vec!["/bin/sh".into(), (&run.job.entrypoint).into()], ..Prepared::default() })
+    });
+    let mut executors: Vec<Arc<dyn Executor>> = vec![Arc::new(nothing), Arc::new(command)];
+    executors.extend(data_runner_agent::stock_executors(&options, &runner)?);
+    data_runner_agent::run_with(&options, executors).await
+}
