@@ -1,6 +1,7 @@
 //! DuckDB: an SQL script in the CLI, the program itself and not its Python wrapper.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ const PINNED: &str = "1.5.5";
 
 /// DuckDB's `memory_limit` holds for its buffers only; the rest of the process needs room beside them.
 const MEMORY_PERCENT: u64 = 75;
+
+/// No start-up file of whoever runs the agent, nothing that only a terminal wants, and an end at the first error.
+/// (Newer releases have `-no-init`; 1.4 has not.)
+const QUIET: [&str; 4] = ["-init", "/dev/null", "-batch", "-bail"];
 
 /// Runs `workflow.sql` scripts; the worker type `duckdb`.
 ///
@@ -54,13 +59,9 @@ impl DuckdbExecutor {
         if remote && !extensions.iter().any(|name| name == "httpfs") {
             extensions.push("httpfs".to_owned());
         }
-        let mut command: Vec<OsString> = vec![
-            cli.program.clone().into(),
-            "-no-init".into(),
-            "-batch".into(),
-            "-bail".into(),
-            "-box".into(),
-        ];
+        let mut command = vec![OsString::from(&cli.program)];
+        command.extend(QUIET.map(OsString::from));
+        command.push("-box".into());
         for line in self.prelude(run, &cli, &extensions)? {
             command.extend(["-cmd".into(), line.into()]);
         }
@@ -112,7 +113,7 @@ impl DuckdbExecutor {
             return Ok(format!("LOAD {}", quoted(&file.to_string_lossy())));
         }
         let install = format!("INSTALL {name}; LOAD {name}");
-        let tried = Command::new(&cli.program).args(["-no-init", "-batch", "-bail", "-c", &install]).output();
+        let tried = Command::new(&cli.program).args(QUIET).args(["-c", &install]).output();
         let tried =
             tried.map_err(|error| EnvironmentError::Machine("installing a DuckDB extension", error))?;
         if tried.status.success() {
@@ -147,7 +148,11 @@ struct Cli {
 impl Cli {
     fn of(environment: &Environment) -> Result<Self, EnvironmentError> {
         let missing = || failure("the package duckdb-cli does not hold the program it should");
-        let program = environment.package_file("duckdb_cli/duckdb").ok_or_else(missing)?;
+        // In releases before 1.5 the program itself lies where later ones have a wrapper written in Python.
+        let packaged = environment.package_file("duckdb_cli/duckdb");
+        let program =
+            packaged.or_else(|| Some(environment.folder.join("bin/duckdb")).filter(|file| is_elf(file)));
+        let program = program.ok_or_else(missing)?;
         let version = environment.version_of("duckdb-cli").ok_or_else(missing)?.to_owned();
         // A repackaged release is the same DuckDB.
         let version = version.split(".post").next().unwrap_or_default().to_owned();
@@ -155,6 +160,11 @@ impl Cli {
         notes.extend(environment.notes.iter().filter(|note| note.starts_with("lock")).cloned());
         Ok(Self { program, version, notes })
     }
+}
+
+fn is_elf(file: &Path) -> bool {
+    let mut magic = [0; 4];
+    std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == b"\x7fELF"
 }
 
 /// `1.4` is the newest 1.4.x, `1.4.4` exactly that (a repackaging of it included).

@@ -41,6 +41,7 @@ impl ShimPool {
     /// be made within a tokio runtime. Shims that wait end with the pool; those that have a job do not.
     pub fn new(command: ShimCommand, ahead: usize) -> Result<Arc<Self>, io::Error> {
         crate::group::delegate_own_group();
+        crate::group::sweep();
         let pool = Arc::new(Self { command, ahead, waiting: Mutex::default() });
         pool.refill()?;
         Ok(pool)
@@ -88,7 +89,6 @@ impl ShimPool {
         // The child is not kept: tokio reaps it when it ends, and it may outlive this process.
         tokio::process::Command::new(program)
             .args(arguments)
-            .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(its)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_runner_core::execution::{Ending, FailureCause};
-use data_runner_core::log::{LogOffset, Stream};
+use data_runner_core::log::{GapReason, LogOffset, Segment, Stream};
 use data_runner_core::port::{ExecuteError, Executor as _, JobEnd, Prepared, RunRequest};
 use data_runner_core::workflow::{ParamValue, Resources};
 use data_runner_exec::{CommandExecutor, ProcessIdentity, RunOptions, Runner, ShimRecord};
@@ -208,4 +208,57 @@ async fn a_line_reaches_a_follower_at_once() {
     job.stop(data_runner_core::execution::StopReason::Cancelled, Duration::ZERO).await.unwrap();
     follow(job.as_ref()).await;
     assert!(!fixture.is_alive(&request));
+}
+
+/// Needs a small file system of its own, so it runs where it may mount one.
+#[tokio::test]
+async fn a_full_disk_costs_log_and_not_the_job() {
+    let fixture = Fixture::new();
+    let request = shell(&fixture, "");
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+        .arg(&request.folder)
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        println!("skipped: nothing can be mounted here");
+        return;
+    }
+    let script = request.working_directory().join("script");
+    fs::create_dir_all(request.working_directory()).unwrap();
+    fs::write(request.folder.join("ballast"), vec![0; 1 << 20]).unwrap();
+    fs::write(
+        &script,
+        "dd if=/dev/urandom bs=1M count=8 2>/dev/null; rm ../../../ballast; sleep 0.2; echo end",
+    )
+    .unwrap();
+    let folder = request.folder.clone();
+    let executor = executor(RunOptions::default());
+    let request = Arc::new(request);
+    let job = executor.start(Arc::clone(&request), executor.prepare(request).await.unwrap()).await.unwrap();
+    let mut seen = LogOffset(0);
+    let end = loop {
+        match job.changed(seen).await.unwrap() {
+            data_runner_core::port::JobNews::Log(upto) => seen = upto,
+            data_runner_core::port::JobNews::Ended(end) => break end,
+        }
+    };
+    let chunks = job.read_log(LogOffset(0), usize::MAX).await.unwrap();
+    drop(job);
+    std::process::Command::new("umount").arg(folder).status().unwrap();
+    assert_eq!(end.ending, Ending::Exited { code: 0 });
+    assert_eq!(end.log_end, LogOffset((8 << 20) + 4), "missing bytes count");
+    let segments = chunks.iter().flat_map(|chunk| chunk.segments().unwrap());
+    let (mut kept, mut missing) = (0, 0);
+    for segment in segments {
+        match segment {
+            Segment::Output { bytes, .. } => kept += bytes.len() as u64,
+            Segment::Missing { gap, .. } => {
+                assert_eq!(gap.reason, GapReason::DiskFull);
+                missing += gap.bytes.unwrap();
+            }
+        }
+    }
+    assert_eq!(kept + missing, end.log_end.0);
+    assert!(missing > 4 << 20, "{missing}");
 }

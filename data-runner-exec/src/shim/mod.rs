@@ -34,7 +34,7 @@ use data_runner_core::execution::{Ending, Failure};
 use data_runner_core::log::LogOffset;
 use rustix::fs::FlockOperation;
 
-use crate::group::ResourceGroup;
+use crate::group::{self, ResourceGroup};
 use crate::process::ProcessIdentity;
 use record::{ExitRecord, RunSpec};
 
@@ -53,17 +53,18 @@ pub fn main() -> i32 {
 
 fn serve() -> io::Result<()> {
     let own = ProcessIdentity::own()?;
+    // Whatever folder the agent stands in may go.
+    std::env::set_current_dir("/")?;
     // What is sent to the agent's terminal or process group is not meant for its jobs. A session leader already is apart.
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(crate::process::pid_of(own.pid))?;
     let agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // Everything that takes time and needs no job to be known is done by now, off the critical path.
-    let group = ResourceGroup::create(&format!("data-runner-{}-{}", own.pid, own.start_time));
-    let outcome = match receive_folder(&agent) {
-        Ok(Some(folder)) => run(&folder, own, &group, agent),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
+    let group = ResourceGroup::create(&group::name_for(own));
+    let outcome = group.enter().and_then(|()| match receive_folder(&agent)? {
+        Some(folder) => run(&folder, own, &group, agent),
+        None => Ok(()),
+    });
     group.remove();
     outcome
 }

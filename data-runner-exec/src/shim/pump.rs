@@ -259,8 +259,8 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// The group cannot be killed as one: the shim is in it.
     fn kill_all(&self) {
-        self.group.kill();
         tree::signal_descendants(std::process::id(), Signal::KILL);
     }
 

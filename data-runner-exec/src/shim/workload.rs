@@ -1,8 +1,7 @@
 //! Starting the job itself.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -17,6 +16,9 @@ use crate::process::{ProcessIdentity, boot_id, pid_of};
 
 /// More than the usual 64 KiB, so that a job that prints in bursts need not wait for us.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// Of 1000; see proc_pid_oom_score_adj(5). To raise it takes no privilege.
+const JOB_GOES_FIRST: &str = "500";
 
 /// The job's first process.
 pub(super) struct Workload {
@@ -68,11 +70,6 @@ fn launch(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut doors = group
-        .doors()
-        .iter()
-        .map(|door| File::options().write(true).open(door))
-        .collect::<io::Result<Vec<_>>>()?;
     let boot_id = boot_id()?;
     let cgroup = group.path().map(|path| path.to_string_lossy().into_owned());
     let file = folder.join(SHIM_FILE);
@@ -82,9 +79,8 @@ fn launch(
         if rustix::process::getppid() != pid_of(shim.pid) {
             return Err(io::Error::other("the shim is gone"));
         }
-        for door in &mut doors {
-            door.write_all(b"0")?;
-        }
+        // When memory runs out, in the group that the shim is in too or on the machine, the job goes and not the shim.
+        std::fs::write("/proc/self/oom_score_adj", JOB_GOES_FIRST)?;
         let job = ProcessIdentity::own()?;
         let record = ShimRecord {
             pid: shim.pid,
