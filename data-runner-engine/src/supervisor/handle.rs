@@ -160,6 +160,19 @@ impl Handle {
         self.shared.published.subscribe()
     }
 
+    /// Waits until an execution has ended, and gives it as it ended. Cancel-safe. When the supervisor has ended it never
+    /// returns, as [`Watch::changed`].
+    pub async fn until_ended(&self, execution: ExecutionId) -> Result<Execution, RequestError> {
+        let mut news = self.watch_execution(execution);
+        loop {
+            match self.catalog().execution(execution).await? {
+                None => return Err(RequestError::NoSuchExecution(execution)),
+                Some(ended) if ended.state.name().is_terminal() => return Ok(ended),
+                Some(_) => news.changed().await,
+            }
+        }
+    }
+
     /// Tells when an execution may have changed.
     pub fn watch_execution(&self, execution: ExecutionId) -> Watch {
         self.shared.executions.watch(execution)
