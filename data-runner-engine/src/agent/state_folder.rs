@@ -77,7 +77,7 @@ impl StateFolder {
         let this = Self { root, _lock: lock };
         let mut identity: AgentIdentity = read(&this.identity_path())?.unwrap_or_default();
         identity.incarnation += 1;
-        write(&this.identity_path(), &identity)?;
+        write(&this.identity_path(), &identity, Survives::MachineCrash)?;
         let records = this.load_runs()?;
         Ok((this, identity, records))
     }
@@ -98,14 +98,19 @@ impl StateFolder {
         self.root.join("agent.json")
     }
 
-    /// Makes a record durable. Blocks.
+    /// Writes a record. Blocks.
+    ///
+    /// The record of a run has to survive this process, not the machine: when that crashes, the job is gone with it, and
+    /// a record that was lost or torn stands for nothing. Not waiting for the disk keeps milliseconds out of each start.
     pub(super) fn keep(&self, record: &AgentRecord) -> Result<(), StateFolderError> {
         match record {
-            AgentRecord::Identity(identity) => write(&self.identity_path(), identity),
+            AgentRecord::Identity(identity) => {
+                write(&self.identity_path(), identity, Survives::MachineCrash)
+            }
             AgentRecord::Run(run) => {
                 let folder = self.run(run.claim.attempt);
                 std::fs::create_dir_all(&folder).map_err(failed("make", &folder))?;
-                write(&folder.join("record.json"), run)
+                write(&folder.join("record.json"), run, Survives::ProcessCrash)
             }
         }
     }
@@ -131,10 +136,16 @@ impl StateFolder {
         let mut records = Vec::new();
         for entry in std::fs::read_dir(&runs).map_err(failed("read", &runs))? {
             let folder = entry.map_err(failed("read", &runs))?.path();
-            match read(&folder.join("record.json"))? {
-                Some(record) => records.push(record),
+            match read(&folder.join("record.json")) {
+                Ok(Some(record)) => records.push(record),
                 // Left by a removal that was cut short, or by a start before its record: nothing ever ran in it.
-                None => std::fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?,
+                Ok(None) => std::fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?,
+                // Renames leave no torn record; only a crash of the machine does, and nothing runs after that.
+                Err(StateFolderError::Corrupt { path, source }) if source.is_eof() => {
+                    tracing::warn!(path = %path.display(), %source, "a torn record is dropped");
+                    std::fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(records)
@@ -154,16 +165,24 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateFolderError>
     }
 }
 
+/// What a file has to survive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Survives {
+    ProcessCrash,
+    MachineCrash,
+}
+
 /// Replaces a file whole: whoever reads it sees the old content or the new.
-fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateFolderError> {
+fn write<T: Serialize>(path: &Path, value: &T, survives: Survives) -> Result<(), StateFolderError> {
     let temporary = path.with_extension("json.tmp");
-    let bytes = serde_json::to_vec(value).map_err(|source| StateFolderError::Corrupt {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = serde_json::to_vec(value)
+        .map_err(|source| StateFolderError::Corrupt { path: path.to_owned(), source })?;
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(&bytes)?;
-        file.sync_data()
+        match survives {
+            Survives::ProcessCrash => Ok(()),
+            Survives::MachineCrash => file.sync_data(),
+        }
     });
     written.map_err(failed("write", &temporary))?;
     std::fs::rename(&temporary, path).map_err(failed("write", path))

@@ -350,10 +350,20 @@ async fn a_record_that_cannot_be_read_is_an_error_and_not_an_attempt_forgotten()
     let house = House::new(Script::new);
     drop(house.builder().open().unwrap());
     std::fs::create_dir_all(house.folder(claim(1))).unwrap();
-    std::fs::write(house.folder(claim(1)).join("record.json"), "{").unwrap();
+    std::fs::write(house.folder(claim(1)).join("record.json"), "[1]").unwrap();
     let error = house.builder().open().map(drop).unwrap_err();
     assert!(
         matches!(error, AgentError::State(StateFolderError::Corrupt { .. })),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_record_that_a_crash_of_the_machine_tore_is_dropped_since_nothing_runs_after_that() {
+    let house = House::new(Script::new);
+    drop(house.builder().open().unwrap());
+    std::fs::create_dir_all(house.folder(claim(1))).unwrap();
+    std::fs::write(house.folder(claim(1)).join("record.json"), "").unwrap();
+    drop(house.builder().open().unwrap());
+    assert!(!house.folder(claim(1)).exists());
 }
