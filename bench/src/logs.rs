@@ -9,8 +9,8 @@ use futures::StreamExt as _;
 use crate::report::{Figure, Percentiles, Report};
 use crate::system::System;
 
-/// A million lines of a hundred bytes, as fast as a shell's tools print them.
-pub const FLOOD: &str = "exec yes \"$(printf '%099d' 0)\" | head -n 1000000\n";
+/// A million lines of a hundred bytes, no two alike.
+pub const FLOOD: &str = "exec seq -f '%099.0f' 1000000\n";
 /// A line, then a pause: what a follower waits for.
 pub const DRIP: &str = "for n in 1 2 3 4 5 6 7 8 9 10; do date +%s%N; sleep 0.3; done\n";
 

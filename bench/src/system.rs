@@ -85,6 +85,14 @@ impl System {
         }
     }
 
+    /// Processor time spent so far: the supervisor's, the first agent's own, and that of the processes which it has
+    /// reaped (shims, and the jobs that those have reaped).
+    pub fn cpu(&self) -> anyhow::Result<[Duration; 3]> {
+        let agent = self.agents.first().context("there is no agent")?;
+        let ((supervisor, _), (own, reaped)) = (cpu(self.supervisor.id())?, cpu(agent.id())?);
+        Ok([supervisor, own, reaped])
+    }
+
     /// Proportional memory of the supervisor and of the first agent, in bytes.
     pub fn memory(&self) -> anyhow::Result<(u64, u64)> {
         let agent = self.agents.first().context("there is no agent")?;
@@ -101,6 +109,17 @@ impl Drop for System {
             }
         }
     }
+}
+
+/// A process's own processor time, and that of its children that it has waited for.
+fn cpu(pid: u32) -> anyhow::Result<(Duration, Duration)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name is in brackets and may hold anything; the rest is numbers (proc(5): utime is the 14th field).
+    let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
+    let ticks = |n: usize| -> anyhow::Result<u64> { Ok(fields.get(n - 3).context("too few fields")?.parse()?) };
+    // A tick is 10 ms on every Linux that Rust's std runs on (USER_HZ is 100).
+    let time = |ticks: u64| Duration::from_millis(ticks * 10);
+    Ok((time(ticks(14)? + ticks(15)?), time(ticks(16)? + ticks(17)?)))
 }
 
 fn pss(pid: u32) -> anyhow::Result<u64> {

@@ -11,6 +11,7 @@ const QUEUED: usize = 10_000;
 const CLIENTS: usize = 32;
 
 pub async fn measure(system: &System, report: &mut Report) -> anyhow::Result<()> {
+    let cpu_before = system.cpu()?;
     let begun = Instant::now();
     let ids: Vec<String> = stream::iter(0..QUEUED)
         .map(|_| system.rest.execute("nothing"))
@@ -30,5 +31,11 @@ pub async fn measure(system: &System, report: &mut Report) -> anyhow::Result<()>
     anyhow::ensure!(ended == QUEUED, "{ended} of {QUEUED} succeeded");
     report.add(Figure::rate("submissions, 32 clients, while 8 slots work", QUEUED, submitted, Some(2000.0)));
     report.add(Figure::rate("executions of `true`, 8 slots, 10,000 queued", QUEUED, all, Some(500.0)));
+    let cpu = system.cpu()?;
+    let whose = ["the supervisor", "the agent", "shims and jobs"];
+    for ((whose, now), before) in whose.iter().zip(cpu).zip(cpu_before) {
+        let each = now.saturating_sub(before) / u32::try_from(QUEUED)?;
+        report.add(Figure::millis(&format!("processor time of {whose}, an execution"), each, None));
+    }
     Ok(())
 }
