@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod command;
+mod dev;
 mod error;
 mod outcome;
 mod output;
@@ -14,10 +15,14 @@ use clap::Parser as _;
 use args::{Cli, Command};
 use client::Client;
 use command::Context;
+use data_runner_agent::AgentOptions;
 use error::{Error, OURS};
 use output::{Output, say};
 
 fn main() -> ExitCode {
+    if let Some(code) = hidden_mode() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
@@ -46,6 +51,8 @@ fn refused(error: &clap::Error) -> ExitCode {
 }
 
 fn perform(cli: Cli) -> Result<u8, Error> {
+    // Quiet by default: what a person must know is said by the commands themselves.
+    data_runner_supervisor::install_telemetry(cli.common.log_format, "warn");
     let output = Output::stdout(cli.common.output);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -61,9 +68,9 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
     };
     let context = || Ok::<_, Error>(Context { client: connect()?, output });
     match &cli.command {
-        Command::Dev(_) => Ok(0),
+        Command::Dev(args) => dev::dev(args, output).await,
         Command::Init(args) => command::init(args, output),
-        Command::Validate(_) => Ok(0),
+        Command::Validate(args) => command::validate(args, output),
         Command::Doctor(args) => command::doctor(args, &connect()?, output).await,
         Command::Run(args) => command::run(args, &context()?).await,
         Command::Ps(args) => command::ps(args, &context()?).await,
@@ -76,7 +83,28 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Workflow(command) => command::workflow(command, &context()?).await,
         Command::Worker(command) => command::worker(command, &context()?).await,
         Command::Api(args) => command::api(args, &connect()?).await,
-        Command::Schema(_) => Ok(0),
+        Command::Schema(args) => command::schema(args, output),
         Command::Completion(args) => command::completion(args, output),
     }
+}
+
+/// An agent of `dev`; what it must know is in its environment.
+#[derive(Debug, clap::Parser)]
+struct Agent {
+    #[command(flatten)]
+    options: AgentOptions,
+}
+
+/// The modes that are no command: the shim of a job, and an agent of `dev`. First thing of all, while the process has
+/// one thread.
+fn hidden_mode() -> Option<ExitCode> {
+    data_runner_agent::carry_out_hidden_mode().or_else(|| {
+        let mut arguments = std::env::args_os();
+        let program = arguments.next()?;
+        let is_agent = arguments.next().is_some_and(|mode| mode == dev::INTERNAL_AGENT);
+        is_agent.then(|| {
+            let agent = Agent::parse_from(std::iter::once(program).chain(arguments));
+            data_runner_agent::run_to_end(&agent.options)
+        })
+    })
 }

@@ -78,21 +78,25 @@ pub fn take(what: Listener, address: SocketAddr) -> Result<TcpListener, ListenEr
     })
 }
 
-/// Takes the agents' address. With port 0 it is the port of the last start, where that is free: agents that outlived
-/// the supervisor still dial it.
+/// Takes the agents' address. With port 0 it is the port that was [kept](keep_port), where that is free: agents that
+/// outlived the supervisor still dial it.
 pub fn take_again(address: SocketAddr, state: &Path) -> Result<TcpListener, ListenError> {
-    let path = state.join("grpc-port");
-    let listener = match (address.port(), last_port(&path)) {
+    match (address.port(), last_port(&state.join(PORT_FILE))) {
         (0, Some(port)) => take(Listener::Grpc, SocketAddr::new(address.ip(), port)).or_else(|error| {
             tracing::warn!(%error, "another gRPC port is taken; agents that still live will not find it");
             take(Listener::Grpc, address)
-        })?,
-        _ => take(Listener::Grpc, address)?,
-    };
-    let bound = listener.local_addr().map_err(|source| ListenError::Refused { what: Listener::Grpc, address, source })?;
-    std::fs::write(&path, bound.port().to_string()).map_err(|source| ListenError::Keep { path, source })?;
-    Ok(listener)
+        }),
+        _ => take(Listener::Grpc, address),
+    }
 }
+
+/// Keeps the agents' port for the next start. Only who holds the state may do that.
+pub fn keep_port(address: SocketAddr, state: &Path) -> Result<(), ListenError> {
+    let path = state.join(PORT_FILE);
+    std::fs::write(&path, address.port().to_string()).map_err(|source| ListenError::Keep { path, source })
+}
+
+const PORT_FILE: &str = "grpc-port";
 
 fn last_port(path: &Path) -> Option<u16> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok().filter(|port| *port != 0)
@@ -117,16 +121,18 @@ mod tests {
     fn a_restart_takes_the_same_grpc_port() {
         let state = tempfile::tempdir().unwrap();
         let first = take_again(ANY, state.path()).unwrap();
-        let port = first.local_addr().unwrap().port();
+        let address = first.local_addr().unwrap();
+        keep_port(address, state.path()).unwrap();
         drop(first);
-        assert_eq!(take_again(ANY, state.path()).unwrap().local_addr().unwrap().port(), port);
+        assert_eq!(take_again(ANY, state.path()).unwrap().local_addr().unwrap(), address);
     }
 
     #[test]
     fn a_port_that_somebody_else_took_meanwhile_does_not_stop_the_start() {
         let state = tempfile::tempdir().unwrap();
-        let held = take_again(ANY, state.path()).unwrap();
+        let held = take(Listener::Grpc, ANY).unwrap();
+        keep_port(held.local_addr().unwrap(), state.path()).unwrap();
         let other = take_again(ANY, state.path()).unwrap();
-        assert_ne!(held.local_addr().unwrap().port(), other.local_addr().unwrap().port());
+        assert_ne!(held.local_addr().unwrap(), other.local_addr().unwrap());
     }
 }

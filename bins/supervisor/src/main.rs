@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! The `data-runner-supervisor` program.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use data_runner_core::settings;
+use data_runner_core::workflow::config::render;
+use data_runner_git::LocalPaths;
+use data_runner_supervisor::{Ended, Installation, LogFormat, Notice, Signals, install_telemetry, register, start};
+
+/// Keeps the state, decides what runs where, and serves the REST API.
+#[derive(Debug, Parser)]
+#[command(name = "data-runner-supervisor", version)]
+struct Arguments {
+    /// The settings; a DATA_RUNNER_… variable overrides a key of the first level
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The agent's program, for workers on this machine; by default the one beside this program
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+    /// How diagnostics are printed on stderr, text or json; RUST_LOG says how many
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
+    log_format: LogFormat,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    install_telemetry(arguments.log_format, "info");
+    match run(&arguments).await {
+        Ok(Ended::Asked) => ExitCode::SUCCESS,
+        Ok(Ended::Replaced) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<Ended> {
+    // Before anything is started: a signal must find somebody who drains.
+    let mut signals = Signals::catch().context("signals cannot be caught")?;
+    let installation = installation(arguments)?;
+    let running = start(installation.clone()).await?;
+    for registration in register(&running.handle(), &installation).await {
+        let url = &registration.repository.url;
+        match registration.result {
+            Ok(found) => tracing::info!(url, workflows = found.items.len(), broken = found.errors.len(), "repository"),
+            Err(error) => tracing::error!(url, error = &error as &dyn std::error::Error, "repository not registered"),
+        }
+    }
+    let tell = |notice| match notice {
+        Notice::Draining { active } => tracing::info!(active, "draining; another signal ends what runs at once"),
+        Notice::AtOnce => tracing::warn!("what runs is interrupted"),
+    };
+    Ok(running.until_signal(&mut signals, tell).await)
+}
+
+fn installation(arguments: &Arguments) -> Result<Installation> {
+    let path = &arguments.config;
+    let text = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let environment: BTreeMap<String, String> =
+        std::env::vars().filter(|(name, _)| name.starts_with(settings::ENV_PREFIX)).collect();
+    match settings::parse(&path.display().to_string(), &text, &environment).into_result() {
+        Ok((settings, warnings)) => {
+            eprint!("{}", render(&warnings, false));
+            Ok(Installation {
+                settings,
+                local_paths: LocalPaths::Commits,
+                repositories: Vec::new(),
+                agent: vec![agent(arguments.agent.as_deref())?.into()],
+                pass_env: Vec::new(),
+            })
+        }
+        Err(problems) => {
+            eprint!("{}", render(&problems, false));
+            bail!("{} cannot be used", path.display())
+        }
+    }
+}
+
+/// The agent's program.
+fn agent(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    let own = std::env::current_exe().context("this program's own path is not known")?;
+    let agent = own.with_file_name("data-runner-agent");
+    if !agent.is_file() {
+        bail!("there is no {}; name the agent's program with --agent", agent.display());
+    }
+    Ok(agent)
+}

@@ -1,10 +1,12 @@
 //! A supervisor that serves: until a signal ends it, gently or at once.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::event::ShutDown;
 use data_runner_engine::{Handle, Supervisor};
+use data_runner_sqlite::SqliteStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +18,11 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A supervisor with its servers.
 pub struct Running {
     pub(crate) supervisor: Supervisor,
+    pub(crate) store: Arc<SqliteStore>,
     pub(crate) rest: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) stop_rest: CancellationToken,
     pub(crate) serving: JoinHandle<std::io::Result<()>>,
-    pub(crate) stop_grpc: CancellationToken,
-    pub(crate) dialling: JoinHandle<()>,
 }
 
 /// Why a running supervisor ended.
@@ -133,14 +134,17 @@ impl Running {
     pub async fn close(self) {
         self.stop_rest.cancel();
         let mut serving = self.serving;
-        if tokio::time::timeout(LAST_ANSWERS, &mut serving).await.is_err() {
-            serving.abort();
+        match tokio::time::timeout(LAST_ANSWERS, &mut serving).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "REST was not served");
+            }
+            Ok(Err(error)) => tracing::error!(error = &error as &dyn std::error::Error, "serving REST ended badly"),
+            Err(_) => serving.abort(),
         }
         self.supervisor.stop().await;
-        self.stop_grpc.cancel();
-        let mut dialling = self.dialling;
-        if tokio::time::timeout(LAST_ANSWERS, &mut dialling).await.is_err() {
-            dialling.abort();
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the state was not closed cleanly");
         }
     }
 }

@@ -69,8 +69,8 @@ pub struct LogsArgs {
     /// Only the last N lines
     #[arg(long, value_name = "N")]
     pub tail: Option<u64>,
-    /// Only lines that contain this text
-    #[arg(long, value_name = "TEXT")]
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "REGEX")]
     pub grep: Option<String>,
     /// Of this attempt instead of the last one
     #[arg(long, value_name = "N")]

@@ -6,6 +6,7 @@ mod project;
 mod server;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use data_runner_supervisor::LogFormat;
 
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
@@ -72,16 +73,6 @@ pub enum Format {
     Yaml,
     /// Ids or names only, one a line.
     Name,
-}
-
-/// How diagnostics are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON document a line.
-    Json,
 }
 
 /// What to do.

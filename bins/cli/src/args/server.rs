@@ -44,7 +44,11 @@ pub enum WorkflowCommand {
 pub enum WorkerCommand {
     /// List workers
     #[command(visible_alias = "ls")]
-    List,
+    List {
+        /// Also those that are gone
+        #[arg(long, short)]
+        all: bool,
+    },
     /// Show one worker
     Show {
         /// Its id, or a prefix of it that is unambiguous

@@ -53,7 +53,10 @@ impl fmt::Display for Refusal {
 }
 
 fn line(fault: &Fault) -> String {
-    let place = match (&fault.file, fault.line, fault.column) {
+    // Parameters of a call are no file, though they are told as one.
+    let file = fault.file.as_ref().filter(|file| file.contains('.'));
+    let place = match (file, fault.line, fault.column) {
+        _ if fault.file.is_some() && file.is_none() => String::new(),
         (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
         (None, Some(line), Some(column)) => format!("line {line}, column {column}: "),
         (Some(file), _, _) => format!("{file}: "),

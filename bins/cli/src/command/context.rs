@@ -20,19 +20,16 @@ pub struct Context {
 const PAGE: u32 = 200;
 
 impl Context {
-    /// The execution that a person means by an id, a prefix of it, or `latest`.
+    /// The execution that a person means by an id, a prefix of it, or `latest`; the server knows all three.
     pub async fn execution(&self, id: &str) -> Result<Execution, Error> {
-        if id == "latest" {
-            let page: Page<Execution> = self.client.get("/executions?limit=1").await?;
-            let latest = page.items.into_iter().next().ok_or_else(|| {
-                Error::not_found("there is no execution yet", "start one with `data-runner run WORKFLOW`")
-            })?;
-            return self.client.get(&format!("/executions/{}", latest.id)).await;
-        }
         match self.client.get(&format!("/executions/{}", encode(id))).await {
-            Err(Error::Server(problem)) if problem.status() == 404 => Err(Error::not_found(
-                format!("there is no execution {id}"),
-                "`data-runner ps -a` lists them; a prefix of an id will do, or `latest`",
+            Err(Error::Server(refusal)) if refusal.status() == 404 && id == "latest" => Err(Error::not_found(
+                "there is no execution yet",
+                "start one with `data-runner run WORKFLOW`",
+            )),
+            Err(Error::Server(refusal)) if refusal.status() == 404 => Err(Error::not_found(
+                refusal.to_string(),
+                "`data-runner ps -a` lists executions; a prefix of an id will do, or `latest`",
             )),
             other => other,
         }

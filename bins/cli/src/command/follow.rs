@@ -91,7 +91,9 @@ struct Follower<'a> {
     path: String,
     sink: LogSink,
     live: LiveLine,
-    /// Bytes of the log that were copied: a new connection leaves them out.
+    /// The attempt that the answer began with.
+    attempt: Option<String>,
+    /// Bytes of the log that were copied since then: a new connection leaves them out.
     copied: u64,
     last: u8,
 }
@@ -108,6 +110,7 @@ async fn log_until_terminal(
         live: LiveLine::start(&phase_line(&execution, Timestamp::now())),
         id: execution.id.to_string(),
         sink,
+        attempt: None,
         copied: 0,
         last: b'\n',
     };
@@ -132,6 +135,7 @@ impl Follower<'_> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let client = &self.context.client;
         let mut answer = client.stream(&self.path, "text/plain").await?;
+        self.started(&answer);
         let mut skip = self.copied;
         loop {
             tokio::select! {
@@ -149,6 +153,15 @@ impl Follower<'_> {
                     self.live.show(phase_line(&now, Timestamp::now()));
                 }
             }
+        }
+    }
+
+    /// Where another attempt has begun meanwhile, nothing of its log was copied yet.
+    fn started(&mut self, answer: &reqwest::Response) {
+        let attempt = answer.headers().get("data-runner-attempt").and_then(|value| value.to_str().ok());
+        if self.attempt.as_deref() != attempt {
+            self.copied = 0;
+            self.attempt = attempt.map(ToOwned::to_owned);
         }
     }
 
@@ -172,6 +185,11 @@ impl Follower<'_> {
         self.copied += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Waits until the execution is over, without a word.
+pub async fn until_ended(context: &Context, execution: Execution) -> Result<Execution, Error> {
+    until_terminal(context, execution, &LiveLine::none()).await
 }
 
 /// Asks until the execution is over.

@@ -84,17 +84,8 @@ pub async fn show(args: &ShowArgs, context: &Context) -> Result<u8, Error> {
 /// `logs`: the log as the job wrote it; with `-f`, to the end and out with the job's code.
 pub async fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Error> {
     let execution = context.execution(&args.id).await?;
-    let mut query = String::new();
-    let mut add = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            let _ = write!(query, "&{name}={}", encode(&value));
-        }
-    };
-    add("tail", args.tail.map(|lines| lines.to_string()));
-    add("grep", args.grep.clone());
-    add("attempt", args.attempt.map(|number| number.to_string()));
-    add("stream", args.stream.clone());
     if args.follow {
+        let query = log_query(args, &tail_from(args, &execution));
         let followed = follow(context, execution, &query, LogSink::Stdout).await?;
         return report(context, &followed);
     }
@@ -102,7 +93,8 @@ pub async fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Error> {
         Format::Table | Format::Name | Format::Yaml => "text/plain",
         Format::Json | Format::Ndjson => "application/x-ndjson",
     };
-    let path = format!("/executions/{}/logs?follow=false{query}", execution.id);
+    let tail = args.tail.map(|lines| ("tail", lines));
+    let path = format!("/executions/{}/logs?follow=false{}", execution.id, log_query(args, &tail));
     let mut answer = context.client.stream(&path, accept).await?;
     let mut printed = false;
     while let Some(chunk) = answer.chunk().await.map_err(|source| context.client.unreachable(source))? {
@@ -112,7 +104,35 @@ pub async fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Error> {
         out.flush()?;
     }
     if !printed && io::stderr().is_terminal() {
-        say(&style::dim(&format!("no output so far; the execution is {}", execution.state)));
+        say(&style::dim(&format!("nothing was printed; the execution is {}", execution.state)));
     }
     Ok(0)
+}
+
+/// What "the last lines" means for a reader that may have to come back: where they start. Lines that are chosen by
+/// their content cannot be counted from here, so there the server counts.
+fn tail_from(args: &LogsArgs, execution: &Execution) -> Option<(&'static str, u64)> {
+    let tail = args.tail?;
+    match &execution.log {
+        Some(log) if args.grep.is_none() && args.stream.is_none() && args.attempt.is_none() => {
+            Some(("from_line", log.lines.saturating_sub(tail).saturating_add(1)))
+        }
+        Some(_) | None => Some(("tail", tail)),
+    }
+}
+
+fn log_query(args: &LogsArgs, lines: &Option<(&'static str, u64)>) -> String {
+    let mut query = String::new();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = write!(query, "&{name}={}", encode(&value));
+        }
+    };
+    if let Some((name, number)) = lines {
+        add(name, Some(number.to_string()));
+    }
+    add("grep", args.grep.clone());
+    add("attempt", args.attempt.map(|number| number.to_string()));
+    add("stream", args.stream.clone());
+    query
 }

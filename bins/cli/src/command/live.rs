@@ -14,6 +14,11 @@ use crate::output::{stderr_is_live, time};
 pub struct LiveLine(Option<ProgressBar>);
 
 impl LiveLine {
+    /// No line.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// A line that starts with `text`.
     pub fn start(text: &str) -> Self {
         if !stderr_is_live() {

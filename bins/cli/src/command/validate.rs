@@ -154,3 +154,53 @@ fn duplicate(name: &str, folder: &Path, other: &Path) -> Problem {
         location: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Format;
+
+    const OUTPUT: Output = Output { format: Format::Table, width: None, colours: false };
+
+    fn repository(workflows: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a folder");
+        for (name, config) in workflows {
+            let folder = root.path().join("workflows").join(name);
+            fs::create_dir_all(&folder).expect("made");
+            fs::write(folder.join("config.yaml"), config).expect("written");
+            fs::write(folder.join("workflow.sql"), "SELECT 1;").expect("written");
+        }
+        root
+    }
+
+    fn run(path: &Path) -> Result<u8, Error> {
+        validate(&ValidateArgs { paths: vec![path.to_owned()], format: ValidateFormat::Json }, OUTPUT)
+    }
+
+    const GOOD: &str = "worker_type: duckdb\ninstance_size: t3.small\n";
+
+    #[test]
+    fn a_valid_repository_is_0_and_one_mistake_is_1() {
+        assert_eq!(run(repository(&[("a", GOOD), ("deep/b", GOOD)]).path()).expect("checked"), 0);
+        assert_eq!(run(repository(&[("a", GOOD), ("b", "worker_type: duck\n")]).path()).expect("checked"), 1);
+    }
+
+    #[test]
+    fn two_folders_of_one_name_are_a_mistake() {
+        assert_eq!(run(repository(&[("x/a", GOOD), ("y/a", GOOD)]).path()).expect("checked"), 1);
+    }
+
+    #[test]
+    fn a_folder_without_workflows_is_an_error_and_says_what_to_do() {
+        let empty = tempfile::tempdir().expect("a folder");
+        let error = run(empty.path()).expect_err("nothing there");
+        assert!(error.render().contains("data-runner init"), "{}", error.render());
+    }
+
+    #[test]
+    fn what_init_and_the_samples_hold_is_valid() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(run(&manifest.join("templates/init")).expect("checked"), 0);
+        assert_eq!(run(&manifest.join("../../examples")).expect("checked"), 0);
+    }
+}

@@ -16,8 +16,9 @@ use crate::output::{Field, Table, cut, say, style, time, whole};
 /// Does what was asked about workers.
 pub async fn worker(command: &WorkerCommand, context: &Context) -> Result<u8, Error> {
     match command {
-        WorkerCommand::List => {
-            let workers: Vec<Worker> = context.list("/workers", &[], u32::MAX).await?;
+        WorkerCommand::List { all } => {
+            let mut workers: Vec<Worker> = context.list("/workers", &[], u32::MAX).await?;
+            workers.retain(|worker| *all || worker.state != WorkerStateName::Terminated);
             if workers.is_empty() && context.output.is_table() {
                 say("no worker; they start with the first run");
                 return Ok(0);

@@ -5,12 +5,11 @@ use std::io::Write as _;
 use anstyle::{AnsiColor, Style};
 use data_runner_core::execution::StateName;
 use jiff::Timestamp;
-use serde_json::Map;
 
 use super::samples::FAILS_ON_PURPOSE;
-use data_runner_rest::api::{Execution, Workflow};
-use crate::client::{Client, encode};
-use crate::command::{Context, ends, took};
+use data_runner_rest::api::{Execute, Execution, Workflow};
+use crate::client::encode;
+use crate::command::{Context, took, until_ended};
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::output::{Field, Table, cut, say, style, whole};
@@ -39,9 +38,9 @@ pub async fn run(context: &Context) -> Result<Verdict, Error> {
     let mut running = Vec::new();
     for (sample, colour) in samples.iter().zip(COLOURS.iter().cycle()) {
         let path = format!("/workflows/{REPOSITORY}/{}/execute", encode(&sample.name));
-        let execution: Execution = context.client.post(&path, &Map::new(), None).await?;
+        let execution: Execution = context.client.post(&path, &Execute::default(), None).await?;
         let prefix = Prefix { name: format!("{:<width$}", sample.name), style: colour.on_default() };
-        running.push(tokio::spawn(show(context.client.clone(), execution, prefix)));
+        running.push(tokio::spawn(show(context.clone(), execution, prefix)));
     }
     let mut ended = Vec::new();
     for task in running {
@@ -68,11 +67,11 @@ impl Prefix {
 }
 
 /// Shows one log, line by line, and gives the execution as it ended.
-async fn show(client: Client, execution: Execution, prefix: Prefix) -> Result<Execution, Error> {
+async fn show(context: Context, execution: Execution, prefix: Prefix) -> Result<Execution, Error> {
     let path = format!("/executions/{}/logs?follow=true", execution.id);
-    let mut answer = client.stream(&path, "text/plain").await?;
+    let mut answer = context.client.stream(&path, "text/plain").await?;
     let mut open: Vec<u8> = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|source| client.unreachable(source))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|source| context.client.unreachable(source))? {
         open.extend_from_slice(&chunk);
         while let Some(end) = open.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = open.drain(..=end).collect();
@@ -82,7 +81,7 @@ async fn show(client: Client, execution: Execution, prefix: Prefix) -> Result<Ex
     if !open.is_empty() {
         prefix.print(&open)?;
     }
-    ends(&client, execution).await
+    until_ended(&context, execution).await
 }
 
 fn expected(execution: &Execution) -> bool {

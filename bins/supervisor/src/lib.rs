@@ -1,0 +1,17 @@
+//! The supervisor as a library: one place that wires the crates together, for `data-runner-supervisor` and for
+//! `data-runner dev`.
+
+mod installation;
+mod listen;
+mod local;
+mod registration;
+mod running;
+mod telemetry;
+mod wiring;
+
+pub use installation::{Installation, StartRepository};
+pub use listen::{ListenError, Listener};
+pub use registration::{Registration, register};
+pub use running::{Ended, Notice, Running, Signals};
+pub use telemetry::{LogFormat, install as install_telemetry};
+pub use wiring::{StartupError, start};

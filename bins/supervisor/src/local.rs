@@ -1,0 +1,67 @@
+//! Workers of this machine.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use data_runner_core::settings::Settings;
+use data_runner_local::{LocalOptions, LocalProvisioner};
+
+use crate::installation::Installation;
+use crate::wiring::StartupError;
+
+/// Where the agent looks for packages.
+const PYTHON_INDEX: &str = "DATA_RUNNER_PYTHON_INDEX_URL";
+
+/// What starts agents as processes of this machine, which dial `grpc`.
+pub fn provisioner(
+    installation: &Installation,
+    state: &Path,
+    grpc: SocketAddr,
+) -> Result<Arc<LocalProvisioner>, StartupError> {
+    let settings = &installation.settings;
+    let options = LocalOptions {
+        agent_command: installation.agent.clone(),
+        state: state.join("agents"),
+        grpc_url: settings.grpc_url.clone().unwrap_or_else(|| format!("http://{}", dialled(grpc))),
+        env: environment(settings, installation.pass_env.join(","), state),
+    };
+    let provisioner = LocalProvisioner::new(options);
+    provisioner.map(Arc::new).map_err(|source| StartupError::machine("workers cannot be started here", source))
+}
+
+fn environment(settings: &Settings, pass: String, state: &Path) -> Vec<(OsString, OsString)> {
+    // Environments are made once for all agents of this machine.
+    let mut environment: Vec<(OsString, OsString)> = vec![("DATA_RUNNER_TOOLS".into(), state.join("tools").into())];
+    if !pass.is_empty() {
+        environment.push(("DATA_RUNNER_PASS_ENV".into(), pass.into()));
+    }
+    let index = settings.python.index_url.clone().map(OsString::from).or_else(|| std::env::var_os(PYTHON_INDEX));
+    environment.extend(index.map(|index| (PYTHON_INDEX.into(), index)));
+    environment
+}
+
+/// An address that listens everywhere is dialled here.
+fn dialled(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_listens_everywhere_is_dialled_on_this_machine() {
+        let dialled = |text: &str| dialled(text.parse().unwrap()).to_string();
+        assert_eq!(dialled("0.0.0.0:7070"), "127.0.0.1:7070");
+        assert_eq!(dialled("[::]:7070"), "[::1]:7070");
+        assert_eq!(dialled("10.0.0.1:7070"), "10.0.0.1:7070");
+    }
+}
