@@ -27,7 +27,7 @@ async fn main() {
     let direct = median((0..200).map(|_| timed(|| shell("exec true", Stdio::null()))).collect());
     let mut ours = Vec::new();
     for number in 0..200 {
-        tokio::time::sleep(Duration::from_millis(15)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         ours.push(run(&executor, root.path(), number, "exec true").await);
     }
     let ours = median(ours);

@@ -16,9 +16,7 @@ use crate::machine::{self, MachineFacts};
 use crate::pool::{Handed, ShimPool};
 use crate::process::boot_id;
 use crate::running::{ShimJob, failure_of, machine, recorded_end, vanished};
-use crate::shim::record::{
-    self, GIVEN_UP_FILE, LOCK_FILE, MemorySign, RunSpec, SPEC_FILE, ShimRecord, TAKEN_FILE,
-};
+use crate::shim::record::{self, GIVEN_UP_FILE, MemorySign, RunSpec, SPEC_FILE, ShimRecord, TAKEN_FILE};
 use crate::shim::socket_path;
 
 /// How long a shim may take between taking a run and answering.
@@ -167,7 +165,7 @@ fn give_up_untaken(folder: &Path) -> io::Result<bool> {
 }
 
 fn shim_lives(folder: &Path) -> io::Result<bool> {
-    let lock = File::open(folder.join(LOCK_FILE))?;
+    let lock = File::open(folder.join(TAKEN_FILE))?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),

@@ -14,7 +14,7 @@ use super::tell;
 const LONGEST_LINE: usize = 4096;
 
 pub(super) struct Control {
-    listener: UnixListener,
+    listener: Option<UnixListener>,
     agents: Vec<Agent>,
 }
 
@@ -30,12 +30,23 @@ pub(crate) fn socket_path(folder: &File) -> String {
 }
 
 impl Control {
-    pub(super) fn open(folder: &Path, first: UnixStream) -> io::Result<Self> {
-        let listener = UnixListener::bind(socket_path(&File::open(folder)?))?;
-        listener.set_nonblocking(true)?;
-        let mut control = Self { listener, agents: Vec::new() };
+    /// Listens to the agent that started us.
+    pub(super) fn of(first: UnixStream) -> io::Result<Self> {
+        let mut control = Self { listener: None, agents: Vec::new() };
         control.admit(first)?;
         Ok(control)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// Lets others in too.
+    pub(super) fn open(&mut self, folder: &Path) -> io::Result<()> {
+        let listener = UnixListener::bind(socket_path(&File::open(folder)?))?;
+        listener.set_nonblocking(true)?;
+        self.listener = Some(listener);
+        Ok(())
     }
 
     fn admit(&mut self, stream: UnixStream) -> io::Result<()> {
@@ -46,7 +57,10 @@ impl Control {
 
     /// Everything that can bring news.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.listener.as_fd()).chain(self.agents.iter().map(|agent| agent.stream.as_fd()))
+        self.listener
+            .iter()
+            .map(|listener| listener.as_fd())
+            .chain(self.agents.iter().map(|agent| agent.stream.as_fd()))
     }
 
     /// Says `what` to every agent that listens.
@@ -56,7 +70,7 @@ impl Control {
 
     /// Takes new agents and the commands of all.
     pub(super) fn commands(&mut self) -> Vec<Command> {
-        while let Ok((stream, _)) = self.listener.accept() {
+        while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
             if self.admit(stream).is_err() {
                 break;
             }

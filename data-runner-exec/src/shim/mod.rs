@@ -59,6 +59,8 @@ fn serve() -> io::Result<()> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(crate::process::pid_of(own.pid))?;
     let agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // The connection must end when we close it, not when the last copy of it goes.
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     // Everything that takes time and needs no job to be known is done by now, off the critical path.
     let group = ResourceGroup::create(&group::name_for(own));
     let outcome = group.enter().and_then(|()| match receive_folder(&agent)? {
@@ -86,17 +88,18 @@ fn receive_folder(mut agent: &UnixStream) -> io::Result<Option<PathBuf>> {
 }
 
 fn run(folder: &Path, own: ProcessIdentity, group: &ResourceGroup, agent: UnixStream) -> io::Result<()> {
-    let lock = File::create(folder.join(record::LOCK_FILE))?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    let specification = File::open(folder.join(record::SPEC_FILE))?;
+    // Held for as long as this process lives: by it others know.
+    rustix::fs::flock(&specification, FlockOperation::NonBlockingLockExclusive)?;
     std::fs::rename(folder.join(record::SPEC_FILE), folder.join(record::TAKEN_FILE))?;
-    let spec: RunSpec = record::read(&folder.join(record::TAKEN_FILE))?.ok_or(io::ErrorKind::NotFound)?;
+    let spec: RunSpec = serde_json::from_reader(io::BufReader::new(&specification))?;
     let lease = spec.lease.as_ref().map(File::open).transpose()?;
     if let Some(lease) = &lease {
         rustix::fs::flock(lease, FlockOperation::LockShared)?;
     }
-    let control = control::Control::open(folder, agent)?;
+    let control = control::Control::of(agent)?;
     let (end, agents) = match workload::spawn(&spec, folder, own, group) {
-        Ok(workload) => pump::Pump::new(spec, folder, group, workload, control)?.run(),
+        Ok(workload) => pump::Pump::new(spec, folder, group, workload, control).run(),
         Err(failure) => (never_started(failure), control),
     };
     write_exit_record(folder, &end);

@@ -28,6 +28,8 @@ const LEFT_BEHIND_FOR: Duration = Duration::from_millis(100);
 const DRAIN_FOR: Duration = Duration::from_secs(2);
 /// How often the end of processes that are not our children is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
+/// A job that lives for so long gets all that a long one needs.
+const SETTLE_AFTER: Duration = Duration::from_millis(5);
 /// How often memory is sampled.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// What is kept of standard error to look for signs in.
@@ -85,6 +87,7 @@ pub(super) struct Pump<'a> {
     course: Course,
     started: Instant,
     ran_for: Duration,
+    settle_at: Instant,
     flushed: Instant,
     sampled: Instant,
     peak_memory: u64,
@@ -97,14 +100,11 @@ impl<'a> Pump<'a> {
         group: &'a ResourceGroup,
         workload: Workload,
         mut control: Control,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let now = Instant::now();
         control.tell(STARTED);
-        let log = SpoolWriter::create(folder, Limits { half: spec.log_quota / 2 })?;
-        // Only a precaution: without it the end may have to wait until there is space.
-        let _ = File::create(folder.join("reserve"))
-            .map(|file| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES));
-        Ok(Self {
+        let log = SpoolWriter::new(folder, Limits { half: spec.log_quota / 2 });
+        Self {
             spec,
             folder: folder.to_owned(),
             group,
@@ -118,10 +118,11 @@ impl<'a> Pump<'a> {
             course: Course::Running,
             started: now,
             ran_for: Duration::ZERO,
+            settle_at: now + SETTLE_AFTER,
             flushed: now.checked_sub(FLUSH_EVERY).unwrap_or(now),
             sampled: now,
             peak_memory: 0,
-        })
+        }
     }
 
     /// Runs the job to its end. The agents stay connected: that a connection ends means that all is on record.
@@ -138,6 +139,7 @@ impl<'a> Pump<'a> {
                 }
             }
             let now = Instant::now();
+            self.settle(now);
             self.keep_time(now);
             self.sample(now);
             if self.log.has_pending() && now.duration_since(self.flushed) >= FLUSH_EVERY {
@@ -149,6 +151,20 @@ impl<'a> Pump<'a> {
                 return (self.finish(how), self.control);
             }
         }
+    }
+
+    /// Does what a job that ends at once does not need, and others can wait for: an agent that looks for the job before
+    /// this sees that the shim lives, and looks again.
+    fn settle(&mut self, now: Instant) {
+        if self.control.is_open() || now < self.settle_at {
+            return;
+        }
+        self.settle_at = now + SAMPLE_EVERY;
+        // What fails, for want of space perhaps, is tried again. The reserve is only a precaution: without it the end
+        // may have to wait for space.
+        let _ = self.control.open(&self.folder);
+        let _ = File::create(self.folder.join("reserve"))
+            .map(|file| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES));
     }
 
     fn wait(&self) {
@@ -174,7 +190,8 @@ impl<'a> Pump<'a> {
             Course::Draining { until, .. } => until,
         };
         let flush = if self.log.has_pending() { self.flushed + FLUSH_EVERY } else { course };
-        course.min(flush).min(self.sampled + SAMPLE_EVERY)
+        let settle = if self.control.is_open() { course } else { self.settle_at };
+        course.min(flush).min(settle).min(self.sampled + SAMPLE_EVERY)
     }
 
     fn read_pipes(&mut self) {

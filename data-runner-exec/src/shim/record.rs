@@ -9,8 +9,8 @@ use data_runner_core::log::LogOffset;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What is to be run: written by the agent before anything else. The shim takes it by renaming it to [`TAKEN_FILE`],
-/// an agent that starts again gives it up by renaming it to [`GIVEN_UP_FILE`]: only one of them can.
+/// What is to be run: written by the agent before anything else. The shim takes it by renaming it to [`TAKEN_FILE`] and
+/// holds it locked for as long as it lives; an agent that starts again gives it up by renaming it to [`GIVEN_UP_FILE`]: only one of them can.
 pub(crate) const SPEC_FILE: &str = "run.json";
 pub(crate) const TAKEN_FILE: &str = "run.taken.json";
 pub(crate) const GIVEN_UP_FILE: &str = "run.given-up.json";
@@ -18,8 +18,6 @@ pub(crate) const GIVEN_UP_FILE: &str = "run.given-up.json";
 pub(crate) const SHIM_FILE: &str = "shim.json";
 /// How it ended; written when the whole tree is gone and the log is complete.
 pub(crate) const EXIT_FILE: &str = "exit.json";
-/// Held locked by the shim for as long as it lives.
-pub(crate) const LOCK_FILE: &str = "shim.lock";
 /// Where an agent that did not start the shim finds it.
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 /// The file that `DATA_RUNNER_OUTPUT` names.

@@ -190,7 +190,7 @@ mod tests {
         let reader = SpoolReader::open(folder.path());
         assert_eq!(reader.end().unwrap(), LogOffset(0), "a spool that is not there yet is empty");
 
-        let mut log = SpoolWriter::create(folder.path(), Limits { half: 1 << 30 }).unwrap();
+        let mut log = SpoolWriter::new(folder.path(), Limits { half: 1 << 30 });
         for n in 0..2000_i64 {
             log.push(Stream::Stdout, Timestamp::from_micros(n), &n.to_le_bytes().repeat(200));
             log.flush();

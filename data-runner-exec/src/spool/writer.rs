@@ -38,16 +38,16 @@ pub(crate) struct SpoolWriter {
 }
 
 impl SpoolWriter {
-    /// A new log in `folder`.
-    pub(crate) fn create(folder: &Path, limits: Limits) -> io::Result<Self> {
-        Ok(Self {
+    /// A new log in `folder`. A job that prints nothing makes no file.
+    pub(crate) fn new(folder: &Path, limits: Limits) -> Self {
+        Self {
             folder: folder.to_owned(),
-            spool: Appender::create(&folder.join(SPOOL_FILE))?,
+            spool: Appender::new(folder.join(SPOOL_FILE)),
             builder: ChunkBuilder::resume(LogPosition::START),
             limits,
             tail: None,
             lost: 0,
-        })
+        }
     }
 
     /// Adds bytes of one read; true if a chunk was written.
@@ -128,31 +128,36 @@ fn behind_gap(lost: u64, chunk: LogChunk) -> LogChunk {
     builder.finish().unwrap_or(chunk)
 }
 
-/// A file of whole frames.
+/// A file of whole frames, made with the first one.
 struct Appender {
-    file: File,
+    path: PathBuf,
+    file: Option<File>,
     length: u64,
     frame: Vec<u8>,
 }
 
 impl Appender {
-    fn create(path: &Path) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        Ok(Self { file, length: 0, frame: Vec::new() })
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None, length: 0, frame: Vec::new() }
     }
 
     fn append(&mut self, chunk: &LogChunk) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::options().read(true).write(true).create(true).truncate(true).open(&self.path)?,
+        };
+        let file = self.file.insert(file);
         self.frame.clear();
         encode(chunk, &mut self.frame);
-        match self.file.write_all(&self.frame) {
+        match file.write_all(&self.frame) {
             Ok(()) => {
                 self.length += self.frame.len() as u64;
                 Ok(())
             }
             Err(error) => {
                 // Half a frame must not stand before the next one. To shorten a file takes no space.
-                self.file.set_len(self.length)?;
-                self.file.seek(SeekFrom::Start(self.length))?;
+                file.set_len(self.length)?;
+                file.seek(SeekFrom::Start(self.length))?;
                 Err(error)
             }
         }
@@ -177,19 +182,15 @@ impl Tail {
         if self.files.last().is_none_or(|file| file.bytes >= self.per_file) {
             self.turn();
         }
-        match self.files.last_mut() {
-            Some(file) => file.push(stream, at, bytes),
-            None => self.dropped += bytes.len() as u64,
+        if let Some(file) = self.files.last_mut() {
+            file.push(stream, at, bytes);
         }
     }
 
-    /// Begins a new file, and drops the older one of two. When none can be made, the last one grows on.
+    /// Begins a new file, and drops the older one of two.
     fn turn(&mut self) {
-        let name = format!("log.tail.{}", self.made);
-        if let Ok(file) = TailFile::create(self.folder.join(name)) {
-            self.made += 1;
-            self.files.push(file);
-        }
+        self.files.push(TailFile::new(self.folder.join(format!("log.tail.{}", self.made))));
+        self.made += 1;
         if self.files.len() > 2 {
             let oldest = self.files.remove(0);
             self.dropped += oldest.bytes;
@@ -205,7 +206,6 @@ impl Tail {
 }
 
 struct TailFile {
-    path: PathBuf,
     appender: Appender,
     builder: ChunkBuilder,
     bytes: u64,
@@ -213,9 +213,9 @@ struct TailFile {
 }
 
 impl TailFile {
-    fn create(path: PathBuf) -> io::Result<Self> {
-        let appender = Appender::create(&path)?;
-        Ok(Self { path, appender, builder: ChunkBuilder::resume(LogPosition::START), bytes: 0, kept: 0 })
+    fn new(path: PathBuf) -> Self {
+        let builder = ChunkBuilder::resume(LogPosition::START);
+        Self { appender: Appender::new(path), builder, bytes: 0, kept: 0 }
     }
 
     fn push(&mut self, stream: Stream, at: Timestamp, bytes: &[u8]) {
@@ -239,9 +239,10 @@ impl TailFile {
     fn replay(mut self, mut each: impl FnMut(Stream, Timestamp, &[u8])) {
         let mut rest = Vec::new();
         let mut block = vec![0; 1 << 20];
-        let mut at_end = self.appender.file.rewind().is_err();
+        let Some(mut file) = self.appender.file.take() else { return };
+        let mut at_end = file.rewind().is_err();
         while !at_end {
-            let read = self.appender.file.read(&mut block).unwrap_or(0);
+            let read = file.read(&mut block).unwrap_or(0);
             at_end = read == 0;
             rest.extend_from_slice(&block[..read]);
             let mut frames = Bytes::from(std::mem::take(&mut rest));
@@ -259,7 +260,7 @@ impl TailFile {
 
     fn remove(self) {
         // The run folder goes as a whole; a file that stays until then does no harm.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.appender.path);
     }
 }
 
@@ -283,7 +284,7 @@ mod tests {
     #[test]
     fn head_and_tail_are_kept_with_a_marker_between() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = SpoolWriter::create(folder.path(), Limits { half: 1000 }).unwrap();
+        let mut log = SpoolWriter::new(folder.path(), Limits { half: 1000 });
         let printed: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
         for (n, block) in printed.chunks(100).enumerate() {
             log.push(Stream::Stdout, at(n as i64), block);
@@ -312,7 +313,7 @@ mod tests {
     #[test]
     fn a_log_within_its_quota_has_no_gap_even_when_it_used_the_tail() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = SpoolWriter::create(folder.path(), Limits { half: 1000 }).unwrap();
+        let mut log = SpoolWriter::new(folder.path(), Limits { half: 1000 });
         log.push(Stream::Stdout, at(1), &[b'x'; 1500]);
         assert_eq!(log.finish(at(2)), LogOffset(1500));
         let segments = read_back(folder.path());
