@@ -1,1 +1,43 @@
-//! Placeholder.
+//! What the tests of the whole system share: real processes of the three programs, a client of their REST API, git
+//! repositories, and a sandbox that leaves no process behind. The tests themselves are in `tests/system`, a file for
+//! each kind of story.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod process;
+mod program;
+mod repository;
+mod rest;
+mod sandbox;
+mod server;
+
+pub use process::{Found, is_alive, signal};
+pub use program::{Finished, Program, cli};
+pub use repository::{Repository, polars, workflow};
+pub use rest::{Answer, Follow, Rest};
+pub use rustix::process::Signal;
+pub use sandbox::Sandbox;
+pub use server::{Agent, Server};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that has to happen. A loaded machine is slow, and the first run of all makes Python
+/// environments; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long to wait between two looks at what cannot be waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Looks until there is something to see.
+///
+/// # Panics
+/// If it does not come.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! Git repositories with workflows.
+
+use std::path::{Path, PathBuf};
+
+use git2::{RepositoryInitOptions, Signature};
+
+/// A `config.yaml` for Python, with more lines behind it.
+pub fn polars(more: &str) -> String {
+    format!("worker_type: polars\ninstance_size: t3.small\n{more}")
+}
+
+/// The files of a Python workflow, by their paths.
+pub fn workflow(name: &str, config: &str, script: &str) -> Vec<(String, Vec<u8>)> {
+    vec![
+        (format!("workflows/{name}/config.yaml"), config.into()),
+        (format!("workflows/{name}/workflow.py"), script.into()),
+    ]
+}
+
+/// A git repository in a folder, on the branch `main`.
+pub struct Repository {
+    path: PathBuf,
+    git: git2::Repository,
+}
+
+impl Repository {
+    /// An empty one, in a folder that is made.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let git =
+            git2::Repository::init_opts(&path, RepositoryInitOptions::new().initial_head("main")).unwrap();
+        Self { path, git }
+    }
+
+    /// One with these workflows, committed.
+    pub fn with(
+        path: impl Into<PathBuf>,
+        workflows: impl IntoIterator<Item = Vec<(String, Vec<u8>)>>,
+    ) -> Self {
+        let repository = Self::new(path);
+        repository.commit(workflows.into_iter().flatten());
+        repository
+    }
+
+    /// Its address for a server.
+    pub fn url(&self) -> String {
+        format!("file://{}", self.path.display())
+    }
+
+    /// Writes files and commits all; the commit's id.
+    pub fn commit(&self, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> String {
+        let mut index = self.git.index().unwrap();
+        for (name, content) in files {
+            let path = self.path.join(&name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+            index.add_path(Path::new(&name)).unwrap();
+        }
+        self.commit_index(index)
+    }
+
+    /// Removes a folder and commits that; the commit's id.
+    pub fn remove(&self, folder: &str) -> String {
+        let mut index = self.git.index().unwrap();
+        index.remove_dir(Path::new(folder), 0).unwrap();
+        std::fs::remove_dir_all(self.path.join(folder)).unwrap();
+        self.commit_index(index)
+    }
+
+    fn commit_index(&self, mut index: git2::Index) -> String {
+        index.write().unwrap();
+        let tree = self.git.find_tree(index.write_tree().unwrap()).unwrap();
+        let author = Signature::now("A Test", "test@example.com").unwrap();
+        let parent = self.git.head().ok().map(|head| head.peel_to_commit().unwrap());
+        let parents: Vec<_> = parent.iter().collect();
+        self.git.commit(Some("HEAD"), &author, &author, "a change", &tree, &parents).unwrap().to_string()
+    }
+}

@@ -1,0 +1,15 @@
+//! Whole-system tests: real supervisors, agents, jobs and command lines, over the real REST API. Each test is one
+//! promise of the product. `cargo xtask test` builds what they start.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod agent_killed;
+mod cli;
+mod jobs;
+mod logs;
+mod mistakes;
+mod requests;
+mod results;
+mod revisions;
+mod shutdown;
+mod startup;
+mod supervisor_killed;
