@@ -13,6 +13,8 @@ use crate::wiring::StartupError;
 
 /// Where the agent looks for packages.
 const PYTHON_INDEX: &str = "DATA_RUNNER_PYTHON_INDEX_URL";
+/// Where the agent keeps environments.
+const TOOLS: &str = "DATA_RUNNER_TOOLS";
 
 /// What starts agents as processes of this machine, which dial `grpc`.
 pub fn provisioner(
@@ -32,8 +34,9 @@ pub fn provisioner(
 }
 
 fn environment(settings: &Settings, pass: String, state: &Path) -> Vec<(OsString, OsString)> {
-    // Environments are made once for all agents of this machine.
-    let mut environment: Vec<(OsString, OsString)> = vec![("DATA_RUNNER_TOOLS".into(), state.join("tools").into())];
+    // Environments are made once for all agents of this machine; whoever has several states can share them too.
+    let tools = std::env::var_os(TOOLS).filter(|tools| !tools.is_empty()).unwrap_or_else(|| state.join("tools").into());
+    let mut environment: Vec<(OsString, OsString)> = vec![(TOOLS.into(), tools)];
     if !pass.is_empty() {
         environment.push(("DATA_RUNNER_PASS_ENV".into(), pass.into()));
     }

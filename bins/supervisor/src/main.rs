@@ -45,6 +45,7 @@ async fn run(arguments: &Arguments) -> Result<Ended> {
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let installation = installation(arguments)?;
     let running = start(installation.clone()).await?;
+    tracing::info!(rest = format!("http://{}", running.rest()), grpc = %running.grpc(), "serving");
     for registration in register(&running.handle(), &installation).await {
         let url = &registration.repository.url;
         match registration.result {
