@@ -89,7 +89,7 @@ pub async fn supervise(args: SupervisorArgs) -> anyhow::Result<()> {
 
 /// The stock agent with the executors of the bench beside its own.
 pub async fn work(options: AgentOptions) -> anyhow::Result<()> {
-    let shims = ShimCommand::own_program()?;
+    let shims = ShimCommand::nearest()?;
     let runner: Runner = data_runner_agent::runner(&options, shims)?;
     let nothing = CommandExecutor::new("true".parse()?, runner.clone(), |_| {
         Ok(Prepared { command: vec!["/bin/true".into()], ..Prepared::default() })
