@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use data_runner_core::event::{Rejection, ShutDown};
 use data_runner_core::execution::{StateName, Trigger};
 use data_runner_core::id::Sha256;
@@ -117,4 +119,18 @@ async fn a_drain_waits_for_what_runs_and_refuses_what_is_new() {
     assert_eq!(execution.attempts.len(), 1);
     let refused = handle.execute("orders", Order::default()).await.unwrap_err();
     assert!(matches!(refused, RequestError::Rejected(Rejection::ShuttingDown)), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_an_end_gets_the_execution_as_it_ended() {
+    let mut kit = Kit::new(|_| Script::new().sleeps(Duration::from_secs(30)).exits(3));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    let id = execute(&handle).await;
+    let ended = handle.until_ended(id).await.unwrap();
+    assert_eq!(ended.state.name(), StateName::Failed);
+    assert_eq!(handle.until_ended(id).await.unwrap(), ended, "also when it has ended long ago");
+    let nobody = sample::execution_id(99);
+    let unknown = handle.until_ended(nobody).await.unwrap_err();
+    assert!(matches!(unknown, RequestError::NoSuchExecution(id) if id == nobody), "{unknown}");
 }
