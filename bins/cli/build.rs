@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 const FOLDERS: [&str; 2] = ["lib", "workflows"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let examples = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../examples").canonicalize()?;
+    let examples =
+        PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../examples").canonicalize()?;
     let mut files = Vec::new();
     for folder in FOLDERS {
         println!("cargo::rerun-if-changed={}", examples.join(folder).display());

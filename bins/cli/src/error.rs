@@ -93,6 +93,21 @@ impl Error {
         Self::Io { what: what.into(), source }
     }
 
+    /// The same; what the server does not know is told with how to find what it does.
+    #[must_use]
+    pub fn helping_to_find(self, help: &str) -> Self {
+        match &self {
+            Self::Server(refusal) if refusal.status() == 404 => Self::not_found(refusal.to_string(), help),
+            Self::Server(_)
+            | Self::Unreachable { .. }
+            | Self::Answer { .. }
+            | Self::Usage { .. }
+            | Self::NotFound { .. }
+            | Self::Failed { .. }
+            | Self::Io { .. } => self,
+        }
+    }
+
     /// The exit code of a command that does not report a job's.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -121,13 +136,16 @@ impl Error {
             Self::Unreachable { server, .. } if server.starts_with("https:") => {
                 Some("this version speaks http only; put the server's http address into --server".to_owned())
             }
-            Self::Unreachable { .. } => {
-                Some("start one with `data-runner dev`, or name another with --server or DATA_RUNNER_SERVER".to_owned())
-            }
+            Self::Unreachable { .. } => Some(
+                "start one with `data-runner dev`, or name another with --server or DATA_RUNNER_SERVER"
+                    .to_owned(),
+            ),
             Self::Answer { .. } => {
                 Some("is this the address of a Data Runner server, and of the same version?".to_owned())
             }
-            Self::Usage { help, .. } | Self::NotFound { help, .. } | Self::Failed { help, .. } => help.clone(),
+            Self::Usage { help, .. } | Self::NotFound { help, .. } | Self::Failed { help, .. } => {
+                help.clone()
+            }
             Self::Io { .. } => None,
         }
     }

@@ -28,13 +28,18 @@ fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     let reports_the_job = cli.command.reports_the_job();
-    match perform(cli) {
+    let output = Output::stdout(cli.common.output);
+    match perform(cli, output) {
         Ok(code) => ExitCode::from(code),
         // 128 and SIGPIPE, as every other command of a pipe ends when its reader goes.
         Err(error) if error.is_broken_pipe() => ExitCode::from(141),
         Err(error) => {
             say(&error.render());
-            ExitCode::from(if reports_the_job { OURS } else { error.exit_code() })
+            if reports_the_job {
+                outcome::report_ours(&error, output);
+                return ExitCode::from(OURS);
+            }
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -50,10 +55,9 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn perform(cli: Cli) -> Result<u8, Error> {
+fn perform(cli: Cli, output: Output) -> Result<u8, Error> {
     // Quiet by default: what a person must know is said by the commands themselves.
     data_runner_supervisor::install_telemetry(cli.common.log_format, "warn");
-    let output = Output::stdout(cli.common.output);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -3,8 +3,10 @@
 use data_runner_core::execution::{FailureCause, StateName};
 use serde::Serialize;
 
+use crate::args::Format;
+use crate::error::{Error, OURS};
+use crate::output::Output;
 use data_runner_rest::api::Execution;
-use crate::error::OURS;
 
 /// The exit code of a job that ran into its timeout.
 const TIMEOUT: u8 = 124;
@@ -46,7 +48,9 @@ impl Outcome {
             StateName::Success => Self::Success,
             StateName::Cancelled => Self::Cancelled { exit_code: OURS },
             StateName::Failed => failed(execution),
-            StateName::Queued | StateName::Provisioning | StateName::Starting | StateName::Running => Self::Detached,
+            StateName::Queued | StateName::Provisioning | StateName::Starting | StateName::Running => {
+                Self::Detached
+            }
         }
     }
 
@@ -58,6 +62,23 @@ impl Outcome {
             | Self::Timeout { exit_code }
             | Self::NotTheJob { exit_code }
             | Self::Cancelled { exit_code } => exit_code,
+        }
+    }
+}
+
+/// Tells a script that asked for a document that it was not the job; a person has read the error already.
+pub fn report_ours(error: &Error, output: Output) {
+    #[derive(Serialize)]
+    struct Report {
+        outcome: Outcome,
+        error: String,
+    }
+    match output.format {
+        Format::Table | Format::Name => {}
+        Format::Json | Format::Ndjson | Format::Yaml => {
+            let report = Report { outcome: Outcome::NotTheJob { exit_code: OURS }, error: error.to_string() };
+            // If stdout cannot be written to, the exit code still says it.
+            drop(output.one(&report, |_| String::new(), |_| String::new()));
         }
     }
 }
@@ -84,6 +105,8 @@ fn failed(execution: &Execution) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
     use serde_json::json;
 
     use super::*;
@@ -116,7 +139,9 @@ mod tests {
 
     #[test]
     fn what_is_not_the_jobs_fault_is_125() {
-        for cause in ["no_capacity", "interrupted", "environment", "source", "worker_lost", "rejected", "budget"] {
+        for cause in
+            ["no_capacity", "interrupted", "environment", "source", "worker_lost", "rejected", "budget"]
+        {
             assert_eq!(code("failed", Some(cause), None), 125, "{cause}");
         }
         assert_eq!(code("cancelled", None, Some(143)), 125);

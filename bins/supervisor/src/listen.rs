@@ -72,9 +72,12 @@ pub fn take(what: Listener, address: SocketAddr) -> Result<TcpListener, ListenEr
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    taken.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::InUse { what, address },
-        _ => ListenError::Refused { what, address, source },
+    taken.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            ListenError::InUse { what, address }
+        } else {
+            ListenError::Refused { what, address, source }
+        }
     })
 }
 

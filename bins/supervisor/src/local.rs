@@ -30,29 +30,34 @@ pub fn provisioner(
         env: environment(settings, installation.pass_env.join(","), state),
     };
     let provisioner = LocalProvisioner::new(options);
-    provisioner.map(Arc::new).map_err(|source| StartupError::machine("workers cannot be started here", source))
+    provisioner
+        .map(Arc::new)
+        .map_err(|source| StartupError::machine("workers cannot be started here", source))
 }
 
 fn environment(settings: &Settings, pass: String, state: &Path) -> Vec<(OsString, OsString)> {
     // Environments are made once for all agents of this machine; whoever has several states can share them too.
-    let tools = std::env::var_os(TOOLS).filter(|tools| !tools.is_empty()).unwrap_or_else(|| state.join("tools").into());
+    let tools = std::env::var_os(TOOLS)
+        .filter(|tools| !tools.is_empty())
+        .unwrap_or_else(|| state.join("tools").into());
     let mut environment: Vec<(OsString, OsString)> = vec![(TOOLS.into(), tools)];
     if !pass.is_empty() {
         environment.push(("DATA_RUNNER_PASS_ENV".into(), pass.into()));
     }
-    let index = settings.python.index_url.clone().map(OsString::from).or_else(|| std::env::var_os(PYTHON_INDEX));
+    let index =
+        settings.python.index_url.clone().map(OsString::from).or_else(|| std::env::var_os(PYTHON_INDEX));
     environment.extend(index.map(|index| (PYTHON_INDEX.into(), index)));
     environment
 }
 
 /// An address that listens everywhere is dialled here.
 fn dialled(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    let here: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    SocketAddr::new(here, address.port())
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use clap::Parser;
 use data_runner_core::settings;
 use data_runner_core::workflow::config::render;
 use data_runner_git::LocalPaths;
-use data_runner_supervisor::{Ended, Installation, LogFormat, Notice, Signals, install_telemetry, register, start};
+use data_runner_supervisor::{
+    Ended, Installation, LogFormat, Notice, Signals, install_telemetry, register, start,
+};
 
 /// Keeps the state, decides what runs where, and serves the REST API.
 #[derive(Debug, Parser)]
@@ -49,12 +51,18 @@ async fn run(arguments: &Arguments) -> Result<Ended> {
     for registration in register(&running.handle(), &installation).await {
         let url = &registration.repository.url;
         match registration.result {
-            Ok(found) => tracing::info!(url, workflows = found.items.len(), broken = found.errors.len(), "repository"),
-            Err(error) => tracing::error!(url, error = &error as &dyn std::error::Error, "repository not registered"),
+            Ok(found) => {
+                tracing::info!(url, workflows = found.items.len(), broken = found.errors.len(), "repository")
+            }
+            Err(error) => {
+                tracing::error!(url, error = &error as &dyn std::error::Error, "repository not registered")
+            }
         }
     }
     let tell = |notice| match notice {
-        Notice::Draining { active } => tracing::info!(active, "draining; another signal ends what runs at once"),
+        Notice::Draining { active } => {
+            tracing::info!(active, "draining; another signal ends what runs at once")
+        }
         Notice::AtOnce => tracing::warn!("what runs is interrupted"),
     };
     Ok(running.until_signal(&mut signals, tell).await)

@@ -139,7 +139,9 @@ impl Running {
             Ok(Ok(Err(error))) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "REST was not served");
             }
-            Ok(Err(error)) => tracing::error!(error = &error as &dyn std::error::Error, "serving REST ended badly"),
+            Ok(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "serving REST ended badly")
+            }
             Err(_) => serving.abort(),
         }
         self.supervisor.stop().await;

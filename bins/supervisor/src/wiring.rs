@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::StateError;
-use data_runner_core::settings::{KeySource, LocalSettings, ProvisionerSettings, RepositorySettings, Settings};
+use data_runner_core::settings::{
+    KeySource, LocalSettings, ProvisionerSettings, RepositorySettings, Settings,
+};
 use data_runner_core::workflow::WorkerTypes;
 use data_runner_engine::supervisor::{Gate, StartError};
 use data_runner_engine::{Supervisor, SupervisorBuilder};
@@ -139,7 +141,13 @@ fn serve(
     settings: &Settings,
 ) -> Running {
     let options = RouterOptions {
-        allowed_hosts: settings.public_url.as_deref().and_then(host_of).map(ToOwned::to_owned).into_iter().collect(),
+        allowed_hosts: settings
+            .public_url
+            .as_deref()
+            .and_then(host_of)
+            .map(ToOwned::to_owned)
+            .into_iter()
+            .collect(),
         metrics: metrics(),
         ..RouterOptions::default()
     };
@@ -191,13 +199,17 @@ fn key_file(repo: &RepositorySettings, variable: &str, state: &Path) -> Result<P
         source: source.into(),
     })?;
     let path = state.join(format!("ssh-key-{}", repo.name));
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(|mut file| {
-        // An older file keeps the mode that it has.
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        // Without its last line break a key is not read.
-        writeln!(file, "{}", key.trim_end())
-    });
-    written.map_err(|source| StartupError::machine(format!("{} cannot be written", path.display()), source))?;
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(
+            |mut file| {
+                // An older file keeps the mode that it has.
+                file.set_permissions(Permissions::from_mode(0o600))?;
+                // Without its last line break a key is not read.
+                writeln!(file, "{}", key.trim_end())
+            },
+        );
+    written
+        .map_err(|source| StartupError::machine(format!("{} cannot be written", path.display()), source))?;
     Ok(path)
 }
 

@@ -54,7 +54,14 @@ pub struct Common {
     #[arg(help_heading = "Everywhere", hide_possible_values = true)]
     pub output: Format,
     /// How diagnostics are printed on stderr, text or json; RUST_LOG says how many
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Everywhere"
+    )]
     #[arg(hide_possible_values = true)]
     pub log_format: LogFormat,
 }
@@ -138,7 +145,6 @@ impl Command {
         }
     }
 }
-
 
 #[cfg(test)]
 #[allow(clippy::panic, clippy::expect_used)]

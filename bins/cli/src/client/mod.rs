@@ -39,7 +39,10 @@ impl Client {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-                Error::usage("DATA_RUNNER_TOKEN holds characters that no token has", "look at its value again")
+                Error::usage(
+                    "DATA_RUNNER_TOKEN holds characters that no token has",
+                    "look at its value again",
+                )
             })?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
@@ -78,8 +81,9 @@ impl Client {
             .map_err(|source| Error::Answer { request: request.clone(), source: source.into() })?;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
-            let value = HeaderValue::try_from(key)
-                .map_err(|_| Error::usage("the idempotency key must be printable ASCII", "choose another key"))?;
+            let value = HeaderValue::try_from(key).map_err(|_| {
+                Error::usage("the idempotency key must be printable ASCII", "choose another key")
+            })?;
             headers.insert(HeaderName::from_static("idempotency-key"), value);
         }
         let first = self.send(Method::POST, path, headers.clone(), Some(body.clone()), Some(ANSWER)).await;

@@ -6,21 +6,21 @@ use data_runner_rest::api::{Fault, Problem};
 
 /// A refusal: a problem document (RFC 9457), read by a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(Problem);
+pub struct Refusal(Box<Problem>);
 
 impl Refusal {
     /// What stands in an answer of that status, which may be no problem document at all.
     pub fn read(status: u16, reason: &str, body: &str) -> Self {
         let document = serde_json::from_str::<Problem>(body).map(|problem| Problem { status, ..problem });
         let body = body.trim();
-        Self(document.unwrap_or_else(|_| Problem {
+        Self(Box::new(document.unwrap_or_else(|_| Problem {
             kind: "about:blank".to_owned(),
             title: format!("the server answered {status} {reason}"),
             status,
             detail: (!body.is_empty() && body.len() < 400).then(|| body.to_owned()),
             hint: None,
             errors: Vec::new(),
-        }))
+        })))
     }
 
     /// The HTTP status.
@@ -71,6 +71,8 @@ fn line(fault: &Fault) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
     use super::*;
 
     #[test]

@@ -12,8 +12,9 @@ use crate::error::Error;
 
 /// Sends the request; the answer's body goes to stdout as it comes, whatever its status.
 pub async fn api(args: &ApiArgs, client: &Client) -> Result<u8, Error> {
-    let method = Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
-        .map_err(|_| Error::usage(format!("{:?} is no HTTP method", args.method), "such as GET, POST or DELETE"))?;
+    let method = Method::from_bytes(args.method.to_ascii_uppercase().as_bytes()).map_err(|_| {
+        Error::usage(format!("{:?} is no HTTP method", args.method), "such as GET, POST or DELETE")
+    })?;
     let path = if args.path.starts_with('/') { args.path.clone() } else { format!("/{}", args.path) };
     let body = args.data.as_deref().map(body).transpose()?;
     let mut answer = client.exchange(method, &path, headers(&args.header)?, body, None).await?;

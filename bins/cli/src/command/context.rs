@@ -23,10 +23,9 @@ impl Context {
     /// The execution that a person means by an id, a prefix of it, or `latest`; the server knows all three.
     pub async fn execution(&self, id: &str) -> Result<Execution, Error> {
         match self.client.get(&format!("/executions/{}", encode(id))).await {
-            Err(Error::Server(refusal)) if refusal.status() == 404 && id == "latest" => Err(Error::not_found(
-                "there is no execution yet",
-                "start one with `data-runner run WORKFLOW`",
-            )),
+            Err(Error::Server(refusal)) if refusal.status() == 404 && id == "latest" => Err(
+                Error::not_found("there is no execution yet", "start one with `data-runner run WORKFLOW`"),
+            ),
             Err(Error::Server(refusal)) if refusal.status() == 404 => Err(Error::not_found(
                 refusal.to_string(),
                 "`data-runner ps -a` lists executions; a prefix of an id will do, or `latest`",

@@ -74,13 +74,18 @@ pub async fn doctor(args: &DoctorArgs, client: &Client, output: Output) -> Resul
         findings.extend([port("port 8080", 8080, "--listen"), port("port 7070", 7070, "--grpc-listen")]);
     }
     let lines = |all: &[Finding]| all.iter().map(Finding::line).collect::<Vec<_>>().join("\n");
-    output.many(&findings, |finding| format!("{} {:?}", finding.check, finding.verdict).to_lowercase(), lines)?;
+    output.many(
+        &findings,
+        |finding| format!("{} {:?}", finding.check, finding.verdict).to_lowercase(),
+        lines,
+    )?;
     Ok(u8::from(findings.iter().any(|finding| finding.verdict == Verdict::Bad)))
 }
 
 fn python() -> Finding {
     const PROBE: &str = "import sys, venv, ensurepip; print('%d.%d.%d' % sys.version_info[:3])";
-    const HELP: &str = "install Python 3.11 or newer with venv (Debian and Ubuntu: apt install python3 python3-venv)";
+    const HELP: &str =
+        "install Python 3.11 or newer with venv (Debian and Ubuntu: apt install python3 python3-venv)";
     let output = match Command::new("python3").args(["-c", PROBE]).output() {
         Ok(output) => output,
         Err(error) => return Finding::bad("python", format!("cannot run python3: {error}"), HELP),
@@ -137,7 +142,11 @@ fn disk(path: &Path) -> Finding {
             if free >= WANTED_DISK {
                 Finding::good("disk", message)
             } else {
-                Finding::bad("disk", message, "free some space: environments, logs and results want at least 2 GiB")
+                Finding::bad(
+                    "disk",
+                    message,
+                    "free some space: environments, logs and results want at least 2 GiB",
+                )
             }
         }
         Err(error) => Finding::warning("disk", format!("cannot be measured: {error}"), "look with `df -h`"),
@@ -182,14 +191,22 @@ async fn server(client: &Client) -> (bool, Vec<Finding>) {
     let server = if theirs == ours {
         Finding::good("server", message)
     } else {
-        Finding::warning("server", message, format!("this command is version {ours}; use the same on both sides"))
+        Finding::warning(
+            "server",
+            message,
+            format!("this command is version {ours}; use the same on both sides"),
+        )
     };
     (true, [Some(server), date.map(|date| clock(&date))].into_iter().flatten().collect())
 }
 
 fn clock(date: &str) -> Finding {
     let Ok(theirs) = jiff::fmt::rfc2822::parse(date).map(|zoned| zoned.timestamp()) else {
-        return Finding::warning("clock", format!("the server says {date:?}"), "it should send a valid Date header");
+        return Finding::warning(
+            "clock",
+            format!("the server says {date:?}"),
+            "it should send a valid Date header",
+        );
     };
     let skew = Timestamp::now().duration_since(theirs).unsigned_abs();
     let message = format!("{} apart from the server's", time::duration(skew));

@@ -6,28 +6,23 @@ use anstyle::{AnsiColor, Style};
 use data_runner_core::execution::{Phase, StateName};
 use jiff::Timestamp;
 
+use crate::output::{Field, Table, cut, names, style, time, whole};
 use data_runner_rest::api::{Attempt, Execution};
-use crate::output::{Field, Table, cut, style, time, whole};
-
-/// The digits of an id that a table shows: 48 bits of time and 12 of chance, so that ids of one minute differ.
-const SHORT: usize = 18;
 
 /// A table of executions; ids are whole where the width allows it (no terminal, or a wide one).
 pub fn table(executions: &[Execution], width: Option<u16>, now: Timestamp) -> Table {
-    let wide = width.is_none_or(|width| width >= 120);
+    let ids = names::ids(executions.iter().map(|execution| execution.id), width);
+    // A name of usual length is never cut.
+    let long = executions.iter().any(|execution| execution.workflow.len() > 28);
     let mut table = Table::new([
         whole("ID"),
-        cut("WORKFLOW"),
+        if long { cut("WORKFLOW") } else { whole("WORKFLOW") },
         whole("STATE"),
         whole("CREATED"),
         whole("TOOK"),
         cut("DETAIL"),
     ]);
-    for execution in executions {
-        let mut id = execution.id.to_string();
-        if !wide {
-            id.truncate(SHORT);
-        }
+    for (execution, id) in executions.iter().zip(ids) {
         table.row([
             Field::new(id),
             Field::new(&execution.workflow),
@@ -110,7 +105,11 @@ pub fn took(execution: &Execution, now: Timestamp) -> Option<String> {
 /// Quotes a word for a POSIX shell where it needs that.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn colour(state: StateName) -> Style {
@@ -144,7 +143,9 @@ fn detail(execution: &Execution) -> String {
     let params: Vec<String> = execution
         .params
         .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)))
+        .map(|(name, value)| {
+            format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned))
+        })
         .collect();
     params.join(" ")
 }
@@ -158,14 +159,18 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
     if !execution.params.is_empty() {
         fact("params", detail(&Execution { failure: None, waiting: None, ..execution.clone() }));
     }
-    let created = format!("{} ({})", time::moment(execution.created_at), time::ago(execution.created_at, now));
+    let created =
+        format!("{} ({})", time::moment(execution.created_at), time::ago(execution.created_at, now));
     fact("created", created);
     fact("trigger", execution.trigger.clone());
     if let Some(original) = &execution.retry_of {
         fact("retry of", original.to_string());
     }
     if let Some(waiting) = &execution.waiting {
-        fact("waiting", format!("{} (for {})", waiting.message, time::duration(time::between(waiting.since, now))));
+        fact(
+            "waiting",
+            format!("{} (for {})", waiting.message, time::duration(time::between(waiting.since, now))),
+        );
     }
     if let Some(worker) = &execution.worker_id {
         fact("worker", worker.to_string());
@@ -196,7 +201,8 @@ fn timeline(text: &mut String, attempt: &Attempt, execution: &Execution) {
         previous = Some(at);
     }
     if let Some(failure) = attempt.failure.as_ref().filter(|_| execution.attempts.len() > 1) {
-        let _ = writeln!(text, "  {} {}: {}", style::error("failed"), failure.cause.as_str(), failure.message);
+        let _ =
+            writeln!(text, "  {} {}: {}", style::error("failed"), failure.cause.as_str(), failure.message);
     }
 }
 
@@ -220,7 +226,6 @@ fn failure_lines(execution: &Execution) -> Option<String> {
     }
     Some(text)
 }
-
 
 #[cfg(test)]
 #[allow(clippy::panic, clippy::expect_used)]

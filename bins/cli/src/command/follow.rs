@@ -8,10 +8,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::context::Context;
 use super::live::{LiveLine, phase_line};
-use data_runner_rest::api::Execution;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::output::{say, style};
+use data_runner_rest::api::Execution;
 
 /// How often the state is asked for while a person looks on.
 const LOOK: Duration = Duration::from_millis(250);
@@ -19,6 +19,22 @@ const LOOK: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries to reach a server that went away.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is wanted of a log that is followed, and where it goes.
+#[derive(Debug, Clone)]
+pub struct LogWanted {
+    /// Filters, as the rest of a query.
+    pub query: String,
+    /// The media type.
+    pub form: &'static str,
+    /// Where it goes.
+    pub sink: LogSink,
+}
+
+/// The media type of a log as the job wrote it.
+pub const TEXT: &str = "text/plain";
+/// The media type of a log as one document a line.
+pub const LINES: &str = "application/x-ndjson";
 
 /// Where the log goes while it is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,41 +50,35 @@ pub enum LogSink {
 pub enum Followed {
     /// The execution is over.
     Ended(Box<Execution>),
-    /// Ctrl-C: it goes on without us.
-    Detached,
+    /// Ctrl-C: it goes on without us; as it was when we came.
+    Detached(Box<Execution>),
 }
 
 /// Waits until the execution is over.
 pub async fn wait(context: &Context, execution: Execution) -> Result<Followed, Error> {
-    let id = execution.id.to_string();
     let line = LiveLine::start(&phase_line(&execution, Timestamp::now()));
     tokio::select! {
-        ended = until_terminal(context, execution, &line) => Ok(Followed::Ended(Box::new(ended?))),
-        _ = tokio::signal::ctrl_c() => Ok(detached(&id)),
+        ended = until_terminal(context, execution.clone(), &line) => Ok(Followed::Ended(Box::new(ended?))),
+        _ = tokio::signal::ctrl_c() => Ok(detached(execution)),
     }
 }
 
-/// Shows the log as it grows until the execution is over. `query` are filters of the log.
-pub async fn follow(
-    context: &Context,
-    execution: Execution,
-    query: &str,
-    sink: LogSink,
-) -> Result<Followed, Error> {
-    let id = execution.id.to_string();
+/// Shows the log as it grows until the execution is over.
+pub async fn follow(context: &Context, execution: Execution, wanted: LogWanted) -> Result<Followed, Error> {
     tokio::select! {
-        ended = log_until_terminal(context, execution, query, sink) => Ok(Followed::Ended(Box::new(ended?))),
-        _ = tokio::signal::ctrl_c() => Ok(detached(&id)),
+        ended = log_until_terminal(context, execution.clone(), wanted) => Ok(Followed::Ended(Box::new(ended?))),
+        _ = tokio::signal::ctrl_c() => Ok(detached(execution)),
     }
 }
 
 /// Says how to come back, and how to end what goes on.
-fn detached(id: &str) -> Followed {
+fn detached(execution: Execution) -> Followed {
+    let id = execution.id;
     say(&format!(
         "\n{} the execution goes on\n  follow it: data-runner logs -f {id}\n  end it:    data-runner cancel {id}",
         style::warn("detached:")
     ));
-    Followed::Detached
+    Followed::Detached(Box::new(execution))
 }
 
 /// The exit code of Ctrl-C: 128 and the number of SIGINT.
@@ -79,7 +89,7 @@ impl Followed {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Ended(execution) => Outcome::of(execution).exit_code(),
-            Self::Detached => DETACHED,
+            Self::Detached(_) => DETACHED,
         }
     }
 }
@@ -89,6 +99,7 @@ struct Follower<'a> {
     context: &'a Context,
     id: String,
     path: String,
+    form: &'static str,
     sink: LogSink,
     live: LiveLine,
     /// The attempt that the answer began with.
@@ -101,15 +112,15 @@ struct Follower<'a> {
 async fn log_until_terminal(
     context: &Context,
     execution: Execution,
-    query: &str,
-    sink: LogSink,
+    wanted: LogWanted,
 ) -> Result<Execution, Error> {
     let mut follower = Follower {
         context,
-        path: format!("/executions/{}/logs?follow=true{query}", execution.id),
+        path: format!("/executions/{}/logs?follow=true{}", execution.id, wanted.query),
         live: LiveLine::start(&phase_line(&execution, Timestamp::now())),
         id: execution.id.to_string(),
-        sink,
+        form: wanted.form,
+        sink: wanted.sink,
         attempt: None,
         copied: 0,
         last: b'\n',
@@ -125,7 +136,7 @@ async fn log_until_terminal(
         // What is said next must not hang on the job's last line.
         say("");
     }
-    until_terminal(context, execution, &LiveLine::start("waiting for the end")).await
+    until_terminal(context, execution, &LiveLine::none()).await
 }
 
 impl Follower<'_> {
@@ -134,7 +145,7 @@ impl Follower<'_> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let client = &self.context.client;
-        let mut answer = client.stream(&self.path, "text/plain").await?;
+        let mut answer = client.stream(&self.path, self.form).await?;
         self.started(&answer);
         let mut skip = self.copied;
         loop {
@@ -193,7 +204,11 @@ pub async fn until_ended(context: &Context, execution: Execution) -> Result<Exec
 }
 
 /// Asks until the execution is over.
-async fn until_terminal(context: &Context, mut execution: Execution, live: &LiveLine) -> Result<Execution, Error> {
+async fn until_terminal(
+    context: &Context,
+    mut execution: Execution,
+    live: &LiveLine,
+) -> Result<Execution, Error> {
     let path = format!("/executions/{}", execution.id);
     let mut pause = Duration::from_millis(20);
     loop {

@@ -8,14 +8,13 @@ use data_runner_core::execution::StateName;
 use jiff::Timestamp;
 
 use super::context::Context;
-use super::execution_view::{page, table};
-use super::follow::{LogSink, follow};
-use super::run::report;
+use super::execution_view::{ending, page, table};
+use super::follow::{Followed, LINES, LogSink, LogWanted, TEXT, follow};
 use crate::args::{Format, LogsArgs, PsArgs, ShowArgs};
-use data_runner_rest::api::Execution;
 use crate::client::encode;
 use crate::error::Error;
 use crate::output::{say, style};
+use data_runner_rest::api::Execution;
 
 /// How often `ps -w` looks again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,7 +61,8 @@ fn filters(args: &PsArgs) -> Result<Vec<(&'static str, String)>, Error> {
     let active = StateName::ALL.into_iter().filter(|state| !state.is_terminal());
     let mut states: Vec<String> = Vec::new();
     for given in &args.state {
-        let state: StateName = given.parse().map_err(|error| Error::usage(format!("{error}"), "see `ps --help`"))?;
+        let state: StateName =
+            given.parse().map_err(|error| Error::usage(format!("{error}"), "see `ps --help`"))?;
         states.push(state.as_str().to_owned());
     }
     if states.is_empty() && !args.all {
@@ -84,18 +84,22 @@ pub async fn show(args: &ShowArgs, context: &Context) -> Result<u8, Error> {
 /// `logs`: the log as the job wrote it; with `-f`, to the end and out with the job's code.
 pub async fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Error> {
     let execution = context.execution(&args.id).await?;
+    let form = match context.output.format {
+        Format::Table | Format::Name | Format::Yaml => TEXT,
+        Format::Json | Format::Ndjson => LINES,
+    };
     if args.follow {
         let query = log_query(args, &tail_from(args, &execution));
-        let followed = follow(context, execution, &query, LogSink::Stdout).await?;
-        return report(context, &followed);
+        let followed = follow(context, execution, LogWanted { query, form, sink: LogSink::Stdout }).await?;
+        // The log is the data here, whatever its form; how it ended is for people.
+        if let Followed::Ended(execution) = &followed {
+            say(&ending(execution, Timestamp::now()));
+        }
+        return Ok(followed.exit_code());
     }
-    let accept = match context.output.format {
-        Format::Table | Format::Name | Format::Yaml => "text/plain",
-        Format::Json | Format::Ndjson => "application/x-ndjson",
-    };
     let tail = args.tail.map(|lines| ("tail", lines));
     let path = format!("/executions/{}/logs?follow=false{}", execution.id, log_query(args, &tail));
-    let mut answer = context.client.stream(&path, accept).await?;
+    let mut answer = context.client.stream(&path, form).await?;
     let mut printed = false;
     while let Some(chunk) = answer.chunk().await.map_err(|source| context.client.unreachable(source))? {
         printed |= !chunk.is_empty();

@@ -6,8 +6,8 @@ use data_runner_core::execution::{Phase, StateName};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use data_runner_rest::api::Execution;
 use crate::output::{stderr_is_live, time};
+use data_runner_rest::api::Execution;
 
 /// A line on stderr that says what is being waited for.
 #[derive(Debug)]
@@ -73,7 +73,9 @@ pub fn phase_line(execution: &Execution, now: Timestamp) -> String {
             Some(at) => format!("{name} has been running for {}", time::duration(time::between(at, now))),
             None => format!("{name} is running"),
         },
-        StateName::Success | StateName::Failed | StateName::Cancelled => format!("{name}: {}", execution.state),
+        StateName::Success | StateName::Failed | StateName::Cancelled => {
+            format!("{name}: {}", execution.state)
+        }
     }
 }
 

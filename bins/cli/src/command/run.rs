@@ -6,13 +6,14 @@ use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::execution_view::{ending, table};
-use super::follow::{Followed, LogSink, follow, wait as wait_for};
+use super::follow::{Followed, LogSink, LogWanted, TEXT, follow, wait as wait_for};
+use super::workflow::FIND;
 use crate::args::{CancelArgs, RepeatArgs, RunArgs, WaitArgs};
-use data_runner_rest::api::{Execute, Execution, Repeat};
 use crate::client::encode;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::output::{say, style};
+use data_runner_rest::api::{Execute, Execution, Repeat};
 
 /// An execution with what became of it; what `-o json` prints.
 #[derive(Debug, Serialize)]
@@ -31,12 +32,8 @@ pub async fn run(args: &RunArgs, context: &Context) -> Result<u8, Error> {
     // With a key of our own a lost answer can be asked for again without a second execution.
     let key = args.idempotency_key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let path = format!("/workflows/{}/execute", encode_name(&args.workflow));
-    let execution: Execution = context.client.post(&path, &body, Some(&key)).await.map_err(|error| match error {
-        Error::Server(problem) if problem.status() == 404 => {
-            Error::not_found(problem.to_string(), "`data-runner workflow list` shows what there is")
-        }
-        other => other,
-    })?;
+    let answer = context.client.post(&path, &body, Some(&key)).await;
+    let execution: Execution = answer.map_err(|error| error.helping_to_find(FIND))?;
     submitted(&execution);
     if args.detach { print(context, &execution) } else { to_the_end(context, execution).await }
 }
@@ -78,19 +75,21 @@ pub async fn cancel(args: &CancelArgs, context: &Context) -> Result<u8, Error> {
 /// Follows an execution that was just started, and reports how it ended.
 async fn to_the_end(context: &Context, execution: Execution) -> Result<u8, Error> {
     let sink = if context.output.is_table() { LogSink::Stdout } else { LogSink::Stderr };
-    let followed = follow(context, execution, "", sink).await?;
+    let followed = follow(context, execution, LogWanted { query: String::new(), form: TEXT, sink }).await?;
     report(context, &followed)
 }
 
 /// Says how it ended: to a person on stderr, to a script on stdout.
-pub fn report(context: &Context, followed: &Followed) -> Result<u8, Error> {
-    if let Followed::Ended(execution) = followed {
-        if context.output.is_table() {
-            say(&ending(execution, Timestamp::now()));
-        } else {
-            let report = Report { outcome: Outcome::of(execution), execution };
-            context.output.one(&report, |report| report.execution.id.to_string(), |_| String::new())?;
-        }
+fn report(context: &Context, followed: &Followed) -> Result<u8, Error> {
+    let (outcome, execution) = match followed {
+        Followed::Ended(execution) => (Outcome::of(execution), execution),
+        Followed::Detached(execution) => (Outcome::Detached, execution),
+    };
+    if !context.output.is_table() {
+        let report = Report { outcome, execution };
+        context.output.one(&report, |report| report.execution.id.to_string(), |_| String::new())?;
+    } else if execution.state.is_terminal() {
+        say(&ending(execution, Timestamp::now()));
     }
     Ok(followed.exit_code())
 }
@@ -111,7 +110,10 @@ fn params(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {
     let mut params = Map::new();
     for (name, value) in given {
         if params.insert(name.clone(), Value::String(value.clone())).is_some() {
-            return Err(Error::usage(format!("the parameter {name} is given twice"), "give each parameter once"));
+            return Err(Error::usage(
+                format!("the parameter {name} is given twice"),
+                "give each parameter once",
+            ));
         }
     }
     Ok(params)

@@ -74,10 +74,12 @@ fn check(path: &Path) -> Result<Vec<Problem>, Error> {
     let shown = path.display().to_string();
     let parsed = config::parse(&shown, &text, &context);
     let known = |config: &WorkflowConfig| worker_types.get(config.worker_type.as_str()).cloned();
-    let script = parsed.value().and_then(|config| known(config).map(|spec| (folder.join(&config.entrypoint), spec)));
+    let script =
+        parsed.value().and_then(|config| known(config).map(|spec| (folder.join(&config.entrypoint), spec)));
     // A script that is not there is among the problems already.
     let script = script.and_then(|(path, spec)| fs::read(&path).ok().map(|text| (path, text, spec)));
-    let more = script.map(|(path, text, spec)| config::check_script(&path.display().to_string(), &text, &spec));
+    let more =
+        script.map(|(path, text, spec)| config::check_script(&path.display().to_string(), &text, &spec));
     Ok(parsed.with_problems(more.unwrap_or_default()).problems().to_vec())
 }
 
@@ -157,6 +159,8 @@ fn duplicate(name: &str, folder: &Path, other: &Path) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
     use super::*;
     use crate::args::Format;
 

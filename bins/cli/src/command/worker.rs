@@ -11,7 +11,7 @@ use reqwest::Method;
 use super::context::Context;
 use crate::args::WorkerCommand;
 use crate::error::Error;
-use crate::output::{Field, Table, cut, say, style, time, whole};
+use crate::output::{Field, Table, cut, names, say, style, time, whole};
 
 /// Does what was asked about workers.
 pub async fn worker(command: &WorkerCommand, context: &Context) -> Result<u8, Error> {
@@ -23,7 +23,8 @@ pub async fn worker(command: &WorkerCommand, context: &Context) -> Result<u8, Er
                 say("no worker; they start with the first run");
                 return Ok(0);
             }
-            let draw = |all: &[Worker]| context.output.draw(&table(all, Timestamp::now()));
+            let draw =
+                |all: &[Worker]| context.output.draw(&table(all, context.output.width, Timestamp::now()));
             context.output.many(&workers, |worker| worker.id.to_string(), draw)?;
         }
         WorkerCommand::Show { worker } => {
@@ -53,17 +54,23 @@ async fn find(context: &Context, given: &str) -> Result<Worker, Error> {
     let mut matching = workers.into_iter().filter(|worker| worker.id.to_string().starts_with(given));
     match (matching.next(), matching.next()) {
         (Some(only), None) => Ok(only),
-        (Some(_), Some(_)) => Err(Error::usage(format!("more than one worker's id starts with {given}"), help)),
+        (Some(_), Some(_)) => {
+            Err(Error::usage(format!("more than one worker's id starts with {given}"), help))
+        }
         (None, _) => Err(Error::not_found(format!("there is no worker {given}"), help)),
     }
 }
 
-fn table(workers: &[Worker], now: Timestamp) -> Table {
-    let mut table = Table::new([whole("ID"), whole("STATE"), whole("RUNS"), whole("SINCE"), cut("TYPES"), cut("NOTE")]);
-    for worker in workers {
-        let note = worker.reason.clone().or_else(|| worker.machine_id.clone()).unwrap_or_default();
+fn table(workers: &[Worker], width: Option<u16>, now: Timestamp) -> Table {
+    let ids = names::ids(workers.iter().map(|worker| worker.id), width);
+    let mut table =
+        Table::new([whole("ID"), whole("STATE"), whole("RUNS"), whole("SINCE"), whole("TYPES"), cut("NOTE")]);
+    for (worker, id) in workers.iter().zip(ids) {
+        // The name of a process of this machine is the worker's id again.
+        let machine = worker.machine_id.clone().filter(|name| !name.contains(&worker.id.to_string()));
+        let note = worker.reason.clone().or(machine).unwrap_or_default();
         table.row([
-            Field::new(worker.id.to_string()),
+            Field::new(id),
             Field::coloured(worker.state.as_str(), colour(worker.state)),
             Field::new(format!("{}/{}", worker.executions.len(), worker.slots)),
             Field::new(time::ago(worker.created_at, now)),
@@ -91,7 +98,10 @@ fn page(worker: &Worker, now: Timestamp) -> String {
     fact("cpus", worker.cpus.map(|cpus| cpus.to_string()));
     fact("memory", worker.memory_bytes.map(time::bytes));
     fact("version", worker.version.clone());
-    fact("since", Some(format!("{} ({})", time::moment(worker.created_at), time::ago(worker.created_at, now))));
+    fact(
+        "since",
+        Some(format!("{} ({})", time::moment(worker.created_at), time::ago(worker.created_at, now))),
+    );
     fact("gone", worker.terminated_at.map(time::moment));
     for execution in &worker.executions {
         fact("execution", Some(execution.to_string()));

@@ -37,7 +37,9 @@ pub async fn workflow(command: &WorkflowCommand, context: &Context) -> Result<u8
         }
         WorkflowCommand::Sync => sync(context).await,
         WorkflowCommand::Pause { workflow } => pause(context, workflow, PatchWorkflow { paused: true }).await,
-        WorkflowCommand::Resume { workflow } => pause(context, workflow, PatchWorkflow { paused: false }).await,
+        WorkflowCommand::Resume { workflow } => {
+            pause(context, workflow, PatchWorkflow { paused: false }).await
+        }
     }
 }
 
@@ -95,8 +97,13 @@ async fn sync(context: &Context) -> Result<u8, Error> {
 
 async fn pause(context: &Context, given: &str, body: PatchWorkflow) -> Result<u8, Error> {
     let body = Some(json!(body));
-    let workflow: Workflow = context.client.call(Method::PATCH, &address(given), body).await.map_err(unknown)?;
-    let state = if workflow.paused { "paused: its schedules stop, runs by hand go on" } else { "its schedules go on" };
+    let workflow: Workflow =
+        context.client.call(Method::PATCH, &address(given), body).await.map_err(unknown)?;
+    let state = if workflow.paused {
+        "paused: its schedules stop, runs by hand go on"
+    } else {
+        "its schedules go on"
+    };
     context.output.one(&workflow, name, |it| format!("{}: {state}", name(it)))?;
     Ok(0)
 }
@@ -106,13 +113,11 @@ fn address(workflow: &str) -> String {
 }
 
 fn unknown(error: Error) -> Error {
-    match error {
-        Error::Server(refusal) if refusal.status() == 404 => {
-            Error::not_found(refusal.to_string(), "`data-runner workflow list` shows what there is")
-        }
-        other => other,
-    }
+    error.helping_to_find(FIND)
 }
+
+/// How to find a workflow.
+pub const FIND: &str = "`data-runner workflow list` shows what there is";
 
 fn name(workflow: &Workflow) -> String {
     format!("{}/{}", workflow.repo, workflow.name)
@@ -135,7 +140,8 @@ fn state(workflow: &Workflow) -> (&'static str, Style) {
 
 /// A table of workflows.
 pub fn table(workflows: &[Workflow]) -> Table {
-    let mut table = Table::new([whole("WORKFLOW"), whole("STATE"), whole("TYPE"), whole("SIZE"), cut("DESCRIPTION")]);
+    let mut table =
+        Table::new([whole("WORKFLOW"), whole("STATE"), whole("TYPE"), whole("SIZE"), cut("DESCRIPTION")]);
     for workflow in workflows {
         let (state, style) = state(workflow);
         let problem = workflow.problems.iter().find(|problem| problem.severity == Severity::Error);
@@ -205,7 +211,8 @@ fn problem_lines(problem: &ConfigProblem) -> String {
         if !at.text.is_empty() {
             let caret = "^".repeat(at.length.clamp(1, 60) as usize);
             let indent = " ".repeat(at.column.saturating_sub(1) as usize);
-            let _ = writeln!(text, "   {} {}\n   {} {indent}{caret}", style::dim("|"), at.text, style::dim("|"));
+            let _ =
+                writeln!(text, "   {} {}\n   {} {indent}{caret}", style::dim("|"), at.text, style::dim("|"));
         }
     }
     if let Some(help) = &problem.help {

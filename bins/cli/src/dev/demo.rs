@@ -7,12 +7,12 @@ use data_runner_core::execution::StateName;
 use jiff::Timestamp;
 
 use super::samples::FAILS_ON_PURPOSE;
-use data_runner_rest::api::{Execute, Execution, Workflow};
 use crate::client::encode;
 use crate::command::{Context, took, until_ended};
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::output::{Field, Table, cut, say, style, whole};
+use data_runner_rest::api::{Execute, Execution, Workflow};
 
 /// The repository's name under which the samples are registered.
 pub const REPOSITORY: &str = "demo";
@@ -32,7 +32,8 @@ pub enum Verdict {
 /// Runs all samples and shows their logs until all have ended.
 pub async fn run(context: &Context) -> Result<Verdict, Error> {
     let workflows: Vec<Workflow> = context.list("/workflows", &[], u32::MAX).await?;
-    let samples: Vec<Workflow> = workflows.into_iter().filter(|workflow| workflow.repo == REPOSITORY).collect();
+    let samples: Vec<Workflow> =
+        workflows.into_iter().filter(|workflow| workflow.repo == REPOSITORY).collect();
     let width = samples.iter().map(|sample| sample.name.len()).max().unwrap_or(0);
     say(&format!("{} {} samples\n", style::bold("demo:"), samples.len()));
     let mut running = Vec::new();
@@ -89,7 +90,10 @@ fn expected(execution: &Execution) -> bool {
     match Outcome::of(execution) {
         Outcome::Success => !fails,
         Outcome::JobFailed { .. } => fails,
-        Outcome::Timeout { .. } | Outcome::NotTheJob { .. } | Outcome::Cancelled { .. } | Outcome::Detached => false,
+        Outcome::Timeout { .. }
+        | Outcome::NotTheJob { .. }
+        | Outcome::Cancelled { .. }
+        | Outcome::Detached => false,
     }
 }
 
@@ -98,7 +102,9 @@ fn summary(context: &Context, ended: &[Execution]) -> Verdict {
     for execution in ended {
         let name = execution.workflow.rsplit('/').next().unwrap_or(&execution.workflow);
         let (colour, note) = match (expected(execution), execution.state) {
-            (true, StateName::Failed) => (AnsiColor::Yellow, "as expected: its data is bad on purpose".to_owned()),
+            (true, StateName::Failed) => {
+                (AnsiColor::Yellow, "as expected: its data is bad on purpose".to_owned())
+            }
             (true, _) => (AnsiColor::Green, String::new()),
             (false, _) => (AnsiColor::Red, surprise(execution)),
         };

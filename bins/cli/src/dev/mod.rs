@@ -62,7 +62,9 @@ pub async fn dev(args: &DevArgs, output: Output) -> Result<u8, Error> {
     }
     match verdict {
         Ok(Verdict::AsExpected) => next_steps::suggest(context.client.server(), &samples),
-        Ok(Verdict::Surprising) => say(&format!("\n{} see `data-runner show ID`", style::warn("not all went as expected:"))),
+        Ok(Verdict::Surprising) => {
+            say(&format!("\n{} see `data-runner show ID`", style::warn("not all went as expected:")))
+        }
         Err(error) => say(&error.render()),
     }
     Ok(serve(running, &mut signals).await)
@@ -91,7 +93,10 @@ fn refused(registrations: &[Registration]) -> Option<Error> {
     registrations.iter().find_map(|registration| match &registration.result {
         Err(error) if error.retry() == Retry::Never => Some(Error::Failed {
             message: format!("{} cannot be served", registration.repository.url),
-            help: Some("a repository has folders with a config.yaml below workflows/; `data-runner init` makes one".into()),
+            help: Some(
+                "a repository has folders with a config.yaml below workflows/; `data-runner init` makes one"
+                    .into(),
+            ),
             source: Some(Box::new(error.clone())),
         }),
         Ok(_) | Err(_) => None,
@@ -104,8 +109,10 @@ fn url(rest: SocketAddr) -> String {
 }
 
 fn installation(args: &DevArgs, samples: Option<&Path>) -> Result<Installation, Error> {
-    let own = std::env::current_exe().map_err(|source| Error::io("this program's own path is not known", source))?;
-    let mut repositories: Vec<StartRepository> = args.repositories.iter().map(|given| repository(given)).collect();
+    let own = std::env::current_exe()
+        .map_err(|source| Error::io("this program's own path is not known", source))?;
+    let mut repositories: Vec<StartRepository> =
+        args.repositories.iter().map(|given| repository(given)).collect();
     repositories.extend(samples.map(|folder| StartRepository {
         name: Some(demo::REPOSITORY.to_owned()),
         url: absolute(folder),
@@ -131,7 +138,8 @@ fn repository(given: &str) -> StartRepository {
 }
 
 fn absolute(path: &Path) -> String {
-    let absolute: PathBuf = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_owned());
+    let absolute: PathBuf =
+        path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_owned());
     absolute.display().to_string()
 }
 

@@ -8,7 +8,8 @@ use crate::output::{say, style};
 /// Says what to try; the server goes on.
 pub fn suggest(server: &str, samples: &Path) {
     // On another address than the usual one, a second terminal must be told.
-    let prefix = if server == DEFAULT_SERVER { String::new() } else { format!("DATA_RUNNER_SERVER={server} ") };
+    let prefix =
+        if server == DEFAULT_SERVER { String::new() } else { format!("DATA_RUNNER_SERVER={server} ") };
     let commands = [
         ("data-runner ps -a", "what has run"),
         ("data-runner show latest", "timeline, failure, end of the log"),

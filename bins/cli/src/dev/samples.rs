@@ -31,6 +31,8 @@ pub fn unpack(state_dir: &Path) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
     use super::*;
 
     #[test]

@@ -1,5 +1,6 @@
 //! What goes to stdout: data, in the form that was asked for. Everything for people's eyes only goes to stderr.
 
+pub mod names;
 pub mod style;
 mod table;
 pub mod time;
@@ -120,6 +121,7 @@ fn terminal_width() -> Option<u16> {
     if !out.is_terminal() {
         return None;
     }
-    let asked = rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col).filter(|columns| *columns >= 20);
+    let asked =
+        rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col).filter(|columns| *columns >= 20);
     Some(asked.unwrap_or(80))
 }

@@ -1,7 +1,9 @@
 //! Tables that fit the terminal: one line a row; what is too long ends in an ellipsis, ids never do.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Row, Table as Grid, Width, presets};
+use comfy_table::{
+    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Row, Table as Grid, Width, presets,
+};
 
 /// A table with a heading.
 #[derive(Debug)]

@@ -45,14 +45,16 @@ fn execution(change: serde_json::Value) -> Execution {
         }],
         "log": {"bytes": 120, "lines": 40, "truncated": false, "tail": ["wrote best.parquet", "done"]}
     });
-    let (Some(fields), Some(changes)) = (value.as_object_mut(), change.as_object()) else { panic!("objects") };
+    let (Some(fields), Some(changes)) = (value.as_object_mut(), change.as_object()) else {
+        panic!("objects")
+    };
     fields.extend(changes.clone());
     serde_json::from_value(value).expect("an execution")
 }
 
 fn failed() -> Execution {
     execution(json!({
-        "id": "019863f1-9a40-7c3e-8f00-3a5b7d9e1c30", "state": "failed", "exit_code": 3, "output": null,
+        "id": "019863f1-b2c8-7c3e-8f00-3a5b7d9e1c30", "state": "failed", "exit_code": 3, "output": null,
         "failure": {"cause": "user_error", "message": "the job ended with exit code 3",
                     "hint": "read the end of its log"},
         "params": {"note": "it's late"}
@@ -61,7 +63,7 @@ fn failed() -> Execution {
 
 fn queued() -> Execution {
     execution(json!({
-        "id": "019863f1-9a40-7c3e-8f00-3a5b7d9e1c31", "state": "queued", "exit_code": null, "output": null,
+        "id": "019863f1-b2c9-7c3e-8f00-3a5b7d9e1c31", "state": "queued", "exit_code": null, "output": null,
         "started_at": null, "finished_at": null, "worker_id": null, "attempts": [], "log": null,
         "peak_memory_bytes": null, "cpu_seconds": null,
         "waiting": {"reason": "worker_limit", "message": "2 of 2 workers are busy", "since": "2026-08-01T06:00:00Z"}
