@@ -104,6 +104,7 @@ impl Runner {
             memory_limit: Some(self.memory_for(run)),
             timeout_ms: millis(run.job.timeout),
             grace_ms: millis(run.job.grace),
+            alone_for_ms: millis(run.alone_for),
             log_quota: self.options.log_quota,
             memory_signs,
             lease: prepared.command.first().and_then(|program| lease_of(Path::new(program))),

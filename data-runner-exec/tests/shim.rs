@@ -7,7 +7,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use data_runner_core::execution::{Ending, FailureCause};
+use data_runner_core::execution::{Ending, FailureCause, StopReason};
 use data_runner_core::log::{GapReason, LogOffset, Segment, Stream};
 use data_runner_core::port::{ExecuteError, Executor as _, JobEnd, Prepared, RunRequest};
 use data_runner_core::workflow::{ParamValue, Resources};
@@ -261,4 +261,28 @@ async fn a_full_disk_costs_log_and_not_the_job() {
     }
     assert_eq!(kept + missing, end.log_end.0);
     assert!(missing > 4 << 20, "{missing}");
+}
+
+#[tokio::test]
+async fn a_job_that_no_agent_looks_after_is_stopped_after_a_while_i2() {
+    let fixture = Fixture::new();
+    let mut request = shell(&fixture, "exec sleep 600");
+    request.alone_for = Duration::from_millis(300);
+    let request = Arc::new(request);
+    let first = executor(RunOptions::default());
+    let prepared = first.prepare(Arc::clone(&request)).await.unwrap();
+    let job = first.start(Arc::clone(&request), prepared).await.unwrap();
+    // As long as somebody holds it, it goes on.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert!(request.folder.join("shim.json").exists() && !request.folder.join("exit.json").exists());
+    // Its agent dies, and none comes: nobody asks for anything, the shim stops it by itself.
+    drop(job);
+    let waited = Instant::now();
+    while !request.folder.join("exit.json").exists() {
+        assert!(waited.elapsed() < Duration::from_secs(30), "it goes on alone");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let found = executor(RunOptions::default()).adopt(request).await.unwrap().expect("its end is on record");
+    let (_, end) = follow(found.as_ref()).await;
+    assert_eq!(end.ending, Ending::Stopped { reason: StopReason::Interrupted });
 }

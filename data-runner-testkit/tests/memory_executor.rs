@@ -54,6 +54,7 @@ impl ExecutorFixture for Fixture {
             claim,
             job: Arc::new(sample::job()),
             folder,
+            alone_for: std::time::Duration::from_secs(600),
         })
     }
 

@@ -168,6 +168,7 @@ fn policy(settings: &Settings, local: &LocalSettings) -> Policy {
     let agents = settings.agents;
     Policy {
         heartbeat: agents.heartbeat,
+        suspect_after: agents.suspect_after,
         lost_after: agents.lost_after,
         // Longer than the time after which a silent agent is given up: else it would stop jobs that are not lost.
         dead_man: agents.lost_after.saturating_mul(5),

@@ -39,6 +39,7 @@ mod stories;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use event::{
     AgentEffect, AgentEvent, AgentIdentity, AgentOutcome, AgentRecord, AgentRejection, ConnectionId,
@@ -175,6 +176,11 @@ impl Agent {
     /// The attempts that are held, with what must be on disk of each: what [`Agent::recover`] needs.
     pub fn held(&self) -> impl Iterator<Item = RunRecord> + '_ {
         self.runs.values().map(Run::record)
+    }
+
+    /// How long it, and its jobs without it, may go on without a supervisor.
+    pub fn dead_man(&self) -> Duration {
+        self.identity.dead_man.unwrap_or(self.policy.dead_man)
     }
 
     fn remember(&mut self, claim: Claim, answer: Option<FinishReport>) {

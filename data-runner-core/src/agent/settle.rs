@@ -66,7 +66,7 @@ impl Agent {
     }
 
     fn dead_man_at(&self) -> Option<Mono> {
-        let after = self.identity.dead_man.unwrap_or(self.policy.dead_man);
+        let after = self.dead_man();
         match self.stage {
             Stage::Serving | Stage::Draining(_) | Stage::Stopping { .. } => {
                 (!self.is_up()).then(|| self.contact.after(after))

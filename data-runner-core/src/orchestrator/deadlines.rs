@@ -136,10 +136,10 @@ impl Orchestrator {
         }
     }
 
-    /// When an agent that was heard last then has stopped its jobs for certain: its dead-man timer has run out, and the
-    /// time that they are given to stop.
+    /// When an agent that was heard last then has stopped its jobs for certain: its dead-man timer has run out (that of
+    /// each job's shim, if the agent itself is dead), with a margin.
     fn dead_man_deadline(&self, heard: Mono) -> Deadline {
-        let at = heard.after(self.policy.dead_man).after(self.policy.log_wait);
+        let at = heard.after(self.policy.dead_man).after(self.policy.fence_margin);
         Deadline {
             at,
             why: "a dead-man timer",

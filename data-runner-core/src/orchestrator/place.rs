@@ -9,6 +9,7 @@ use crate::execution::{Attempt, Execution, ExecutionState, LiveAttempt, Phase, P
 use crate::id::{AttemptNumber, Claim, ExecutionId, Lease, SessionId, WorkerId};
 use crate::log::LogOffset;
 use crate::message::{Assign, SupervisorMessage};
+use crate::time::Mono;
 use crate::worker::{MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState};
 
 impl Orchestrator {
@@ -18,7 +19,7 @@ impl Orchestrator {
             return;
         }
         self.place_provisioned(turn);
-        let mut free = self.free_slots();
+        let mut free = self.free_slots(turn.now.mono);
         let mut next = self.ready.first().copied();
         while let Some(place) = next {
             if free.is_empty() {
@@ -74,7 +75,7 @@ impl Orchestrator {
     }
 
     /// Connected workers that can take more: (attempts they have, worker) → free slots.
-    fn free_slots(&self) -> BTreeMap<(u32, WorkerId), u32> {
+    fn free_slots(&self, now: Mono) -> BTreeMap<(u32, WorkerId), u32> {
         let reserved: Vec<WorkerId> = match self.policy.pool {
             Pool::PerExecution { .. } => self
                 .executions
@@ -96,7 +97,9 @@ impl Orchestrator {
                 | WorkerState::Terminated { .. } => continue,
             };
             let slots = worker.slots.saturating_sub(load);
-            if slots > 0 && !reserved.contains(&worker.id) && self.session_of(worker.id).is_some() {
+            let speaks = self.session_of(worker.id).is_some()
+                && self.liveness.get(&worker.id).is_some_and(|it| now.since(it.heard) < self.policy.suspect_after);
+            if slots > 0 && !reserved.contains(&worker.id) && speaks {
                 free.insert((load, worker.id), slots);
             }
         }

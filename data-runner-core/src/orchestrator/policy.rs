@@ -11,11 +11,16 @@ pub struct Policy {
     pub joining: Joining,
     /// How often agents say that they live.
     pub heartbeat: Duration,
+    /// How long an agent may be silent before it gets no new work.
+    pub suspect_after: Duration,
     /// How long an agent may be silent before its worker is given up.
     pub lost_after: Duration,
     /// How long an agent may go on without a supervisor before it stops its jobs. For a worker that nobody provisioned
     /// this is also what proves its end, so it is longer than `lost_after`.
     pub dead_man: Duration,
+    /// How much longer than `dead_man` an agent must have been silent to be taken for gone: what it takes an agent to
+    /// notice that its connection is dead, and its jobs to stop.
+    pub fence_margin: Duration,
     /// How long a machine may take from launch until its agent connects.
     pub join_within: Duration,
     /// How long the end of a log may be behind the end of its job before the log is closed with a gap.
@@ -81,8 +86,10 @@ impl Policy {
             },
             joining: Joining::Accepted,
             heartbeat: Duration::from_secs(5),
+            suspect_after: Duration::from_secs(30),
             lost_after: Duration::from_secs(120),
             dead_man: Duration::from_secs(600),
+            fence_margin: Duration::from_secs(60),
             join_within: Duration::from_secs(60),
             log_wait: Duration::from_secs(30),
             list_every: Duration::from_secs(5),

@@ -51,6 +51,9 @@ pub struct RunRequest {
     /// A folder of its own, on this machine, that exists. The executor keeps its records and the log's spool there;
     /// the agent removes it when everything is acknowledged.
     pub folder: PathBuf,
+    /// How long the job may go on while no process of an agent looks after it. Then it is stopped as `Interrupted`: a
+    /// supervisor that cannot end this machine counts on that before it tries the execution elsewhere.
+    pub alone_for: Duration,
 }
 
 impl RunRequest {
@@ -84,7 +87,7 @@ pub struct Prepared {
 /// - an end is given only after the whole process tree is gone and the log is complete, and then always the same;
 /// - `stop` sends TERM to the tree, KILL after the grace; it returns at once, and the end tells the reason;
 ///   a job that ended by itself first keeps its own end;
-/// - dropping it does not stop the job.
+/// - dropping it does not stop the job; without anybody who holds it, the job is stopped after `alone_for`.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
 pub trait RunningJob: Send + Sync + 'static {

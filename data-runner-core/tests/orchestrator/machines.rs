@@ -270,10 +270,23 @@ fn a_worker_that_nobody_started_is_proved_gone_by_its_dead_man_timer_only() {
     it.tick_after(lost);
     assert_eq!(it.worker_state(worker).name(), WorkerStateName::Terminating);
     assert_eq!(it.state(id), StateName::Running);
-    let rest = it.policy.dead_man + it.policy.log_wait - lost;
+    let rest = it.policy.dead_man + it.policy.fence_margin - lost;
     it.tick_after(rest);
     assert_eq!(it.worker_state(worker).name(), WorkerStateName::Terminated);
     assert_eq!(it.state(id), StateName::Queued);
+}
+
+#[test]
+fn a_worker_that_is_silent_for_a_while_gets_no_new_work() {
+    let mut it = Scene::new(joined());
+    let worker = sample::worker_id(1);
+    let session = it.join(worker);
+    let suspect = it.policy.suspect_after;
+    it.pass(suspect);
+    let id = it.submit();
+    assert_eq!(it.state(id), StateName::Queued);
+    it.says(worker, session, AgentMessage::HeartBeat);
+    assert_eq!(it.state(id), StateName::Starting);
 }
 
 #[test]

@@ -241,9 +241,10 @@ impl Performer {
     fn tasks(&mut self, claim: Claim, job: Arc<JobSpec>) -> &mut JobTasks {
         let executor = self.executors.get(&job.worker_type).cloned();
         let (folder, news) = (self.folder.run(claim.attempt), self.news.clone());
+        let alone_for = self.agent.dead_man();
         self.jobs
             .entry(claim)
-            .or_insert_with(|| JobTasks::new(RunRequest { claim, job, folder }, executor, news))
+            .or_insert_with(|| JobTasks::new(RunRequest { claim, job, folder, alone_for }, executor, news))
     }
 
     async fn say_farewell(mut self) {

@@ -41,6 +41,11 @@ impl Control {
         self.listener.is_some()
     }
 
+    /// Whether no agent is connected.
+    pub(super) fn is_alone(&self) -> bool {
+        self.agents.is_empty()
+    }
+
     /// Lets others in too.
     pub(super) fn open(&mut self, folder: &Path) -> io::Result<()> {
         let listener = UnixListener::bind(socket_path(&File::open(folder)?))?;

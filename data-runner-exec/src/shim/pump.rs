@@ -87,6 +87,8 @@ pub(super) struct Pump<'a> {
     course: Course,
     started: Instant,
     ran_for: Duration,
+    /// Since when no agent looks after the job.
+    alone_since: Option<Instant>,
     settle_at: Instant,
     flushed: Instant,
     sampled: Instant,
@@ -118,6 +120,7 @@ impl<'a> Pump<'a> {
             course: Course::Running,
             started: now,
             ran_for: Duration::ZERO,
+            alone_since: None,
             settle_at: now + SETTLE_AFTER,
             flushed: now.checked_sub(FLUSH_EVERY).unwrap_or(now),
             sampled: now,
@@ -139,6 +142,7 @@ impl<'a> Pump<'a> {
                 }
             }
             let now = Instant::now();
+            self.alone_since = self.control.is_alone().then(|| self.alone_since.unwrap_or(now));
             self.settle(now);
             self.keep_time(now);
             self.sample(now);
@@ -183,7 +187,7 @@ impl<'a> Pump<'a> {
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
         let course = match self.course {
-            Course::Running => self.started + Duration::from_millis(self.spec.timeout_ms),
+            Course::Running => self.must_stop_at().0,
             Course::Stopping { kill_at, .. } => kill_at,
             Course::Killing { .. } => now + LOOK_AGAIN,
             Course::Ended { .. } => now + LOOK_AGAIN,
@@ -262,9 +266,11 @@ impl<'a> Pump<'a> {
 
     fn keep_time(&mut self, now: Instant) {
         match self.course {
-            Course::Running if now >= self.started + Duration::from_millis(self.spec.timeout_ms) => {
-                let grace = Duration::from_millis(self.spec.grace_ms);
-                self.stop(Stopped::ByUs(StopReason::Timeout), grace);
+            Course::Running => {
+                let (at, reason) = self.must_stop_at();
+                if now >= at {
+                    self.stop(Stopped::ByUs(reason), Duration::from_millis(self.spec.grace_ms));
+                }
             }
             Course::Stopping { why, kill_at } if now >= kill_at => {
                 self.course = Course::Killing { why };
@@ -272,7 +278,17 @@ impl<'a> Pump<'a> {
             }
             Course::Killing { .. } => self.kill_all(),
             Course::Ended { kill_at, .. } if now >= kill_at => self.kill_all(),
-            Course::Running | Course::Stopping { .. } | Course::Ended { .. } | Course::Draining { .. } => {}
+            Course::Stopping { .. } | Course::Ended { .. } | Course::Draining { .. } => {}
+        }
+    }
+
+    /// When a job that goes on must be stopped, and why: its time is up, or no agent came back for too long.
+    fn must_stop_at(&self) -> (Instant, StopReason) {
+        let timeout = (self.started + Duration::from_millis(self.spec.timeout_ms), StopReason::Timeout);
+        let alone = self.alone_since.map(|since| since + Duration::from_millis(self.spec.alone_for_ms));
+        match alone {
+            Some(at) if at < timeout.0 => (at, StopReason::Interrupted),
+            Some(_) | None => timeout,
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct RunSpec {
     pub timeout_ms: u64,
     /// Between TERM and KILL when the time is up.
     pub grace_ms: u64,
+    /// How long it may go on without an agent.
+    pub alone_for_ms: u64,
     /// Bytes of log that are kept.
     pub log_quota: u64,
     /// What on standard error means that memory ran out.
