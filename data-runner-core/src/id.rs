@@ -121,10 +121,7 @@ impl FromStr for AttemptId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let parsed = text.split_once('/').and_then(|(execution, number)| {
             let number = AttemptNumber(number.parse().ok()?);
-            Some(Self {
-                execution: execution.parse().ok()?,
-                number,
-            })
+            Some(Self { execution: execution.parse().ok()?, number })
         });
         parsed.ok_or_else(|| InvalidId {
             what: "attempt id",
@@ -238,17 +235,12 @@ macro_rules! text_ids {
 fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 63
-        && bytes
-            .next()
-            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
 fn is_hex(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
-    lengths.contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 text_ids! {
@@ -308,36 +300,25 @@ mod tests {
         }
         for bad in ["", "-a", "A", "a/b", "..", "a b", "é", &"a".repeat(64)] {
             let error = bad.parse::<WorkflowName>().unwrap_err();
-            assert!(
-                error.to_string().contains("lower-case letter or digit"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("lower-case letter or digit"), "{error}");
         }
     }
 
     #[test]
     fn a_revision_is_never_an_option_of_git() {
         assert!("--upload-pack=x".parse::<Revision>().is_err());
-        assert!(
-            "deadbeef".parse::<Revision>().is_err(),
-            "an abbreviated commit is not a revision"
-        );
+        assert!("deadbeef".parse::<Revision>().is_err(), "an abbreviated commit is not a revision");
         assert_eq!("a".repeat(40).parse::<Revision>().unwrap().short(), "aaaaaaaaaa");
     }
 
     #[test]
     fn an_attempt_can_be_a_key_in_json() {
-        let id = AttemptId {
-            execution: ExecutionId::from_uuid(Uuid::from_u128(7)),
-            number: AttemptNumber(3),
-        };
+        let id =
+            AttemptId { execution: ExecutionId::from_uuid(Uuid::from_u128(7)), number: AttemptNumber(3) };
         let map = std::collections::BTreeMap::from([(id, 1)]);
         let json = serde_json::to_string(&map).unwrap();
         assert_eq!(json, r#"{"00000000-0000-0000-0000-000000000007/3":1}"#);
-        assert_eq!(
-            serde_json::from_str::<std::collections::BTreeMap<AttemptId, i32>>(&json).unwrap(),
-            map
-        );
+        assert_eq!(serde_json::from_str::<std::collections::BTreeMap<AttemptId, i32>>(&json).unwrap(), map);
     }
 
     #[test]

@@ -28,19 +28,13 @@ impl Timestamp {
     /// The moment `duration` later; stays at the end of time rather than overflow.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// The moment `duration` earlier.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// How long after `earlier` this is; zero if it is not after.
@@ -123,18 +117,12 @@ pub struct Entropy {
 impl Entropy {
     /// Equal seeds give equal sequences.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self {
-            source: ChaCha12Rng::from_seed(seed),
-            newest: 0,
-        }
+        Self { source: ChaCha12Rng::from_seed(seed), newest: 0 }
     }
 
     /// A seed for tests and simulations.
     pub fn from_number(seed: u64) -> Self {
-        Self {
-            source: ChaCha12Rng::seed_from_u64(seed),
-            newest: 0,
-        }
+        Self { source: ChaCha12Rng::seed_from_u64(seed), newest: 0 }
     }
 
     /// 64 random bits.
@@ -160,14 +148,9 @@ impl Entropy {
         self.source.fill_bytes(&mut random);
         // The highest random bit stays clear, so that increments do not reach the variant's bits.
         random[2] &= 0b1101_1111;
-        let fresh = uuid::Builder::from_unix_timestamp_millis(millis, &random)
-            .into_uuid()
-            .as_u128();
-        self.newest = if fresh > self.newest {
-            fresh
-        } else {
-            self.newest + 1 + u128::from(self.bits() >> 24)
-        };
+        let fresh = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().as_u128();
+        self.newest =
+            if fresh > self.newest { fresh } else { self.newest + 1 + u128::from(self.bits() >> 24) };
         Uuid::from_u128(self.newest)
     }
 }
@@ -178,30 +161,18 @@ mod tests {
 
     #[test]
     fn a_timestamp_reads_as_rfc_3339_in_utc() {
-        assert_eq!(
-            Timestamp::from_micros(1_785_542_400_000_001).to_string(),
-            "2026-08-01T00:00:00.000001Z"
-        );
+        assert_eq!(Timestamp::from_micros(1_785_542_400_000_001).to_string(), "2026-08-01T00:00:00.000001Z");
     }
 
     #[test]
     fn equal_seeds_give_equal_ids_and_ids_sort_by_time() {
         let at = Timestamp::from_micros(1_700_000_000_000_000);
-        assert_eq!(
-            Entropy::from_number(7).uuid_v7(at),
-            Entropy::from_number(7).uuid_v7(at)
-        );
+        assert_eq!(Entropy::from_number(7).uuid_v7(at), Entropy::from_number(7).uuid_v7(at));
         let mut entropy = Entropy::from_number(7);
-        let (early, late) = (
-            entropy.uuid_v7(at),
-            entropy.uuid_v7(at.after(Duration::from_millis(1))),
-        );
+        let (early, late) = (entropy.uuid_v7(at), entropy.uuid_v7(at.after(Duration::from_millis(1))));
         assert!(early < late);
         let mut ids: Vec<Uuid> = (0..1000).map(|_| entropy.uuid_v7(at)).collect();
-        assert!(
-            ids.is_sorted(),
-            "also within a millisecond, and after the clock stepped back"
-        );
+        assert!(ids.is_sorted(), "also within a millisecond, and after the clock stepped back");
         ids.dedup();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.get_version_num() == 7));

@@ -20,37 +20,17 @@ fn types() -> WorkerTypes {
 }
 
 fn parse(text: &[u8]) -> Parsed<WorkflowConfig> {
-    let files = [
-        "config.yaml",
-        "requirements.txt",
-        "src/main.py",
-        "workflow.py",
-        "workflow.sql",
-    ]
-    .map(str::to_owned);
-    config::parse(
-        FILE,
-        text,
-        &ParseContext {
-            worker_types: &types(),
-            files: Some(&files),
-        },
-    )
+    let files =
+        ["config.yaml", "requirements.txt", "src/main.py", "workflow.py", "workflow.sql"].map(str::to_owned);
+    config::parse(FILE, text, &ParseContext { worker_types: &types(), files: Some(&files) })
 }
 
 fn examples(folder: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/config")
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(folder);
     let mut examples: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            (
-                path.file_stem().unwrap().to_str().unwrap().to_owned(),
-                std::fs::read(&path).unwrap(),
-            )
-        })
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
         .collect();
     examples.sort();
     assert!(examples.len() > 5);
@@ -60,9 +40,7 @@ fn examples(folder: &str) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn each_broken_file_gets_all_its_messages_at_once_each_with_its_place() {
     for (name, text) in examples("bad") {
-        let Parsed::Broken { problems } = parse(&text) else {
-            panic!("{name} is taken")
-        };
+        let Parsed::Broken { problems } = parse(&text) else { panic!("{name} is taken") };
         for problem in &problems {
             let at = problem.location.as_ref();
             let in_file =
@@ -70,19 +48,13 @@ fn each_broken_file_gets_all_its_messages_at_once_each_with_its_place() {
             assert!(in_file, "{name}: {problem:?}");
         }
         // The flood is bounded; its first lines say enough.
-        let rendered: Vec<String> = config::render(&problems, false)
-            .lines()
-            .map(str::to_owned)
-            .collect();
+        let rendered: Vec<String> = config::render(&problems, false).lines().map(str::to_owned).collect();
         let shown = if rendered.len() > 200 {
             [&rendered[..8], &rendered[rendered.len() - 4..]].concat()
         } else {
             rendered
         };
-        let shown: Vec<String> = shown
-            .iter()
-            .map(|line| line.chars().take(240).collect())
-            .collect();
+        let shown: Vec<String> = shown.iter().map(|line| line.chars().take(240).collect()).collect();
         insta::assert_snapshot!(format!("bad__{name}"), shown.join("\n"));
     }
 }
@@ -108,20 +80,14 @@ fn each_good_file_is_understood_as_its_snapshot_shows() {
 
 #[test]
 fn everything_that_is_declared_is_read() {
-    let (_, text) = examples("good")
-        .into_iter()
-        .find(|(name, _)| name == "everything")
-        .unwrap();
+    let (_, text) = examples("good").into_iter().find(|(name, _)| name == "everything").unwrap();
     insta::assert_json_snapshot!("everything_as_json", parse(&text).into_result().unwrap().0);
     let schema = config::json_schema(&types());
     let text = String::from_utf8(text).unwrap();
     for (key, property) in schema["properties"].as_object().unwrap() {
         let working = property.get("not").is_none();
         let shown = text.lines().any(|line| line.starts_with(&format!("{key}:")));
-        assert_eq!(
-            working, shown,
-            "{key}: the example holds every key that works, and no other"
-        );
+        assert_eq!(working, shown, "{key}: the example holds every key that works, and no other");
     }
 }
 
@@ -131,22 +97,10 @@ fn a_plain_reader_of_yaml_sees_the_same_values() {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
         let yaml: serde_yaml::Value = serde_yaml::from_slice(text).unwrap();
         let config = parse(text).into_result().unwrap().0;
-        assert_eq!(
-            yaml["worker_type"].as_str(),
-            Some(config.worker_type.as_str()),
-            "{name}"
-        );
-        assert_eq!(
-            yaml["description"].as_str(),
-            config.description.as_deref(),
-            "{name}"
-        );
+        assert_eq!(yaml["worker_type"].as_str(), Some(config.worker_type.as_str()), "{name}");
+        assert_eq!(yaml["description"].as_str(), config.description.as_deref(), "{name}");
         for (variable, value) in &config.env {
-            assert_eq!(
-                yaml["env"][variable.as_str()].as_str(),
-                Some(value.as_str()),
-                "{name}"
-            );
+            assert_eq!(yaml["env"][variable.as_str()].as_str(), Some(value.as_str()), "{name}");
         }
     }
 }
@@ -166,16 +120,10 @@ fn a_file_beyond_the_limit_is_refused_unread() {
 fn the_folder_must_be_able_to_name_the_workflow() {
     let text = b"worker_type: polars\ninstance_size: t3.medium\n";
     let types = types();
-    let context = ParseContext {
-        worker_types: &types,
-        files: None,
-    };
+    let context = ParseContext { worker_types: &types, files: None };
     let parsed = config::parse("workflows/Daily Orders/config.yaml", text, &context);
     assert_eq!(parsed.problems()[0].code, "invalid_workflow_name");
-    assert!(
-        config::parse("config.yaml", text, &context).value().is_some(),
-        "no folder, nothing to say"
-    );
+    assert!(config::parse("config.yaml", text, &context).value().is_some(), "no folder, nothing to say");
 }
 
 #[test]
@@ -183,17 +131,14 @@ fn what_is_wrong_with_the_script_makes_the_definition_broken() {
     let parsed = parse(b"worker_type: polars\ninstance_size: t3.medium\n");
     let spec = types();
     let problems = config::check_script("workflows/orders/workflow.py", b"\0", spec.get("polars").unwrap());
-    let Parsed::Broken { problems } = parsed.with_problems(problems) else {
-        panic!("taken")
-    };
+    let Parsed::Broken { problems } = parsed.with_problems(problems) else { panic!("taken") };
     assert_eq!(problems[0].code, "nul_in_script");
 }
 
 #[test]
 fn a_secret_is_never_shown() {
-    let problems = parse(b"{worker_type: polars, instance_size: x, env: {DB_PASSWORD: hunter2}}")
-        .problems()
-        .to_vec();
+    let problems =
+        parse(b"{worker_type: polars, instance_size: x, env: {DB_PASSWORD: hunter2}}").problems().to_vec();
     assert_eq!(problems.len(), 2);
     let shown = format!("{problems:?}{}", config::render(&problems, false));
     assert!(!shown.contains("hunter2"), "{shown}");

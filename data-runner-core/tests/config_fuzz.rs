@@ -17,14 +17,7 @@ use proptest::prelude::*;
 
 fn parse(text: &[u8]) -> Parsed<WorkflowConfig> {
     let types = WorkerTypes::default();
-    config::parse(
-        "workflows/orders/config.yaml",
-        text,
-        &ParseContext {
-            worker_types: &types,
-            files: None,
-        },
-    )
+    config::parse("workflows/orders/config.yaml", text, &ParseContext { worker_types: &types, files: None })
 }
 
 fn sound(text: &[u8], problems: &[Problem]) {
@@ -33,10 +26,7 @@ fn sound(text: &[u8], problems: &[Problem]) {
     let lines = text.split(['\n', '\r']).count();
     for at in problems.iter().filter_map(|problem| problem.location.as_ref()) {
         assert!(at.line >= 1 && at.line as usize <= lines + 1, "{at:?}");
-        assert!(
-            at.column >= 1 && at.length >= 1 && at.text.chars().count() <= 1_000,
-            "{at:?}"
-        );
+        assert!(at.column >= 1 && at.length >= 1 && at.text.chars().count() <= 1_000, "{at:?}");
     }
     let _ = config::render(problems, true);
     let _ = config::render_github(problems);
@@ -45,11 +35,7 @@ fn sound(text: &[u8], problems: &[Problem]) {
 fn survives(text: &[u8]) {
     let parsed = parse(text);
     if let Parsed::Broken { problems } = &parsed {
-        assert!(
-            !problems.is_empty(),
-            "refused without a reason: {:?}",
-            String::from_utf8_lossy(text)
-        );
+        assert!(!problems.is_empty(), "refused without a reason: {:?}", String::from_utf8_lossy(text));
     }
     sound(text, parsed.problems());
     let parsed = settings::parse("supervisor.yaml", text, &BTreeMap::new());
@@ -205,19 +191,9 @@ fn the_worst_texts_of_the_largest_size_are_answered_soon() {
         "{a: b}, ",
     ];
     for pattern in patterns {
-        for front in [
-            "",
-            "labels: ",
-            "labels: [",
-            "labels: {",
-            "labels: \"",
-            "labels: |\n  ",
-        ] {
-            let text: String = front
-                .chars()
-                .chain(pattern.chars().cycle())
-                .take(SIZE / pattern.len().max(2))
-                .collect();
+        for front in ["", "labels: ", "labels: [", "labels: {", "labels: \"", "labels: |\n  "] {
+            let text: String =
+                front.chars().chain(pattern.chars().cycle()).take(SIZE / pattern.len().max(2)).collect();
             // Time is not asserted (a busy machine proves nothing); a text that takes minutes is found by the test's own limit.
             survives(text.as_bytes());
         }
@@ -232,10 +208,8 @@ fn text(max: usize) -> impl Strategy<Value = String> {
             "x\ny\n"
         ])
         .prop_map(str::to_owned),
-        proptest::string::string_regex(&format!(
-            "[a-zA-Z0-9 :#'\"\\[\\]{{}},&*!|>%@`é日~.\n-]{{0,{max}}}"
-        ))
-        .unwrap(),
+        proptest::string::string_regex(&format!("[a-zA-Z0-9 :#'\"\\[\\]{{}},&*!|>%@`é日~.\n-]{{0,{max}}}"))
+            .unwrap(),
     ]
 }
 
@@ -257,12 +231,7 @@ fn param() -> impl Strategy<Value = ParamSpec> {
         at.prop_map(|at| (ParamKind::Datetime, ParamValue::Datetime(at))),
         prop::collection::btree_set("[a-z0-9 .:-]{1,8}", 1..5).prop_map(|values| {
             let values: Vec<String> = values.into_iter().collect();
-            (
-                ParamKind::Enum {
-                    values: values.clone(),
-                },
-                ParamValue::Enum(values[0].clone()),
-            )
+            (ParamKind::Enum { values: values.clone() }, ParamValue::Enum(values[0].clone()))
         }),
     ];
     (kinds, any::<bool>(), prop::option::of(text(20))).prop_map(|((kind, value), given, description)| {
@@ -271,31 +240,20 @@ fn param() -> impl Strategy<Value = ParamSpec> {
             (ParamKind::Date, false) => Some(ParamDefault::ScheduleDate),
             (_, false) => None,
         };
-        ParamSpec {
-            kind,
-            default,
-            description,
-        }
+        ParamSpec { kind, default, description }
     })
 }
 
 fn retries() -> impl Strategy<Value = RetryPolicy> {
-    let backoff =
-        (0_u64..1_000, 1.0_f64..100.0, 1_000_u64..600_000).prop_map(|(initial, factor, max)| Backoff {
-            initial: Duration::from_secs(initial),
-            factor,
-            max: Duration::from_secs(max),
-        });
+    let backoff = (0_u64..1_000, 1.0_f64..100.0, 1_000_u64..600_000).prop_map(|(initial, factor, max)| {
+        Backoff { initial: Duration::from_secs(initial), factor, max: Duration::from_secs(max) }
+    });
     // Every cause has its rule, so that no default is added.
     vec((1_u32..=100, backoff), FailureCause::ALL.len()).prop_map(|rules| RetryPolicy {
         rules: FailureCause::ALL
             .into_iter()
             .zip(rules)
-            .map(|(cause, (max_attempts, backoff))| RetryRule {
-                on: vec![cause],
-                max_attempts,
-                backoff,
-            })
+            .map(|(cause, (max_attempts, backoff))| RetryRule { on: vec![cause], max_attempts, backoff })
             .collect(),
     })
 }
@@ -308,36 +266,15 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         vec("[a-z]{1,8}(>=|==)[0-9]\\.[0-9]", 0..4).prop_map(PythonDependency::List),
     ];
     let python = (prop::option::of("3\\.[0-9]{1,2}"), requirements).prop_map(|(python, requirements)| {
-        (
-            "polars",
-            Dependencies {
-                python,
-                requirements,
-                duckdb: DuckdbDependency::default(),
-            },
-        )
+        ("polars", Dependencies { python, requirements, duckdb: DuckdbDependency::default() })
     });
-    let duckdb = (
-        prop::option::of("1\\.[0-9](\\.[0-9])?"),
-        prop::collection::btree_set(name(), 0..4),
-    )
+    let duckdb = (prop::option::of("1\\.[0-9](\\.[0-9])?"), prop::collection::btree_set(name(), 0..4))
         .prop_map(|(version, extensions)| {
-            let duckdb = DuckdbDependency {
-                version,
-                extensions: extensions.into_iter().collect(),
-            };
-            (
-                "duckdb",
-                Dependencies {
-                    duckdb,
-                    ..Dependencies::default()
-                },
-            )
+            let duckdb = DuckdbDependency { version, extensions: extensions.into_iter().collect() };
+            ("duckdb", Dependencies { duckdb, ..Dependencies::default() })
         });
-    let texts = (
-        prop::option::of(text(40)),
-        btree_map("[a-z][a-z ]{0,8}", "[a-zA-Z0-9 ._:/=+@-]{0,10}", 0..4),
-    );
+    let texts =
+        (prop::option::of(text(40)), btree_map("[a-z][a-z ]{0,8}", "[a-zA-Z0-9 ._:/=+@-]{0,10}", 0..4));
     let env = btree_map("[A-Z][A-Z0-9_]{0,10}", text(30), 0..4);
     (
         prop_oneof![python, duckdb],

@@ -19,10 +19,7 @@ impl Agent {
         if let Some(past) = self.past.iter().find(|past| past.claim == claim) {
             return match past.answer.clone() {
                 Some(report) => self.report(claim, AttemptStatus::Finished(Box::new(report)), turn),
-                None => turn.reject(AgentRejection::AlreadyOver {
-                    what: "an assignment",
-                    claim,
-                }),
+                None => turn.reject(AgentRejection::AlreadyOver { what: "an assignment", claim }),
             };
         }
         match self.runs.get(&claim.attempt) {
@@ -62,12 +59,8 @@ impl Agent {
     pub(super) fn take_waiting(&mut self, turn: &mut Turn<'_>) {
         let slots = usize::try_from(self.policy.slots).unwrap_or(usize::MAX);
         let mut free = slots.saturating_sub(self.runs.values().filter(|run| run.takes_slot()).count());
-        let attempts: Vec<_> = self
-            .waiting
-            .keys()
-            .copied()
-            .filter(|id| !self.runs.contains_key(id))
-            .collect();
+        let attempts: Vec<_> =
+            self.waiting.keys().copied().filter(|id| !self.runs.contains_key(id)).collect();
         for attempt in attempts {
             if free == 0 {
                 return;
@@ -93,19 +86,12 @@ impl Agent {
         if !self.obeys(epoch, turn) {
             return;
         }
-        if self
-            .waiting
-            .get(&claim.attempt)
-            .is_some_and(|(lease, _)| *lease == claim.lease)
-        {
+        if self.waiting.get(&claim.attempt).is_some_and(|(lease, _)| *lease == claim.lease) {
             self.waiting.remove(&claim.attempt);
             return self.answer_unheld(claim, Ending::Stopped { reason }, turn);
         }
-        if let Some(answer) = self
-            .past
-            .iter()
-            .find(|past| past.claim == claim)
-            .and_then(|past| past.answer.clone())
+        if let Some(answer) =
+            self.past.iter().find(|past| past.claim == claim).and_then(|past| past.answer.clone())
         {
             return self.report(claim, AttemptStatus::Finished(Box::new(answer)), turn);
         }
@@ -128,29 +114,17 @@ impl Agent {
     }
 
     pub(super) fn on_status_ack(&mut self, claim: Claim, turn: &mut Turn<'_>) {
-        if self
-            .past
-            .iter()
-            .any(|past| past.claim == claim && past.answer.is_some())
-        {
+        if self.past.iter().any(|past| past.claim == claim && past.answer.is_some()) {
             return self.remember(claim, None);
         }
         let rejection = match self.run_mut(claim, "an acknowledgement") {
-            Ok(Run {
-                step: Step::Ended { delivery, .. },
-                ..
-            }) => {
+            Ok(Run { step: Step::Ended { delivery, .. }, .. }) => {
                 *delivery = Delivery::Acknowledged;
                 return;
             }
             // Given up by us meanwhile; its folder goes anyway.
-            Ok(Run {
-                step: Step::Leaving, ..
-            }) => return,
-            Ok(_) => AgentRejection::OutOfStep {
-                what: "an acknowledgement",
-                claim,
-            },
+            Ok(Run { step: Step::Leaving, .. }) => return,
+            Ok(_) => AgentRejection::OutOfStep { what: "an acknowledgement", claim },
             Err(rejection) => rejection,
         };
         turn.reject(rejection);
@@ -188,12 +162,8 @@ impl Agent {
     }
 
     pub(super) fn stop_all(&mut self, reason: StopReason, turn: &mut Turn<'_>) {
-        let live: Vec<Claim> = self
-            .runs
-            .values()
-            .filter(|run| run.takes_slot())
-            .map(|run| run.claim)
-            .collect();
+        let live: Vec<Claim> =
+            self.runs.values().filter(|run| run.takes_slot()).map(|run| run.claim).collect();
         for claim in live {
             self.stop(claim, reason, turn);
         }
@@ -212,17 +182,10 @@ impl Agent {
             run.stop = Some(reason);
         }
         match &mut run.step {
-            Step::Fetching {
-                work: Work::Due(_), ..
-            } => {
+            Step::Fetching { work: Work::Due(_), .. } => {
                 self.end(claim, without_output(Ending::Stopped { reason }), turn);
             }
-            Step::Fetching {
-                work: Work::Underway, ..
-            }
-            | Step::Preparing
-                if before.is_none() =>
-            {
+            Step::Fetching { work: Work::Underway, .. } | Step::Preparing if before.is_none() => {
                 turn.effect(AgentEffect::Halt { claim });
             }
             Step::Running { .. } if before.is_none() => {
@@ -232,22 +195,11 @@ impl Agent {
             // Whether there is a process is known soon; then it is stopped.
             Step::Starting | Step::Adopting { .. } => {}
             // Being stopped already.
-            Step::Fetching {
-                work: Work::Underway, ..
-            }
-            | Step::Preparing
-            | Step::Running { .. } => {}
+            Step::Fetching { work: Work::Underway, .. } | Step::Preparing | Step::Running { .. } => {}
             Step::Ended { .. } if reason == StopReason::Disowned => self.let_go(claim, turn),
             // It ended by itself first: the report says how, and is repeated now.
-            Step::Ended {
-                delivery: Delivery::Owed(at),
-                ..
-            } => *at = again_at,
-            Step::Ended {
-                delivery: Delivery::Acknowledged,
-                ..
-            }
-            | Step::Leaving => {}
+            Step::Ended { delivery: Delivery::Owed(at), .. } => *at = again_at,
+            Step::Ended { delivery: Delivery::Acknowledged, .. } | Step::Leaving => {}
         }
     }
 
@@ -270,11 +222,7 @@ impl Agent {
             | Step::Leaving => Keeper::Record,
         };
         run.log.grown_to(report.log_end);
-        run.step = Step::Ended {
-            report: Box::new(report),
-            kept_by,
-            delivery: Delivery::Owed(now),
-        };
+        run.step = Step::Ended { report: Box::new(report), kept_by, delivery: Delivery::Owed(now) };
         if kept_by == Keeper::Record {
             turn.record(AgentRecord::Run(run.record()));
         }

@@ -22,12 +22,7 @@ fn at_every_step() -> Vec<(&'static str, Rig)> {
     let mut fetching = Rig::up(1);
     fetching.hear(assign(claim(1)));
     let mut late = fetching.clone();
-    late.job(
-        1,
-        JobStep::CodeDelayed {
-            message: "later".to_owned(),
-        },
-    );
+    late.job(1, JobStep::CodeDelayed { message: "later".to_owned() });
     let mut preparing = fetching.clone();
     preparing.job(1, JobStep::CodeReady);
     let mut starting = preparing.clone();
@@ -64,36 +59,14 @@ fn every_answer() -> Vec<(&'static str, JobStep, &'static [&'static str])> {
     let failure = Failure::new(FailureCause::Environment, "no");
     vec![
         ("code ready", JobStep::CodeReady, &["fetching"]),
-        (
-            "code late",
-            JobStep::CodeDelayed {
-                message: String::new(),
-            },
-            &["fetching"],
-        ),
+        ("code late", JobStep::CodeDelayed { message: String::new() }, &["fetching"]),
         ("environment ready", JobStep::EnvironmentReady, &["preparing"]),
         ("started", JobStep::Started, &["starting"]),
-        (
-            "impossible",
-            JobStep::Impossible { failure },
-            &["fetching", "preparing", "starting"],
-        ),
+        ("impossible", JobStep::Impossible { failure }, &["fetching", "preparing", "starting"]),
         ("halted without a stop", JobStep::Halted, &[]),
         ("unclear", JobStep::Unclear, &["starting"]),
-        (
-            "adopted",
-            JobStep::Adopted {
-                running_for: Duration::ZERO,
-            },
-            &["adopting"],
-        ),
-        (
-            "not found",
-            JobStep::NotFound {
-                message: String::new(),
-            },
-            &["adopting"],
-        ),
+        ("adopted", JobStep::Adopted { running_for: Duration::ZERO }, &["adopting"]),
+        ("not found", JobStep::NotFound { message: String::new() }, &["adopting"]),
         ("adopt failed", JobStep::AdoptFailed, &["adopting"]),
         ("log", JobStep::News(JobNews::Log(LogOffset(1))), &["running"]),
         ("ended", ended(0, 1), &["running"]),
@@ -134,15 +107,9 @@ fn an_acknowledgement_counts_only_for_an_end() {
 #[test]
 fn an_answer_under_a_stale_lease_is_refused_at_every_step() {
     for (step, mut it) in at_every_step() {
-        let stale = Claim {
-            lease: lease(9),
-            ..claim(1)
-        };
+        let stale = Claim { lease: lease(9), ..claim(1) };
         for (name, answer, _) in every_answer() {
-            let outcome = it.go(AgentEvent::Job {
-                claim: stale,
-                step: answer,
-            });
+            let outcome = it.go(AgentEvent::Job { claim: stale, step: answer });
             assert!(
                 outcome.effects.is_empty() && outcome.records.is_empty(),
                 "{name} at {step}: {outcome:?}"

@@ -56,41 +56,21 @@ impl Agent {
         run.step = next;
         run.reach(phase, turn.now, Duration::ZERO);
         turn.effect(effect);
-        self.report(
-            claim,
-            AttemptStatus::Reached {
-                phase,
-                ago: Duration::ZERO,
-            },
-            turn,
-        );
+        self.report(claim, AttemptStatus::Reached { phase, ago: Duration::ZERO }, turn);
     }
 
     fn on_code_ready(&mut self, claim: Claim, turn: &mut Turn<'_>) -> Option<Taken> {
-        let Step::Fetching {
-            work: Work::Underway, ..
-        } = self.at_step(claim)?.step
-        else {
+        let Step::Fetching { work: Work::Underway, .. } = self.at_step(claim)?.step else {
             return None;
         };
-        self.go_on(
-            claim,
-            Step::Preparing,
-            AgentEffect::Prepare { claim },
-            Phase::CodeReady,
-            turn,
-        );
+        self.go_on(claim, Step::Preparing, AgentEffect::Prepare { claim }, Phase::CodeReady, turn);
         Some(Taken)
     }
 
     fn on_code_delayed(&mut self, claim: Claim, message: String, turn: &mut Turn<'_>) -> Option<Taken> {
         let (up, policy) = (self.is_up(), self.policy);
         let run = self.at_step(claim)?;
-        let Step::Fetching {
-            work: Work::Underway,
-            tries,
-        } = run.step
-        else {
+        let Step::Fetching { work: Work::Underway, tries } = run.step else {
             return None;
         };
         if let Some(reason) = run.stop {
@@ -100,17 +80,12 @@ impl Agent {
         // Only a supervisor that is there and does not deliver uses up tries.
         let tries = if up { tries + 1 } else { tries };
         if tries >= policy.fetch_tries {
-            let failure = Failure::new(
-                FailureCause::Source,
-                format!("the code could not be fetched: {message}"),
-            );
+            let failure =
+                Failure::new(FailureCause::Source, format!("the code could not be fetched: {message}"));
             self.end(claim, without_output(Ending::NeverStarted { failure }), turn);
         } else {
             let wait = policy.pause.saturating_mul(tries.max(1));
-            run.step = Step::Fetching {
-                work: Work::Due(turn.now.mono.after(wait)),
-                tries,
-            };
+            run.step = Step::Fetching { work: Work::Due(turn.now.mono.after(wait)), tries };
         }
         Some(Taken)
     }
@@ -119,13 +94,7 @@ impl Agent {
         let Step::Preparing = self.at_step(claim)?.step else {
             return None;
         };
-        self.go_on(
-            claim,
-            Step::Starting,
-            AgentEffect::Start { claim },
-            Phase::EnvironmentReady,
-            turn,
-        );
+        self.go_on(claim, Step::Starting, AgentEffect::Start { claim }, Phase::EnvironmentReady, turn);
         Some(Taken)
     }
 
@@ -139,17 +108,11 @@ impl Agent {
 
     fn on_impossible(&mut self, claim: Claim, failure: Failure, turn: &mut Turn<'_>) -> Option<Taken> {
         match self.at_step(claim)?.step {
-            Step::Fetching {
-                work: Work::Underway, ..
-            }
-            | Step::Preparing
-            | Step::Starting => {
+            Step::Fetching { work: Work::Underway, .. } | Step::Preparing | Step::Starting => {
                 self.end(claim, without_output(Ending::NeverStarted { failure }), turn);
                 Some(Taken)
             }
-            Step::Fetching {
-                work: Work::Due(_), ..
-            }
+            Step::Fetching { work: Work::Due(_), .. }
             | Step::Adopting { .. }
             | Step::Running { .. }
             | Step::Ended { .. }
@@ -178,9 +141,7 @@ impl Agent {
         let Step::Starting = run.step else {
             return None;
         };
-        run.step = Step::Adopting {
-            work: Work::Due(turn.now.mono),
-        };
+        run.step = Step::Adopting { work: Work::Due(turn.now.mono) };
         Some(Taken)
     }
 
@@ -198,23 +159,14 @@ impl Agent {
             return;
         };
         let left = run.job.timeout.saturating_sub(running_for);
-        run.step = Step::Running {
-            timeout: Some(turn.now.mono.after(left)),
-        };
+        run.step = Step::Running { timeout: Some(turn.now.mono.after(left)) };
         run.reach(Phase::Started, turn.now, running_for);
         let (stop, grace, seen) = (run.stop, run.job.grace, run.log.end());
         turn.effect(AgentEffect::Watch { claim, seen });
         if let Some(reason) = stop {
             turn.effect(AgentEffect::Stop { claim, reason, grace });
         }
-        self.report(
-            claim,
-            AttemptStatus::Reached {
-                phase: Phase::Started,
-                ago: running_for,
-            },
-            turn,
-        );
+        self.report(claim, AttemptStatus::Reached { phase: Phase::Started, ago: running_for }, turn);
     }
 
     fn on_not_found(&mut self, claim: Claim, message: String, turn: &mut Turn<'_>) -> Option<Taken> {
@@ -232,9 +184,7 @@ impl Agent {
             return None;
         };
         // A process may live: to say that it is gone would let it run twice.
-        run.step = Step::Adopting {
-            work: Work::Due(turn.now.mono.after(pause)),
-        };
+        run.step = Step::Adopting { work: Work::Due(turn.now.mono.after(pause)) };
         Some(Taken)
     }
 
@@ -244,10 +194,7 @@ impl Agent {
             return None;
         };
         run.log.grown_to(end);
-        turn.effect(AgentEffect::Watch {
-            claim,
-            seen: run.log.end(),
-        });
+        turn.effect(AgentEffect::Watch { claim, seen: run.log.end() });
         Some(Taken)
     }
 
@@ -255,24 +202,8 @@ impl Agent {
         let Step::Running { .. } = self.at_step(claim)?.step else {
             return None;
         };
-        let JobEnd {
-            ending,
-            usage,
-            output,
-            log_end,
-            ran_for,
-        } = end;
-        self.end(
-            claim,
-            FinishReport {
-                ending,
-                usage,
-                output,
-                log_end,
-                ran_for,
-            },
-            turn,
-        );
+        let JobEnd { ending, usage, output, log_end, ran_for } = end;
+        self.end(claim, FinishReport { ending, usage, output, log_end, ran_for }, turn);
         Some(Taken)
     }
 
@@ -322,17 +253,11 @@ impl Agent {
         match &mut run.step {
             Step::Fetching { work, .. } if up => {
                 *work = Work::Underway;
-                turn.effect(AgentEffect::FetchCode {
-                    claim,
-                    job: run.job.clone(),
-                });
+                turn.effect(AgentEffect::FetchCode { claim, job: run.job.clone() });
             }
             Step::Adopting { work } => {
                 *work = Work::Underway;
-                turn.effect(AgentEffect::Adopt {
-                    claim,
-                    job: run.job.clone(),
-                });
+                turn.effect(AgentEffect::Adopt { claim, job: run.job.clone() });
             }
             Step::Running { timeout } => {
                 *timeout = None;

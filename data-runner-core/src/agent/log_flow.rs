@@ -46,13 +46,7 @@ pub(super) struct Piece {
 impl LogFlow {
     pub(super) const fn new() -> Self {
         let start = LogOffset(0);
-        Self {
-            end: start,
-            sent: start,
-            acked: start,
-            gate: Gate::Shut,
-            turn: LogTurn(0),
-        }
+        Self { end: start, sent: start, acked: start, gate: Gate::Shut, turn: LogTurn(0) }
     }
 
     pub(super) const fn end(&self) -> LogOffset {
@@ -67,10 +61,7 @@ impl LogFlow {
     /// A session begins, or says anew where to go on.
     pub(super) fn open(&mut self, from: LogOffset, now: Mono) {
         self.jump(from);
-        self.gate = Gate::Open {
-            reader: Reader::Free,
-            progress: now,
-        };
+        self.gate = Gate::Open { reader: Reader::Free, progress: now };
     }
 
     /// The session is gone.
@@ -151,11 +142,7 @@ impl LogFlow {
         }
         *reader = Reader::Busy(self.sent);
         let max_bytes = room.min(policy.log_batch).min(self.end.0 - self.sent.0);
-        Some(Piece {
-            turn: self.turn,
-            from: self.sent,
-            max_bytes,
-        })
+        Some(Piece { turn: self.turn, from: self.sent, max_bytes })
     }
 
     pub(super) fn deadline(&self, policy: &AgentPolicy) -> Option<Mono> {
@@ -211,9 +198,7 @@ mod tests {
     }
 
     fn stored(upto: u64) -> LogOutcome {
-        LogOutcome::Stored {
-            upto: LogOffset(upto),
-        }
+        LogOutcome::Stored { upto: LogOffset(upto) }
     }
 
     fn flowing(end: u64) -> LogFlow {
@@ -228,12 +213,7 @@ mod tests {
         let mut pieces = Vec::new();
         while let Some(piece) = flow.next(now, &POLICY) {
             pieces.push((piece.from.0, piece.max_bytes));
-            flow.on_sent(
-                piece.turn,
-                LogOffset(piece.from.0 + piece.max_bytes),
-                now,
-                &POLICY,
-            );
+            flow.on_sent(piece.turn, LogOffset(piece.from.0 + piece.max_bytes), now, &POLICY);
         }
         pieces
     }

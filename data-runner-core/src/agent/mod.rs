@@ -119,22 +119,14 @@ impl Agent {
         policy: AgentPolicy,
         now: Now,
     ) -> Self {
-        let runs = records
-            .into_iter()
-            .map(|record| (record.claim.attempt, Run::recovered(record, now)))
-            .collect();
+        let runs =
+            records.into_iter().map(|record| (record.claim.attempt, Run::recovered(record, now))).collect();
         Self {
-            facts: AgentFacts {
-                slots: policy.slots,
-                ..facts
-            },
+            facts: AgentFacts { slots: policy.slots, ..facts },
             policy,
             identity,
             stage: Stage::Serving,
-            link: Link::Down {
-                retry_at: now.mono,
-                failures: 0,
-            },
+            link: Link::Down { retry_at: now.mono, failures: 0 },
             connection: ConnectionId(0),
             contact: now.mono,
             runs,
@@ -160,11 +152,7 @@ impl Agent {
             AgentEvent::Disconnected { connection } => self.on_disconnected(connection, &mut turn),
             AgentEvent::Heard { connection, message } => self.on_heard(connection, *message, &mut turn),
             AgentEvent::LogAcked { connection, ack } => self.on_log_acked(connection, ack, &mut turn),
-            AgentEvent::LogSent {
-                claim,
-                turn: stretch,
-                upto,
-            } => {
+            AgentEvent::LogSent { claim, turn: stretch, upto } => {
                 self.on_log_sent(claim, stretch, upto, &mut turn);
             }
             AgentEvent::Job { claim, step } => self.on_job(claim, step, &mut turn),

@@ -54,9 +54,8 @@ impl AgentPolicy {
     /// The wait after so many failed tries in a row, before chance is added. Chance adds up to a half, so that the
     /// longest wait is still the longest.
     pub(super) fn backoff(&self, failures: u32) -> Duration {
-        let doubled = self
-            .first_backoff
-            .saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
+        let doubled =
+            self.first_backoff.saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
         doubled.min(self.longest_backoff.mul_f64(2.0 / 3.0))
     }
 }

@@ -76,14 +76,7 @@ impl World {
     }
 
     fn claim(n: u64, lease_number: u64) -> Claim {
-        if lease_number == 0 {
-            claim(n)
-        } else {
-            Claim {
-                lease: lease(100 + n),
-                ..claim(n)
-            }
-        }
+        if lease_number == 0 { claim(n) } else { Claim { lease: lease(100 + n), ..claim(n) } }
     }
 
     fn go(&mut self, event: AgentEvent) {
@@ -111,18 +104,10 @@ impl World {
         match effect {
             AgentEffect::Start { claim } => {
                 assert!(self.started.insert(*claim), "started twice: {claim}");
-                assert_eq!(
-                    self.disk.get(&claim.attempt).map(|run| run.claim),
-                    Some(*claim),
-                    "not on disk"
-                );
+                assert_eq!(self.disk.get(&claim.attempt).map(|run| run.claim), Some(*claim), "not on disk");
             }
             AgentEffect::FetchCode { claim, .. } | AgentEffect::Prepare { claim } => {
-                assert_eq!(
-                    self.disk.get(&claim.attempt).map(|run| run.claim),
-                    Some(*claim),
-                    "not on disk"
-                );
+                assert_eq!(self.disk.get(&claim.attempt).map(|run| run.claim), Some(*claim), "not on disk");
             }
             AgentEffect::RemoveFolder { claim } => {
                 assert!(!self.alive.contains(claim), "the folder of a live job is removed");
@@ -137,36 +122,22 @@ impl World {
         let young = |run: &&Run| matches!(run.step, Step::Fetching { .. } | Step::Preparing | Step::Starting);
         let on_the_way = agent.runs.values().filter(young).count();
         let live = self.alive.len().max(on_the_way);
-        assert!(
-            live <= self.slots as usize,
-            "{live} attempts on {} slots",
-            self.slots
-        );
+        assert!(live <= self.slots as usize, "{live} attempts on {} slots", self.slots);
         for run in agent.runs.values() {
             let (acked, sent, end) = run.log.offsets();
             assert!(acked <= sent && sent <= end, "{acked} {sent} {end}");
             if !matches!(run.step, Step::Leaving) {
-                assert_eq!(
-                    self.disk.get(&run.claim.attempt),
-                    Some(&run.record()),
-                    "disk and memory differ"
-                );
+                assert_eq!(self.disk.get(&run.claim.attempt), Some(&run.record()), "disk and memory differ");
             }
         }
-        assert!(
-            self.disk.keys().all(|attempt| agent.runs.contains_key(attempt)),
-            "a record without a run"
-        );
+        assert!(self.disk.keys().all(|attempt| agent.runs.contains_key(attempt)), "a record without a run");
         if let Some(deadline) = agent.next_deadline() {
             let mut again = self.rig.clone();
             if deadline.at <= again.now.mono {
                 let _outcome = again.tick();
                 let _outcome = again.tick();
                 let next = again.agent.next_deadline();
-                assert!(
-                    next.is_none_or(|next| next.at > again.now.mono),
-                    "it spins: {next:?}"
-                );
+                assert!(next.is_none_or(|next| next.at > again.now.mono), "it spins: {next:?}");
             }
         }
     }
@@ -180,32 +151,19 @@ impl World {
             }
             Happening::Signal => self.go(AgentEvent::Terminate),
             Happening::Line(0) => self.go(AgentEvent::Disconnected { connection }),
-            Happening::Line(1) => self.go(AgentEvent::ConnectFailed {
-                connection,
-                retry: Retry::Later,
-            }),
+            Happening::Line(1) => self.go(AgentEvent::ConnectFailed { connection, retry: Retry::Later }),
             Happening::Line(_) => self.come_up(),
             Happening::Command(kind, n, lease) => self.command(kind, n, lease),
             Happening::Answer(which, how) => self.answer(which, how),
             Happening::Ack(n, part, refused) => {
                 let end = self.logs.get(&claim(n)).copied().unwrap_or(0);
-                let sent = self
-                    .rig
-                    .agent
-                    .runs
-                    .get(&claim(n).attempt)
-                    .map_or(0, |run| run.log.offsets().1.0);
+                let sent = self.rig.agent.runs.get(&claim(n).attempt).map_or(0, |run| run.log.offsets().1.0);
                 let outcome = if refused {
                     crate::message::LogOutcome::Refused
                 } else {
-                    crate::message::LogOutcome::Stored {
-                        upto: LogOffset((end * part / 2).min(sent)),
-                    }
+                    crate::message::LogOutcome::Stored { upto: LogOffset((end * part / 2).min(sent)) }
                 };
-                let ack = crate::message::LogAck {
-                    claim: claim(n),
-                    outcome,
-                };
+                let ack = crate::message::LogAck { claim: claim(n), outcome };
                 self.go(AgentEvent::LogAcked { connection, ack });
             }
             Happening::Restart => self.restart(),
@@ -223,9 +181,7 @@ impl World {
             .map(|run| {
                 let verdict = match run.claim.attempt.execution.uuid().as_u128() % 5 {
                     4 => Verdict::Stop,
-                    _ => Verdict::Keep {
-                        log_from: run.log.offsets().0,
-                    },
+                    _ => Verdict::Keep { log_from: run.log.offsets().0 },
                 };
                 (run.claim, verdict)
             })
@@ -242,23 +198,12 @@ impl World {
         }
         let message = match kind {
             0..=2 => assign(claim),
-            3 => SupervisorMessage::Cancel {
-                claim,
-                epoch,
-                reason: StopReason::Cancelled,
-            },
-            4 => SupervisorMessage::Cancel {
-                claim,
-                epoch,
-                reason: StopReason::Disowned,
-            },
+            3 => SupervisorMessage::Cancel { claim, epoch, reason: StopReason::Cancelled },
+            4 => SupervisorMessage::Cancel { claim, epoch, reason: StopReason::Disowned },
             _ => SupervisorMessage::StatusAck { claim },
         };
         let connection = self.rig.agent.connection;
-        self.go(AgentEvent::Heard {
-            connection,
-            message: Box::new(message),
-        });
+        self.go(AgentEvent::Heard { connection, message: Box::new(message) });
     }
 
     /// Answers one of the effects that wait for an answer, as the machine might.
@@ -272,12 +217,7 @@ impl World {
         let event = match effect {
             AgentEffect::Connect { .. } => return self.come_up(),
             AgentEffect::FetchCode { claim, .. } => match how % 4 {
-                0 => step(
-                    claim,
-                    JobStep::CodeDelayed {
-                        message: String::new(),
-                    },
-                ),
+                0 => step(claim, JobStep::CodeDelayed { message: String::new() }),
                 1 => step(claim, JobStep::Impossible { failure }),
                 _ => step(claim, JobStep::CodeReady),
             },
@@ -297,18 +237,8 @@ impl World {
             }
             AgentEffect::Adopt { claim, .. } => match (self.alive.contains(&claim), how % 4) {
                 (_, 0) => step(claim, JobStep::AdoptFailed),
-                (true, _) => step(
-                    claim,
-                    JobStep::Adopted {
-                        running_for: Duration::from_secs(1),
-                    },
-                ),
-                (false, _) => step(
-                    claim,
-                    JobStep::NotFound {
-                        message: String::new(),
-                    },
-                ),
+                (true, _) => step(claim, JobStep::Adopted { running_for: Duration::from_secs(1) }),
+                (false, _) => step(claim, JobStep::NotFound { message: String::new() }),
             },
             AgentEffect::Watch { claim, seen } => {
                 let end = self.logs.entry(claim).or_insert(0);
@@ -321,13 +251,7 @@ impl World {
                     step(claim, JobStep::News(JobNews::Log(LogOffset(*end))))
                 }
             }
-            AgentEffect::SendLog {
-                claim,
-                turn,
-                from,
-                max_bytes,
-                ..
-            } => {
+            AgentEffect::SendLog { claim, turn, from, max_bytes, .. } => {
                 let upto = LogOffset(from.0 + if how.is_multiple_of(4) { 0 } else { max_bytes });
                 AgentEvent::LogSent { claim, turn, upto }
             }
@@ -354,27 +278,17 @@ impl World {
         }
         self.over_before = self.over.clone();
         let identity = self.rig.agent.identity;
-        let mut rig = Rig {
-            now: self.rig.now,
-            ..Rig::new(self.slots)
-        };
+        let mut rig = Rig { now: self.rig.now, ..Rig::new(self.slots) };
         rig.agent = Agent::recover(
-            AgentIdentity {
-                incarnation: identity.incarnation + 1,
-                ..identity
-            },
+            AgentIdentity { incarnation: identity.incarnation + 1, ..identity },
             self.disk.values().cloned().collect(),
             rig.agent.facts.clone(),
             rig.agent.policy,
             rig.now,
         );
         self.rig = rig;
-        let recovered: BTreeMap<_, _> = self
-            .rig
-            .agent
-            .held()
-            .map(|record| (record.claim.attempt, record))
-            .collect();
+        let recovered: BTreeMap<_, _> =
+            self.rig.agent.held().map(|record| (record.claim.attempt, record)).collect();
         assert_eq!(recovered, expected, "what was recovered is not what was recorded");
         self.go(AgentEvent::Tick);
     }

@@ -39,11 +39,7 @@ pub(super) enum Step {
     /// It runs. `timeout`: when it must be stopped; `None` once that has been done.
     Running { timeout: Option<Mono> },
     /// It is over, and the supervisor has to know.
-    Ended {
-        report: Box<FinishReport>,
-        kept_by: Keeper,
-        delivery: Delivery,
-    },
+    Ended { report: Box<FinishReport>, kept_by: Keeper, delivery: Delivery },
     /// Nothing is owed; its folder is being removed.
     Leaving,
 }
@@ -87,10 +83,7 @@ impl Run {
             claim,
             job,
             accepted_at: now.wall,
-            step: Step::Fetching {
-                work: Work::Underway,
-                tries: 0,
-            },
+            step: Step::Fetching { work: Work::Underway, tries: 0 },
             stop: None,
             log: LogFlow::new(),
             reached: Vec::new(),
@@ -103,14 +96,10 @@ impl Run {
     /// One that an earlier process of this agent held.
     pub(super) fn recovered(record: RunRecord, now: Now) -> Self {
         let step = match record.ended {
-            Some(report) => Step::Ended {
-                report,
-                kept_by: Keeper::Record,
-                delivery: Delivery::Owed(now.mono),
-            },
-            None => Step::Adopting {
-                work: Work::Due(now.mono),
-            },
+            Some(report) => {
+                Step::Ended { report, kept_by: Keeper::Record, delivery: Delivery::Owed(now.mono) }
+            }
+            None => Step::Adopting { work: Work::Due(now.mono) },
         };
         let mut run = Self {
             claim: record.claim,
@@ -128,15 +117,8 @@ impl Run {
     /// What must be on disk of it.
     pub(super) fn record(&self) -> RunRecord {
         let ended = match &self.step {
-            Step::Ended {
-                report,
-                kept_by: Keeper::Record,
-                ..
-            } => Some(report.clone()),
-            Step::Ended {
-                kept_by: Keeper::Executor,
-                ..
-            }
+            Step::Ended { report, kept_by: Keeper::Record, .. } => Some(report.clone()),
+            Step::Ended { kept_by: Keeper::Executor, .. }
             | Step::Fetching { .. }
             | Step::Preparing
             | Step::Starting
@@ -144,12 +126,7 @@ impl Run {
             | Step::Running { .. }
             | Step::Leaving => None,
         };
-        RunRecord {
-            claim: self.claim,
-            job: Arc::clone(&self.job),
-            accepted_at: self.accepted_at,
-            ended,
-        }
+        RunRecord { claim: self.claim, job: Arc::clone(&self.job), accepted_at: self.accepted_at, ended }
     }
 
     /// Notes that a phase was reached, `before` so long.
@@ -201,11 +178,7 @@ impl Run {
 
     /// Puts off the next report of its end, which has just been made.
     pub(super) fn repeat_end(&mut self, at: Mono) {
-        if let Step::Ended {
-            delivery: Delivery::Owed(next),
-            ..
-        } = &mut self.step
-        {
+        if let Step::Ended { delivery: Delivery::Owed(next), .. } = &mut self.step {
             *next = at;
         }
     }
@@ -225,23 +198,12 @@ impl Run {
     /// When the agent has to look at it again.
     pub(super) fn deadline(&self) -> Option<Mono> {
         match &self.step {
-            Step::Fetching {
-                work: Work::Due(at), ..
-            }
-            | Step::Adopting { work: Work::Due(at) } => Some(*at),
-            Step::Ended {
-                delivery: Delivery::Owed(at),
-                ..
-            } => Some(*at),
+            Step::Fetching { work: Work::Due(at), .. } | Step::Adopting { work: Work::Due(at) } => Some(*at),
+            Step::Ended { delivery: Delivery::Owed(at), .. } => Some(*at),
             Step::Running { timeout } => *timeout,
-            Step::Fetching {
-                work: Work::Underway, ..
-            }
+            Step::Fetching { work: Work::Underway, .. }
             | Step::Adopting { work: Work::Underway }
-            | Step::Ended {
-                delivery: Delivery::Acknowledged,
-                ..
-            }
+            | Step::Ended { delivery: Delivery::Acknowledged, .. }
             | Step::Preparing
             | Step::Starting
             | Step::Leaving => None,

@@ -35,38 +35,23 @@ pub(super) fn lease(n: u64) -> Lease {
 }
 
 pub(super) fn claim(n: u64) -> Claim {
-    let attempt = AttemptId {
-        execution: ExecutionId::from_uuid(uuid(n)),
-        number: AttemptNumber::FIRST,
-    };
-    Claim {
-        attempt,
-        lease: lease(n),
-    }
+    let attempt = AttemptId { execution: ExecutionId::from_uuid(uuid(n)), number: AttemptNumber::FIRST };
+    Claim { attempt, lease: lease(n) }
 }
 
 pub(super) fn job() -> Arc<JobSpec> {
     Arc::new(JobSpec {
-        workflow: crate::id::QualifiedName {
-            repo: "r".parse().unwrap(),
-            name: "w".parse().unwrap(),
-        },
+        workflow: crate::id::QualifiedName { repo: "r".parse().unwrap(), name: "w".parse().unwrap() },
         revision: "1".repeat(40).parse().unwrap(),
         worker_type: "polars".parse().unwrap(),
-        bundle: BundleRef {
-            hash: Sha256::of(b"code"),
-            bytes: 4,
-        },
+        bundle: BundleRef { hash: Sha256::of(b"code"), bytes: 4 },
         folder: "workflows/w".to_owned(),
         entrypoint: "workflow.py".to_owned(),
         python_path: Vec::new(),
         params: BTreeMap::new(),
         env: BTreeMap::new(),
         dependencies: Dependencies::default(),
-        resources: Resources {
-            memory_bytes: 1 << 30,
-            cpus: 1,
-        },
+        resources: Resources { memory_bytes: 1 << 30, cpus: 1 },
         timeout: Duration::from_secs(6 * 3600),
         grace: Duration::from_secs(10),
     })
@@ -94,9 +79,7 @@ pub(super) fn welcome(verdicts: Vec<(Claim, Verdict)>) -> Welcome {
 }
 
 pub(super) fn keep(from: u64) -> Verdict {
-    Verdict::Keep {
-        log_from: LogOffset(from),
-    }
+    Verdict::Keep { log_from: LogOffset(from) }
 }
 
 pub(super) fn assign(claim: Claim) -> SupervisorMessage {
@@ -104,19 +87,11 @@ pub(super) fn assign(claim: Claim) -> SupervisorMessage {
 }
 
 pub(super) fn assign_under(claim: Claim, epoch: Epoch) -> SupervisorMessage {
-    SupervisorMessage::Assign(Assign {
-        claim,
-        epoch,
-        job: job(),
-    })
+    SupervisorMessage::Assign(Assign { claim, epoch, job: job() })
 }
 
 pub(super) fn cancel(n: u64, reason: StopReason) -> SupervisorMessage {
-    SupervisorMessage::Cancel {
-        claim: claim(n),
-        epoch: Epoch(2),
-        reason,
-    }
+    SupervisorMessage::Cancel { claim: claim(n), epoch: Epoch(2), reason }
 }
 
 pub(super) fn status_ack(n: u64) -> SupervisorMessage {
@@ -128,11 +103,7 @@ pub(super) fn drain() -> SupervisorMessage {
 }
 
 pub(super) fn stop(n: u64, reason: StopReason) -> AgentEffect {
-    AgentEffect::Stop {
-        claim: claim(n),
-        reason,
-        grace: Duration::from_secs(10),
-    }
+    AgentEffect::Stop { claim: claim(n), reason, grace: Duration::from_secs(10) }
 }
 
 fn end_of(ending: Ending, log_end: u64) -> JobEnd {
@@ -154,14 +125,8 @@ pub(super) fn stopped(reason: StopReason) -> JobStep {
 }
 
 pub(super) fn reached(n: u64, phase: Phase) -> AgentMessage {
-    let status = AttemptStatus::Reached {
-        phase,
-        ago: Duration::ZERO,
-    };
-    AgentMessage::WorkerStatus(WorkerStatus {
-        claim: claim(n),
-        status,
-    })
+    let status = AttemptStatus::Reached { phase, ago: Duration::ZERO };
+    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status })
 }
 
 pub(super) fn finished(n: u64, ending: Ending, log_end: u64) -> AgentMessage {
@@ -169,18 +134,10 @@ pub(super) fn finished(n: u64, ending: Ending, log_end: u64) -> AgentMessage {
         Ending::Exited { .. } => Duration::from_secs(1),
         _ => Duration::ZERO,
     };
-    let report = FinishReport {
-        ending,
-        usage: Usage::default(),
-        output: None,
-        log_end: LogOffset(log_end),
-        ran_for,
-    };
+    let report =
+        FinishReport { ending, usage: Usage::default(), output: None, log_end: LogOffset(log_end), ran_for };
     let status = AttemptStatus::Finished(Box::new(report));
-    AgentMessage::WorkerStatus(WorkerStatus {
-        claim: claim(n),
-        status,
-    })
+    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status })
 }
 
 /// What an outcome says to the supervisor.
@@ -206,24 +163,11 @@ pub(super) struct Rig {
 impl Rig {
     /// One that has just begun, with so many slots.
     pub(super) fn new(slots: u32) -> Self {
-        let now = Now {
-            wall: Timestamp::from_micros(1_767_225_600_000_000),
-            mono: Mono::default(),
-        };
-        let identity = AgentIdentity {
-            incarnation: 1,
-            ..AgentIdentity::default()
-        };
-        let policy = AgentPolicy {
-            slots,
-            ..AgentPolicy::default()
-        };
+        let now = Now { wall: Timestamp::from_micros(1_767_225_600_000_000), mono: Mono::default() };
+        let identity = AgentIdentity { incarnation: 1, ..AgentIdentity::default() };
+        let policy = AgentPolicy { slots, ..AgentPolicy::default() };
         let agent = Agent::recover(identity, Vec::new(), facts(), policy, now);
-        Self {
-            agent,
-            now,
-            entropy: Entropy::from_number(1),
-        }
+        Self { agent, now, entropy: Entropy::from_number(1) }
     }
 
     /// One that is connected and welcomed.
@@ -255,21 +199,11 @@ impl Rig {
 
     /// The agent of a new process, with what the old one has on disk.
     pub(super) fn restarted(&self) -> Self {
-        let identity = AgentIdentity {
-            incarnation: self.agent.identity.incarnation + 1,
-            ..self.agent.identity
-        };
-        let agent = Agent::recover(
-            identity,
-            self.agent.held().collect(),
-            facts(),
-            self.agent.policy,
-            self.now,
-        );
-        Self {
-            agent,
-            ..self.clone()
-        }
+        let identity =
+            AgentIdentity { incarnation: self.agent.identity.incarnation + 1, ..self.agent.identity };
+        let agent =
+            Agent::recover(identity, self.agent.held().collect(), facts(), self.agent.policy, self.now);
+        Self { agent, ..self.clone() }
     }
 
     pub(super) fn go(&mut self, event: AgentEvent) -> AgentOutcome {
@@ -286,34 +220,19 @@ impl Rig {
 
     pub(super) fn hear(&mut self, message: SupervisorMessage) -> AgentOutcome {
         let connection = self.agent.connection;
-        self.go(AgentEvent::Heard {
-            connection,
-            message: Box::new(message),
-        })
+        self.go(AgentEvent::Heard { connection, message: Box::new(message) })
     }
 
     pub(super) fn job(&mut self, n: u64, step: JobStep) -> AgentOutcome {
-        self.go(AgentEvent::Job {
-            claim: claim(n),
-            step,
-        })
+        self.go(AgentEvent::Job { claim: claim(n), step })
     }
 
     pub(super) fn sent(&mut self, n: u64, turn: u64, upto: u64) -> AgentOutcome {
-        self.go(AgentEvent::LogSent {
-            claim: claim(n),
-            turn: LogTurn(turn),
-            upto: LogOffset(upto),
-        })
+        self.go(AgentEvent::LogSent { claim: claim(n), turn: LogTurn(turn), upto: LogOffset(upto) })
     }
 
     pub(super) fn stored(&mut self, n: u64, upto: u64) -> AgentOutcome {
-        self.log_outcome(
-            n,
-            LogOutcome::Stored {
-                upto: LogOffset(upto),
-            },
-        )
+        self.log_outcome(n, LogOutcome::Stored { upto: LogOffset(upto) })
     }
 
     pub(super) fn refused(&mut self, n: u64) -> AgentOutcome {
@@ -322,13 +241,7 @@ impl Rig {
 
     fn log_outcome(&mut self, n: u64, outcome: LogOutcome) -> AgentOutcome {
         let connection = self.agent.connection;
-        self.go(AgentEvent::LogAcked {
-            connection,
-            ack: LogAck {
-                claim: claim(n),
-                outcome,
-            },
-        })
+        self.go(AgentEvent::LogAcked { connection, ack: LogAck { claim: claim(n), outcome } })
     }
 
     pub(super) fn send_log(&self, n: u64, turn: u64, from: u64, max_bytes: u64) -> AgentEffect {
@@ -342,10 +255,7 @@ impl Rig {
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
-        self.now = Now {
-            wall: self.now.wall.after(time),
-            mono: self.now.mono.after(time),
-        };
+        self.now = Now { wall: self.now.wall.after(time), mono: self.now.mono.after(time) };
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -353,8 +263,7 @@ impl Rig {
     }
 
     pub(super) fn until_deadline(&self) -> Duration {
-        self.deadline()
-            .map_or(Duration::MAX, |deadline| deadline.at.since(self.now.mono))
+        self.deadline().map_or(Duration::MAX, |deadline| deadline.at.since(self.now.mono))
     }
 
     pub(super) fn drop_line(&mut self) {

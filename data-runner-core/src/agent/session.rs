@@ -30,22 +30,12 @@ pub(super) enum Link {
 impl Link {
     pub(super) fn deadline(self) -> Deadline {
         match self {
-            Self::Down { retry_at, .. } => Deadline {
-                at: retry_at,
-                why: "connect again",
-            },
-            Self::Connecting { give_up_at, .. } => Deadline {
-                at: give_up_at,
-                why: "connecting takes too long",
-            },
-            Self::Greeting { give_up_at, .. } => Deadline {
-                at: give_up_at,
-                why: "no answer to hello",
-            },
-            Self::Up { beat_at, .. } => Deadline {
-                at: beat_at,
-                why: "heartbeat",
-            },
+            Self::Down { retry_at, .. } => Deadline { at: retry_at, why: "connect again" },
+            Self::Connecting { give_up_at, .. } => {
+                Deadline { at: give_up_at, why: "connecting takes too long" }
+            }
+            Self::Greeting { give_up_at, .. } => Deadline { at: give_up_at, why: "no answer to hello" },
+            Self::Up { beat_at, .. } => Deadline { at: beat_at, why: "heartbeat" },
         }
     }
 
@@ -70,10 +60,7 @@ impl Agent {
     /// Says something, if there is a session. What is said at other times is derived again when there is one.
     pub(super) fn say(&self, message: AgentMessage, turn: &mut Turn<'_>) {
         if self.is_up() {
-            turn.effect(AgentEffect::Send {
-                connection: self.connection,
-                message: Box::new(message),
-            });
+            turn.effect(AgentEffect::Send { connection: self.connection, message: Box::new(message) });
         }
     }
 
@@ -84,19 +71,11 @@ impl Agent {
         if connection != self.connection {
             return self.reject_session("an opened session", connection, turn);
         }
-        self.link = Link::Greeting {
-            give_up_at: turn.now.mono.after(self.policy.greeting),
-            failures,
-        };
+        self.link = Link::Greeting { give_up_at: turn.now.mono.after(self.policy.greeting), failures };
         let attempts = self
             .runs
             .values()
-            .filter_map(|run| {
-                Some(HeldAttempt {
-                    claim: run.claim,
-                    status: run.latest_status(turn.now)?,
-                })
-            })
+            .filter_map(|run| Some(HeldAttempt { claim: run.claim, status: run.latest_status(turn.now)? }))
             .collect();
         let hello = Hello {
             incarnation: self.identity.incarnation,
@@ -104,10 +83,7 @@ impl Agent {
             facts: self.facts.clone(),
             attempts,
         };
-        turn.effect(AgentEffect::Send {
-            connection,
-            message: Box::new(AgentMessage::Hello(hello)),
-        });
+        turn.effect(AgentEffect::Send { connection, message: Box::new(AgentMessage::Hello(hello)) });
     }
 
     pub(super) fn on_connect_failed(&mut self, connection: ConnectionId, retry: Retry, turn: &mut Turn<'_>) {
@@ -144,9 +120,7 @@ impl Agent {
         match self.link {
             Link::Down { .. } => {}
             Link::Connecting { .. } | Link::Greeting { .. } | Link::Up { .. } => {
-                turn.effect(AgentEffect::Disconnect {
-                    connection: self.connection,
-                });
+                turn.effect(AgentEffect::Disconnect { connection: self.connection });
                 self.go_down(self.link.failures().saturating_add(1), turn);
             }
         }
@@ -158,10 +132,7 @@ impl Agent {
         }
         let base = self.policy.backoff(failures.saturating_sub(1));
         let wait = turn.entropy.jittered(base).min(self.policy.longest_backoff);
-        self.link = Link::Down {
-            retry_at: turn.now.mono.after(wait),
-            failures,
-        };
+        self.link = Link::Down { retry_at: turn.now.mono.after(wait), failures };
         self.waiting.clear();
         for run in self.runs.values_mut() {
             run.log.shut();
@@ -215,10 +186,7 @@ impl Agent {
             turn.record(AgentRecord::Identity(self.identity));
         }
         let heartbeat = welcome.heartbeat.max(SHORTEST_HEARTBEAT);
-        self.link = Link::Up {
-            heartbeat,
-            beat_at: turn.now.mono.after(heartbeat),
-        };
+        self.link = Link::Up { heartbeat, beat_at: turn.now.mono.after(heartbeat) };
         for run in self.runs.values() {
             if run.latest_status(turn.now).is_some()
                 && welcome.verdicts.iter().all(|(claim, _)| *claim != run.claim)
@@ -251,10 +219,7 @@ impl Agent {
     /// Whether a command under this epoch counts; a higher one than before is recorded.
     pub(super) fn obeys(&mut self, epoch: Epoch, turn: &mut Turn<'_>) -> bool {
         if epoch < self.identity.epoch {
-            turn.reject(AgentRejection::StaleEpoch {
-                given: epoch,
-                ours: self.identity.epoch,
-            });
+            turn.reject(AgentRejection::StaleEpoch { given: epoch, ours: self.identity.epoch });
             return false;
         }
         if epoch > self.identity.epoch {
@@ -273,20 +238,13 @@ impl Agent {
             Link::Down { .. } if self.stage == Stage::Abandoned => {}
             Link::Down { failures, .. } => {
                 self.connection.0 += 1;
-                self.link = Link::Connecting {
-                    give_up_at: turn.now.mono.after(self.policy.greeting),
-                    failures,
-                };
-                turn.effect(AgentEffect::Connect {
-                    connection: self.connection,
-                });
+                self.link =
+                    Link::Connecting { give_up_at: turn.now.mono.after(self.policy.greeting), failures };
+                turn.effect(AgentEffect::Connect { connection: self.connection });
             }
             Link::Connecting { .. } | Link::Greeting { .. } => self.hang_up(turn),
             Link::Up { heartbeat, .. } => {
-                self.link = Link::Up {
-                    heartbeat,
-                    beat_at: turn.now.mono.after(heartbeat),
-                };
+                self.link = Link::Up { heartbeat, beat_at: turn.now.mono.after(heartbeat) };
                 self.say(AgentMessage::HeartBeat, turn);
             }
         }

@@ -114,11 +114,7 @@ impl Agent {
         let Ok(run) = self.run_mut(claim, "its end") else {
             return;
         };
-        if let Step::Ended {
-            report,
-            delivery: Delivery::Acknowledged,
-            ..
-        } = &run.step
+        if let Step::Ended { report, delivery: Delivery::Acknowledged, .. } = &run.step
             && run.log.settled(report.log_end)
         {
             self.let_go(claim, turn);
@@ -132,9 +128,7 @@ impl Agent {
             Stage::Draining(_) if empty => self.leave(EndReason::Drained, turn),
             Stage::Stopping { .. } if empty => self.leave(EndReason::Drained, turn),
             Stage::Stopping { leave_by: None } if !live && self.is_up() => {
-                self.stage = Stage::Stopping {
-                    leave_by: Some(turn.now.mono.after(self.policy.last_words)),
-                };
+                self.stage = Stage::Stopping { leave_by: Some(turn.now.mono.after(self.policy.last_words)) };
             }
             Stage::Stopping { leave_by } if !live => {
                 if !self.is_up() || leave_by.is_some_and(|at| turn.now.mono >= at) {

@@ -11,11 +11,7 @@ pub(super) struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     pub(super) fn new(now: Now, entropy: &'a mut Entropy) -> Self {
-        Self {
-            now,
-            entropy,
-            outcome: AgentOutcome::default(),
-        }
+        Self { now, entropy, outcome: AgentOutcome::default() }
     }
 
     pub(super) fn finish(self) -> AgentOutcome {

@@ -74,11 +74,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without a hint.
     pub fn new(cause: FailureCause, message: impl Into<String>) -> Self {
-        Self {
-            cause,
-            message: message.into(),
-            hint: None,
-        }
+        Self { cause, message: message.into(), hint: None }
     }
 
     /// The same with a hint.

@@ -121,40 +121,27 @@ impl Ending {
     pub fn failure(&self, ran_for: Duration) -> Option<Failure> {
         use FailureCause::{Interrupted, OutOfMemory, Timeout, UserError, WorkerLost};
         match self {
-            Self::Exited { code: 0 }
-            | Self::Stopped {
-                reason: StopReason::Cancelled,
-            } => None,
-            Self::Exited { code } => Some(Failure::new(
-                UserError,
-                format!("the job exited with code {code}"),
-            )),
-            Self::Signalled { signal } => Some(Failure::new(
-                UserError,
-                format!("the job was ended by signal {signal}"),
-            )),
+            Self::Exited { code: 0 } | Self::Stopped { reason: StopReason::Cancelled } => None,
+            Self::Exited { code } => {
+                Some(Failure::new(UserError, format!("the job exited with code {code}")))
+            }
+            Self::Signalled { signal } => {
+                Some(Failure::new(UserError, format!("the job was ended by signal {signal}")))
+            }
             Self::OutOfMemory { limit_bytes } => Some(out_of_memory(OutOfMemory, *limit_bytes)),
-            Self::Stopped {
-                reason: StopReason::Timeout,
-            } => Some(
+            Self::Stopped { reason: StopReason::Timeout } => Some(
                 Failure::new(
                     Timeout,
                     format!("the job was stopped by its timeout after {} s", ran_for.as_secs()),
                 )
                 .hinting("raise `timeout` in config.yaml if the job needs longer"),
             ),
-            Self::Stopped {
-                reason: StopReason::Interrupted,
-            } => Some(Failure::new(
-                Interrupted,
-                "the job was interrupted: its worker had to go",
-            )),
-            Self::Stopped {
-                reason: StopReason::Disowned,
-            } => Some(Failure::new(
-                Interrupted,
-                "the job was stopped because the supervisor gave it up",
-            )),
+            Self::Stopped { reason: StopReason::Interrupted } => {
+                Some(Failure::new(Interrupted, "the job was interrupted: its worker had to go"))
+            }
+            Self::Stopped { reason: StopReason::Disowned } => {
+                Some(Failure::new(Interrupted, "the job was stopped because the supervisor gave it up"))
+            }
             Self::NeverStarted { failure } => Some(failure.clone()),
             Self::Vanished { message } => Some(Failure::new(WorkerLost, message.clone())),
         }
@@ -163,10 +150,7 @@ impl Ending {
 
 fn out_of_memory(cause: FailureCause, limit_bytes: Option<u64>) -> Failure {
     let message = match limit_bytes {
-        Some(limit) => format!(
-            "the job needed more than the {} MiB of memory that it may use",
-            limit >> 20
-        ),
+        Some(limit) => format!("the job needed more than the {} MiB of memory that it may use", limit >> 20),
         None => "the job was killed for its memory".to_owned(),
     };
     Failure::new(cause, message)

@@ -66,32 +66,20 @@ impl Execution {
 
     /// When the user's code first started.
     pub fn started_at(&self) -> Option<Timestamp> {
-        self.attempts
-            .iter()
-            .find_map(|attempt| attempt.phases.get(Phase::Started))
+        self.attempts.iter().find_map(|attempt| attempt.phases.get(Phase::Started))
     }
 
     /// How many attempts ended by this cause; failed launches count as `no_capacity`.
     pub fn failures_by(&self, cause: FailureCause) -> u32 {
-        let attempts = self
-            .attempts
-            .iter()
-            .filter_map(|attempt| attempt.end.as_ref()?.failure());
+        let attempts = self.attempts.iter().filter_map(|attempt| attempt.end.as_ref()?.failure());
         let ended = attempts.filter(|failure| failure.cause == cause).count();
-        let launches = if cause == FailureCause::NoCapacity {
-            self.launch_failures
-        } else {
-            0
-        };
+        let launches = if cause == FailureCause::NoCapacity { self.launch_failures } else { 0 };
         u32::try_from(ended).unwrap_or(u32::MAX).saturating_add(launches)
     }
 
     /// The id of its attempt `number`.
     pub fn attempt_id(&self, number: AttemptNumber) -> AttemptId {
-        AttemptId {
-            execution: self.id,
-            number,
-        }
+        AttemptId { execution: self.id, number }
     }
 }
 

@@ -76,8 +76,6 @@ impl Phases {
 
     /// The phases that were reached, in order.
     pub fn reached(&self) -> impl Iterator<Item = (Phase, Timestamp)> + '_ {
-        Phase::ALL
-            .into_iter()
-            .filter_map(|phase| self.get(phase).map(|at| (phase, at)))
+        Phase::ALL.into_iter().filter_map(|phase| self.get(phase).map(|at| (phase, at)))
     }
 }

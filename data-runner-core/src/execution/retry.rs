@@ -38,24 +38,15 @@ pub struct Backoff {
 impl Backoff {
     /// The wait before the retry that follows the `failures`-th failure (from 1).
     pub fn wait(&self, failures: u32) -> Duration {
-        let factor = self
-            .factor
-            .max(1.0)
-            .powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
+        let factor = self.factor.max(1.0).powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
         let seconds = self.initial.as_secs_f64() * factor;
-        Duration::try_from_secs_f64(seconds)
-            .unwrap_or(self.max)
-            .min(self.max)
+        Duration::try_from_secs_f64(seconds).unwrap_or(self.max).min(self.max)
     }
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            initial: Duration::from_secs(5),
-            factor: 2.0,
-            max: Duration::from_secs(600),
-        }
+        Self { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(600) }
     }
 }
 
@@ -67,21 +58,9 @@ impl Default for RetryPolicy {
         Self {
             rules: vec![
                 // Three retries, as documented: four attempts in all.
-                RetryRule {
-                    on: vec![NoCapacity],
-                    max_attempts: 4,
-                    backoff: Backoff::default(),
-                },
-                RetryRule {
-                    on: vec![Interrupted],
-                    max_attempts: 4,
-                    backoff: Backoff::default(),
-                },
-                RetryRule {
-                    on: vec![WorkerLost],
-                    max_attempts: 2,
-                    backoff: Backoff::default(),
-                },
+                RetryRule { on: vec![NoCapacity], max_attempts: 4, backoff: Backoff::default() },
+                RetryRule { on: vec![Interrupted], max_attempts: 4, backoff: Backoff::default() },
+                RetryRule { on: vec![WorkerLost], max_attempts: 2, backoff: Backoff::default() },
             ],
         }
     }
@@ -109,25 +88,16 @@ mod tests {
         let rule = |(on, max_attempts): &(&[FailureCause], u32)| RetryRule {
             on: on.to_vec(),
             max_attempts: *max_attempts,
-            backoff: Backoff {
-                initial: seconds(30),
-                factor: 2.0,
-                max: seconds(100),
-            },
+            backoff: Backoff { initial: seconds(30), factor: 2.0, max: seconds(100) },
         };
-        RetryPolicy {
-            rules: rules.iter().map(rule).collect(),
-        }
+        RetryPolicy { rules: rules.iter().map(rule).collect() }
     }
 
     #[test]
     fn by_default_only_what_is_not_the_jobs_fault_is_tried_again() {
         let policy = RetryPolicy::default();
-        let retries = |cause| {
-            (1..)
-                .take_while(|failures| policy.next_wait(cause, *failures).is_some())
-                .count()
-        };
+        let retries =
+            |cause| (1..).take_while(|failures| policy.next_wait(cause, *failures).is_some()).count();
         let granted: Vec<(FailureCause, usize)> = FailureCause::ALL
             .into_iter()
             .map(|cause| (cause, retries(cause)))
@@ -139,9 +109,7 @@ mod tests {
     #[test]
     fn each_wait_is_longer_than_the_one_before_until_the_longest() {
         let policy = policy(&[(&[UserError], 6)]);
-        let waits: Vec<_> = (1..=6)
-            .map(|failures| policy.next_wait(UserError, failures))
-            .collect();
+        let waits: Vec<_> = (1..=6).map(|failures| policy.next_wait(UserError, failures)).collect();
         let expected = [Some(30), Some(60), Some(100), Some(100), Some(100), None];
         assert_eq!(waits, expected.map(|wait| wait.map(seconds)));
     }
@@ -149,10 +117,7 @@ mod tests {
     #[test]
     fn the_first_attempt_counts_so_one_attempt_means_no_retry() {
         assert_eq!(policy(&[(&[UserError], 1)]).next_wait(UserError, 1), None);
-        assert_eq!(
-            policy(&[(&[UserError], 2)]).next_wait(UserError, 1),
-            Some(seconds(30))
-        );
+        assert_eq!(policy(&[(&[UserError], 2)]).next_wait(UserError, 1), Some(seconds(30)));
     }
 
     #[test]

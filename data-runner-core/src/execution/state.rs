@@ -173,13 +173,7 @@ impl ExecutionState {
 impl LiveAttempt {
     /// What messages about it bear.
     pub const fn claim(&self, execution: crate::id::ExecutionId) -> Claim {
-        Claim {
-            attempt: crate::id::AttemptId {
-                execution,
-                number: self.number,
-            },
-            lease: self.lease,
-        }
+        Claim { attempt: crate::id::AttemptId { execution, number: self.number }, lease: self.lease }
     }
 }
 
@@ -247,13 +241,10 @@ impl std::str::FromStr for StateName {
     type Err = crate::id::InvalidId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| crate::id::InvalidId {
-                what: "state",
-                given: text.to_owned(),
-                expected: "queued, provisioning, starting, running, success, failed or cancelled",
-            })
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| crate::id::InvalidId {
+            what: "state",
+            given: text.to_owned(),
+            expected: "queued, provisioning, starting, running, success, failed or cancelled",
+        })
     }
 }

@@ -71,17 +71,10 @@ pub struct LogPosition {
 
 impl LogPosition {
     /// The beginning of a log.
-    pub const START: Self = Self {
-        offset: LogOffset(0),
-        next_line: 1,
-        open_stdout: None,
-        open_stderr: None,
-    };
+    pub const START: Self = Self { offset: LogOffset(0), next_line: 1, open_stdout: None, open_stderr: None };
 
     pub(super) fn lowest_line(&self) -> u64 {
-        self.next_line
-            .min(self.open_stdout.unwrap_or(u64::MAX))
-            .min(self.open_stderr.unwrap_or(u64::MAX))
+        self.next_line.min(self.open_stdout.unwrap_or(u64::MAX)).min(self.open_stderr.unwrap_or(u64::MAX))
     }
 
     pub(super) fn open(&mut self, stream: Stream) -> &mut Option<u64> {
@@ -99,11 +92,7 @@ impl LogPosition {
         let started = newlines + u64::from(ends_open) - u64::from(was_open && !bytes.is_empty());
         self.next_line += started;
         if !bytes.is_empty() {
-            let last_line = if started == 0 {
-                *self.open(stream)
-            } else {
-                Some(self.next_line - 1)
-            };
+            let last_line = if started == 0 { *self.open(stream) } else { Some(self.next_line - 1) };
             *self.open(stream) = if ends_open { last_line } else { None };
         }
         self.offset.0 += bytes.len() as u64;
@@ -129,12 +118,7 @@ pub struct ChunkBuilder {
 impl ChunkBuilder {
     /// Goes on from `position`.
     pub fn resume(position: LogPosition) -> Self {
-        Self {
-            start: position,
-            here: position,
-            times: None,
-            records: Vec::new(),
-        }
+        Self { start: position, here: position, times: None, records: Vec::new() }
     }
 
     /// Where the next byte will stand.
@@ -168,10 +152,7 @@ impl ChunkBuilder {
     pub fn push_gap(&mut self, at: Timestamp, gap: Gap) {
         self.record_header(2, at);
         self.records.push(gap_code(gap.reason));
-        put_varint(
-            &mut self.records,
-            gap.bytes.map_or(0, |bytes| bytes.saturating_add(1)),
-        );
+        put_varint(&mut self.records, gap.bytes.map_or(0, |bytes| bytes.saturating_add(1)));
         self.here.pass_gap(gap);
     }
 
@@ -181,14 +162,7 @@ impl ChunkBuilder {
         let records = std::mem::take(&mut self.records);
         let (codec, payload) = compress(records);
         let start = std::mem::replace(&mut self.start, self.here);
-        Some(LogChunk {
-            start,
-            end: self.here,
-            first_at,
-            last_at,
-            codec,
-            payload: payload.into(),
-        })
+        Some(LogChunk { start, end: self.here, first_at, last_at, codec, payload: payload.into() })
     }
 
     fn record_header(&mut self, tag: u8, at: Timestamp) {
@@ -197,10 +171,7 @@ impl ChunkBuilder {
         let at = at.max(previous);
         self.times = Some((first, at));
         self.records.push(tag);
-        put_varint(
-            &mut self.records,
-            u64::try_from(at.since(previous).as_micros()).unwrap_or(u64::MAX),
-        );
+        put_varint(&mut self.records, u64::try_from(at.since(previous).as_micros()).unwrap_or(u64::MAX));
     }
 }
 

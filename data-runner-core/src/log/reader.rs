@@ -69,8 +69,7 @@ impl LogChunk {
         while rest.has_remaining() {
             let tag = rest.get_u8();
             at = Timestamp::from_micros(
-                at.micros()
-                    .saturating_add(i64::try_from(varint(&mut rest)?).map_err(|_| TOO_LARGE)?),
+                at.micros().saturating_add(i64::try_from(varint(&mut rest)?).map_err(|_| TOO_LARGE)?),
             );
             segments.push(match tag {
                 0 => output(Stream::Stdout, at, &mut rest)?,
@@ -89,18 +88,10 @@ impl LogChunk {
         for segment in self.segments()? {
             match segment {
                 Segment::Missing { at, gap } => {
-                    pieces.push(LinePiece {
-                        line: here.next_line,
-                        at,
-                        kind: PieceKind::Missing(gap),
-                    });
+                    pieces.push(LinePiece { line: here.next_line, at, kind: PieceKind::Missing(gap) });
                     here.pass_gap(gap);
                 }
-                Segment::Output {
-                    stream,
-                    at,
-                    mut bytes,
-                } => {
+                Segment::Output { stream, at, mut bytes } => {
                     while !bytes.is_empty() {
                         let newline = memchr::memchr(b'\n', &bytes);
                         let piece = bytes.split_to(newline.map_or(bytes.len(), |at| at + 1));
@@ -118,11 +109,7 @@ impl LogChunk {
                         pieces.push(LinePiece {
                             line,
                             at,
-                            kind: PieceKind::Text {
-                                stream,
-                                bytes: piece,
-                                ends,
-                            },
+                            kind: PieceKind::Text { stream, bytes: piece, ends },
                         });
                     }
                 }
@@ -149,11 +136,7 @@ fn output(stream: Stream, at: Timestamp, rest: &mut Bytes) -> Result<Segment, Co
     if length > rest.len() {
         return Err(CUT_SHORT);
     }
-    Ok(Segment::Output {
-        stream,
-        at,
-        bytes: rest.split_to(length),
-    })
+    Ok(Segment::Output { stream, at, bytes: rest.split_to(length) })
 }
 
 fn missing(at: Timestamp, rest: &mut Bytes) -> Result<Segment, CorruptChunk> {
@@ -162,10 +145,7 @@ fn missing(at: Timestamp, rest: &mut Bytes) -> Result<Segment, CorruptChunk> {
     }
     let reason = gap_reason(rest.get_u8())?;
     let bytes = varint(rest)?.checked_sub(1);
-    Ok(Segment::Missing {
-        at,
-        gap: Gap { bytes, reason },
-    })
+    Ok(Segment::Missing { at, gap: Gap { bytes, reason } })
 }
 
 fn varint(rest: &mut Bytes) -> Result<u64, CorruptChunk> {
@@ -212,10 +192,7 @@ mod tests {
         builder.push(Stream::Stdout, at(3), b"still one\nthree\n");
         let chunk = builder.finish().unwrap();
         let expected = [(1, "one, "), (2, "two\n"), (1, "still one\n"), (3, "three\n")];
-        assert_eq!(
-            lines(&[chunk]),
-            expected.map(|(line, text)| (line, text.to_owned()))
-        );
+        assert_eq!(lines(&[chunk]), expected.map(|(line, text)| (line, text.to_owned())));
     }
 
     #[test]
@@ -228,31 +205,19 @@ mod tests {
         assert_eq!((first.lowest_line(), second.lowest_line()), (1, 2));
         assert_eq!(second.start.offset, LogOffset(6));
         let expected = [(1, "a\n"), (2, "long"), (2, " line\n"), (3, "b")];
-        assert_eq!(
-            lines(&[first, second]),
-            expected.map(|(line, text)| (line, text.to_owned()))
-        );
+        assert_eq!(lines(&[first, second]), expected.map(|(line, text)| (line, text.to_owned())));
     }
 
     #[test]
     fn a_gap_counts_its_bytes_and_starts_a_new_line() {
         let mut builder = ChunkBuilder::resume(LogPosition::START);
         builder.push(Stream::Stdout, at(1), b"cut");
-        builder.push_gap(
-            at(2),
-            Gap {
-                bytes: Some(10),
-                reason: GapReason::Quota,
-            },
-        );
+        builder.push_gap(at(2), Gap { bytes: Some(10), reason: GapReason::Quota });
         builder.push(Stream::Stdout, at(3), b"on");
         let chunk = builder.finish().unwrap();
         assert_eq!(chunk.end.offset, LogOffset(15));
         let expected = [(1, "cut"), (2, "missing Some(10)"), (2, "on")];
-        assert_eq!(
-            lines(&[chunk]),
-            expected.map(|(line, text)| (line, text.to_owned()))
-        );
+        assert_eq!(lines(&[chunk]), expected.map(|(line, text)| (line, text.to_owned())));
     }
 
     #[test]
@@ -261,15 +226,9 @@ mod tests {
         builder.push(Stream::Stdout, at(1), &b"some text\n".repeat(100));
         let good = builder.finish().unwrap();
         assert_eq!(good.codec, Codec::Zstd);
-        let torn = LogChunk {
-            payload: good.payload.slice(..good.payload.len() / 2),
-            ..good.clone()
-        };
+        let torn = LogChunk { payload: good.payload.slice(..good.payload.len() / 2), ..good.clone() };
         assert!(torn.segments().is_err());
-        let liar = LogChunk {
-            codec: Codec::Plain,
-            ..good
-        };
+        let liar = LogChunk { codec: Codec::Plain, ..good };
         assert!(liar.segments().is_err());
     }
 

@@ -60,14 +60,7 @@ impl Orchestrator {
             }
             AttemptStatus::Reached { .. } => {
                 let reason = StopReason::Disowned;
-                turn.send(
-                    session,
-                    SupervisorMessage::Cancel {
-                        claim,
-                        epoch: self.epoch,
-                        reason,
-                    },
-                );
+                turn.send(session, SupervisorMessage::Cancel { claim, epoch: self.epoch, reason });
             }
         }
         turn.change(Change::Record(EventRecord {
@@ -109,19 +102,10 @@ impl Orchestrator {
     fn on_finished(&mut self, mut execution: Arc<Execution>, report: FinishReport, turn: &mut Turn<'_>) {
         let (live, stop) = match &execution.state {
             ExecutionState::Starting { live, stop } => (*live, *stop),
-            ExecutionState::Running {
-                live,
-                run: RunState::Working,
-            } => (*live, None),
-            ExecutionState::Running {
-                live,
-                run: RunState::Stopping(stop),
-            } => (*live, Some(*stop)),
+            ExecutionState::Running { live, run: RunState::Working } => (*live, None),
+            ExecutionState::Running { live, run: RunState::Stopping(stop) } => (*live, Some(*stop)),
             // Repeated: the first report counts.
-            ExecutionState::Running {
-                run: RunState::Finishing { .. },
-                ..
-            }
+            ExecutionState::Running { run: RunState::Finishing { .. }, .. }
             | ExecutionState::Queued { .. }
             | ExecutionState::Provisioning { .. }
             | ExecutionState::Success { .. }
@@ -131,21 +115,13 @@ impl Orchestrator {
         if let Some(attempt) = Arc::make_mut(&mut execution).attempts.last_mut() {
             attempt.phases.record(Phase::Finished, turn.now.wall);
         }
-        let stored = self
-            .logs
-            .get(&live.claim(execution.id).attempt)
-            .copied()
-            .unwrap_or_default();
+        let stored = self.logs.get(&live.claim(execution.id).attempt).copied().unwrap_or_default();
         if stored >= report.log_end {
             self.conclude(execution, live, AttemptEnd::Reported(report), stop, None, turn);
             return;
         }
         let until = turn.now.wall.after(self.policy.log_wait);
-        let run = RunState::Finishing {
-            report: Box::new(report),
-            stop,
-            until,
-        };
+        let run = RunState::Finishing { report: Box::new(report), stop, until };
         Arc::make_mut(&mut execution).state = ExecutionState::Running { live, run };
         self.put_execution(execution, turn);
     }
@@ -160,10 +136,8 @@ impl Orchestrator {
         let stored = self.logs.entry(claim.attempt).or_default();
         *stored = upto.max(*stored);
         let stored = *stored;
-        if let ExecutionState::Running {
-            live,
-            run: RunState::Finishing { report, stop, .. },
-        } = &execution.state
+        if let ExecutionState::Running { live, run: RunState::Finishing { report, stop, .. } } =
+            &execution.state
             && stored >= report.log_end
         {
             let (live, stop) = (*live, *stop);
@@ -177,22 +151,13 @@ impl Orchestrator {
         let Some(execution) = self.executions.get(&id).cloned() else {
             return;
         };
-        if let ExecutionState::Running {
-            live,
-            run: RunState::Finishing { report, stop, .. },
-        } = &execution.state
+        if let ExecutionState::Running { live, run: RunState::Finishing { report, stop, .. } } =
+            &execution.state
         {
             let (live, stop) = (*live, *stop);
-            let stored = self
-                .logs
-                .get(&live.claim(id).attempt)
-                .copied()
-                .unwrap_or_default();
+            let stored = self.logs.get(&live.claim(id).attempt).copied().unwrap_or_default();
             let missing = report.log_end.0.saturating_sub(stored.0);
-            let gap = Gap {
-                bytes: Some(missing),
-                reason: GapReason::NotDelivered,
-            };
+            let gap = Gap { bytes: Some(missing), reason: GapReason::NotDelivered };
             let end = AttemptEnd::Reported(FinishReport::clone(report));
             self.conclude(execution, live, end, stop, Some(gap), turn);
         }
@@ -209,53 +174,30 @@ impl Orchestrator {
         let Some(execution) = self.executions.get(&attempt.execution).cloned() else {
             return;
         };
-        let Some(live) = execution
-            .state
-            .live()
-            .filter(|live| live.number == attempt.number && live.lease == lease)
+        let Some(live) =
+            execution.state.live().filter(|live| live.number == attempt.number && live.lease == lease)
         else {
             return;
         };
-        if let ExecutionState::Running {
-            run: RunState::Finishing { .. },
-            ..
-        } = &execution.state
-        {
+        if let ExecutionState::Running { run: RunState::Finishing { .. }, .. } = &execution.state {
             // Its end was reported before the worker went; only the rest of the log is lost.
             self.give_up_log(attempt.execution, turn);
             return;
         }
         let stop = match &execution.state {
             ExecutionState::Starting { stop, .. } => *stop,
-            ExecutionState::Running {
-                run: RunState::Stopping(stop),
-                ..
-            } => Some(*stop),
-            ExecutionState::Running {
-                run: RunState::Working | RunState::Finishing { .. },
-                ..
-            }
+            ExecutionState::Running { run: RunState::Stopping(stop), .. } => Some(*stop),
+            ExecutionState::Running { run: RunState::Working | RunState::Finishing { .. }, .. }
             | ExecutionState::Queued { .. }
             | ExecutionState::Provisioning { .. }
             | ExecutionState::Success { .. }
             | ExecutionState::Failed { .. }
             | ExecutionState::Cancelled { .. } => None,
         };
-        let started = execution
-            .latest_attempt()
-            .is_some_and(|attempt| attempt.phases.get(Phase::Started).is_some());
-        let gap = started.then_some(Gap {
-            bytes: None,
-            reason: GapReason::WorkerLost,
-        });
-        self.conclude(
-            execution,
-            live,
-            AttemptEnd::Lost(failure.clone()),
-            stop,
-            gap,
-            turn,
-        );
+        let started =
+            execution.latest_attempt().is_some_and(|attempt| attempt.phases.get(Phase::Started).is_some());
+        let gap = started.then_some(Gap { bytes: None, reason: GapReason::WorkerLost });
+        self.conclude(execution, live, AttemptEnd::Lost(failure.clone()), stop, gap, turn);
     }
 
     /// Ends the live attempt, closes its log, frees its slot, and decides what becomes of the execution.
@@ -290,18 +232,12 @@ impl Orchestrator {
                 changed.state = ExecutionState::Cancelled { at: now };
                 turn.record_execution(EventKind::ExecutionCancelled, &execution, "cancelled");
             }
-            Some(failure) => fail(
-                changed,
-                failure,
-                if cancelled { Again::Never } else { Again::ByPolicy },
-                turn,
-            ),
+            Some(failure) => {
+                fail(changed, failure, if cancelled { Again::Never } else { Again::ByPolicy }, turn)
+            }
         }
         self.logs.remove(&claim.attempt);
-        turn.change(Change::CloseLog {
-            attempt: claim.attempt,
-            gap,
-        });
+        turn.change(Change::CloseLog { attempt: claim.attempt, gap });
         self.put_execution(execution, turn);
         self.release_slot(live.worker, claim.attempt, turn);
     }
@@ -333,12 +269,7 @@ pub(super) enum Again {
 
 fn is_cancelled_end(end: &AttemptEnd) -> bool {
     match end {
-        AttemptEnd::Reported(report) => {
-            report.ending
-                == Ending::Stopped {
-                    reason: StopReason::Cancelled,
-                }
-        }
+        AttemptEnd::Reported(report) => report.ending == Ending::Stopped { reason: StopReason::Cancelled },
         AttemptEnd::Lost(_) => false,
     }
 }
@@ -347,9 +278,7 @@ fn is_cancelled_end(end: &AttemptEnd) -> bool {
 fn fail(execution: &mut Execution, failure: Failure, again: Again, turn: &mut Turn<'_>) {
     let now = turn.now.wall;
     let wait = match again {
-        Again::ByPolicy => execution
-            .retries
-            .next_wait(failure.cause, execution.failures_by(failure.cause)),
+        Again::ByPolicy => execution.retries.next_wait(failure.cause, execution.failures_by(failure.cause)),
         Again::Never => None,
     };
     match wait {
@@ -362,9 +291,7 @@ fn fail(execution: &mut Execution, failure: Failure, again: Again, turn: &mut Tu
             );
             let until = now.after(wait);
             let reason = WaitingReason::Backoff { until, failure };
-            execution.state = ExecutionState::Queued {
-                waiting: Waiting { reason, since: now },
-            };
+            execution.state = ExecutionState::Queued { waiting: Waiting { reason, since: now } };
             turn.record_execution(EventKind::ExecutionRetrying, execution, message);
         }
         None => {

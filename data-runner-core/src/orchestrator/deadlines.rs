@@ -13,17 +13,11 @@ impl Orchestrator {
         self.run_timers(turn);
         let workers: Vec<Arc<Worker>> = self.workers.values().cloned().collect();
         for worker in workers {
-            if self
-                .worker_deadline(&worker, turn.now)
-                .is_some_and(|due| due.at <= turn.now.mono)
-            {
+            if self.worker_deadline(&worker, turn.now).is_some_and(|due| due.at <= turn.now.mono) {
                 self.worker_due(&worker, turn);
             }
         }
-        if self
-            .list_deadline(turn.now)
-            .is_some_and(|due| due.at <= turn.now.mono)
-        {
+        if self.list_deadline(turn.now).is_some_and(|due| due.at <= turn.now.mono) {
             self.ask_list(turn);
         }
         self.release_idle(turn);
@@ -40,50 +34,32 @@ impl Orchestrator {
 
     /// When [`Event::Tick`](crate::event::Event::Tick) is due, and why. It may come earlier without harm.
     pub fn next_deadline(&self, now: Now) -> Option<Deadline> {
-        let timer = self.timers.first().map(|&(at, _)| Deadline {
-            at: now.mono_at(at),
-            why: "an execution's timer",
-        });
+        let timer =
+            self.timers.first().map(|&(at, _)| Deadline { at: now.mono_at(at), why: "an execution's timer" });
         let workers = self
             .workers
             .values()
             .filter_map(|worker| self.worker_deadline(worker, now))
-            .chain(self.launch_after.as_ref().map(|(at, _)| Deadline {
-                at: *at,
-                why: "launches go on",
-            }))
+            .chain(self.launch_after.as_ref().map(|(at, _)| Deadline { at: *at, why: "launches go on" }))
             .chain(self.list_deadline(now));
         workers.fold(timer, |earliest, due| Deadline::earliest(earliest, Some(due)))
     }
 
     fn run_timers(&mut self, turn: &mut Turn<'_>) {
-        let due: Vec<ExecutionId> = self
-            .timers
-            .iter()
-            .take_while(|(at, _)| *at <= turn.now.wall)
-            .map(|(_, id)| *id)
-            .collect();
+        let due: Vec<ExecutionId> =
+            self.timers.iter().take_while(|(at, _)| *at <= turn.now.wall).map(|(_, id)| *id).collect();
         for id in due {
             let Some(mut execution) = self.executions.get(&id).cloned() else {
                 continue;
             };
             match &execution.state {
                 ExecutionState::Queued { .. } => {
-                    let waiting = Waiting {
-                        reason: WaitingReason::Worker,
-                        since: turn.now.wall,
-                    };
+                    let waiting = Waiting { reason: WaitingReason::Worker, since: turn.now.wall };
                     Arc::make_mut(&mut execution).state = ExecutionState::Queued { waiting };
                     self.put_execution(execution, turn);
                 }
-                ExecutionState::Running {
-                    run: RunState::Finishing { .. },
-                    ..
-                } => self.give_up_log(id, turn),
-                ExecutionState::Running {
-                    run: RunState::Working | RunState::Stopping(_),
-                    ..
-                }
+                ExecutionState::Running { run: RunState::Finishing { .. }, .. } => self.give_up_log(id, turn),
+                ExecutionState::Running { run: RunState::Working | RunState::Stopping(_), .. }
                 | ExecutionState::Provisioning { .. }
                 | ExecutionState::Starting { .. }
                 | ExecutionState::Success { .. }
@@ -95,22 +71,11 @@ impl Orchestrator {
 
     fn worker_deadline(&self, worker: &Worker, now: Now) -> Option<Deadline> {
         let liveness = self.liveness.get(&worker.id)?;
-        let ask = liveness
-            .asked
-            .map_or(Mono::default(), |asked| asked.after(self.policy.ask_again));
-        let lost = Deadline {
-            at: liveness.heard.after(self.policy.lost_after),
-            why: "a silent agent",
-        };
+        let ask = liveness.asked.map_or(Mono::default(), |asked| asked.after(self.policy.ask_again));
+        let lost = Deadline { at: liveness.heard.after(self.policy.lost_after), why: "a silent agent" };
         match &worker.state {
-            WorkerState::Planning { .. } => Some(Deadline {
-                at: ask,
-                why: "a plan",
-            }),
-            WorkerState::Launching { .. } => Some(Deadline {
-                at: ask,
-                why: "a launch",
-            }),
+            WorkerState::Planning { .. } => Some(Deadline { at: ask, why: "a plan" }),
+            WorkerState::Launching { .. } => Some(Deadline { at: ask, why: "a launch" }),
             WorkerState::Booting { since, .. } => Some(Deadline {
                 at: now.mono_at(since.after(self.policy.join_within)),
                 why: "a booting machine",
@@ -118,18 +83,12 @@ impl Orchestrator {
             WorkerState::Idle { .. } => {
                 let spare = self.may_release(worker);
                 let idle = self.idle_until(worker).filter(|_| spare);
-                let idle = idle.map(|at| Deadline {
-                    at: now.mono_at(at),
-                    why: "an idle worker",
-                });
+                let idle = idle.map(|at| Deadline { at: now.mono_at(at), why: "an idle worker" });
                 Deadline::earliest(Some(lost), idle)
             }
             WorkerState::Busy { .. } | WorkerState::Draining { .. } => Some(lost),
             WorkerState::Terminating { .. } => match worker.origin {
-                Origin::Provisioned => Some(Deadline {
-                    at: ask,
-                    why: "a termination",
-                }),
+                Origin::Provisioned => Some(Deadline { at: ask, why: "a termination" }),
                 Origin::Joined => Some(self.dead_man_deadline(liveness.heard)),
             },
             WorkerState::Terminated { .. } => None,
@@ -140,10 +99,7 @@ impl Orchestrator {
     /// each job's shim, if the agent itself is dead), with a margin.
     fn dead_man_deadline(&self, heard: Mono) -> Deadline {
         let at = heard.after(self.policy.dead_man).after(self.policy.fence_margin);
-        Deadline {
-            at,
-            why: "a dead-man timer",
-        }
+        Deadline { at, why: "a dead-man timer" }
     }
 
     fn worker_due(&mut self, worker: &Arc<Worker>, turn: &mut Turn<'_>) {
@@ -173,10 +129,9 @@ impl Orchestrator {
         let why = "a listing of the machines";
         match self.last_list {
             None => self.worker_limit().map(|_| Deadline { at: now.mono, why }),
-            Some(last) if self.provisioned_count() > 0 || !self.strangers.is_empty() => Some(Deadline {
-                at: last.after(self.policy.list_every),
-                why,
-            }),
+            Some(last) if self.provisioned_count() > 0 || !self.strangers.is_empty() => {
+                Some(Deadline { at: last.after(self.policy.list_every), why })
+            }
             Some(_) => None,
         }
     }

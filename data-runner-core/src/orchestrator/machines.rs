@@ -23,22 +23,13 @@ impl Orchestrator {
         let id = worker.id;
         if let WorkerState::Terminated { .. } = worker.state {
             self.workers.remove(&id);
-            if self
-                .liveness
-                .get(&id)
-                .is_some_and(|liveness| liveness.link == Link::Down)
-            {
+            if self.liveness.get(&id).is_some_and(|liveness| liveness.link == Link::Down) {
                 self.liveness.remove(&id);
             }
             return;
         }
         let heard = turn.now.mono;
-        self.liveness.entry(id).or_insert(Liveness {
-            link: Link::Down,
-            heard,
-            asked: None,
-            missing: None,
-        });
+        self.liveness.entry(id).or_insert(Liveness { link: Link::Down, heard, asked: None, missing: None });
         self.workers.insert(id, worker);
     }
 
@@ -81,11 +72,8 @@ impl Orchestrator {
     ) {
         let (id, since) = (worker.id, turn.now.wall);
         turn.record_worker(id, format!("launching {}", candidate.label));
-        Arc::make_mut(&mut worker).state = WorkerState::Launching {
-            candidate: candidate.clone(),
-            fallbacks,
-            since,
-        };
+        Arc::make_mut(&mut worker).state =
+            WorkerState::Launching { candidate: candidate.clone(), fallbacks, since };
         self.put_worker(worker, turn);
         self.ask_launch(id, candidate, turn);
     }
@@ -94,10 +82,7 @@ impl Orchestrator {
         if let Some(liveness) = self.liveness.get_mut(&worker) {
             liveness.asked = Some(turn.now.mono);
         }
-        turn.effect(Effect::Launch {
-            worker,
-            candidate: Box::new(candidate),
-        });
+        turn.effect(Effect::Launch { worker, candidate: Box::new(candidate) });
     }
 
     pub(super) fn on_launch_answered(
@@ -114,10 +99,7 @@ impl Orchestrator {
             self.on_launched(worker, machine, turn);
             return;
         }
-        let WorkerState::Launching {
-            candidate, fallbacks, ..
-        } = worker.state.clone()
-        else {
+        let WorkerState::Launching { candidate, fallbacks, .. } = worker.state.clone() else {
             return;
         };
         if candidate != launched {
@@ -151,11 +133,7 @@ impl Orchestrator {
         match &mut changed.state {
             WorkerState::Launching { candidate, .. } => {
                 let candidate = candidate.clone();
-                changed.state = WorkerState::Booting {
-                    machine,
-                    candidate,
-                    since,
-                };
+                changed.state = WorkerState::Booting { machine, candidate, since };
             }
             // Its agent was quicker than the answer, or its termination was.
             WorkerState::Idle { machine: known, .. }
@@ -196,14 +174,9 @@ impl Orchestrator {
         turn: &mut Turn<'_>,
     ) {
         let id = worker.id;
-        let cause = TerminationCause::LaunchFailed {
-            message: message.clone(),
-        };
+        let cause = TerminationCause::LaunchFailed { message: message.clone() };
         turn.record_worker(id, format!("could not be launched: {message}"));
-        Arc::make_mut(&mut worker).state = WorkerState::Terminated {
-            cause,
-            at: turn.now.wall,
-        };
+        Arc::make_mut(&mut worker).state = WorkerState::Terminated { cause, at: turn.now.wall };
         self.put_worker(worker, turn);
         self.hold_launches(message.clone(), turn);
         let cause = match again {
@@ -233,9 +206,7 @@ impl Orchestrator {
         };
         let (machine, attempts) = match &worker.state {
             WorkerState::Idle { machine, .. } => (machine.clone(), BTreeMap::new()),
-            WorkerState::Busy {
-                machine, attempts, ..
-            } => (machine.clone(), attempts.clone()),
+            WorkerState::Busy { machine, attempts, .. } => (machine.clone(), attempts.clone()),
             WorkerState::Planning { .. } | WorkerState::Launching { .. } | WorkerState::Booting { .. } => {
                 self.begin_termination(id, cause, turn);
                 return;
@@ -245,11 +216,7 @@ impl Orchestrator {
             | WorkerState::Terminated { .. } => return,
         };
         turn.record_worker(id, "drains: it takes no more work");
-        Arc::make_mut(&mut worker).state = WorkerState::Draining {
-            machine,
-            attempts,
-            cause,
-        };
+        Arc::make_mut(&mut worker).state = WorkerState::Draining { machine, attempts, cause };
         self.put_worker(worker, turn);
         if let Some(session) = self.session_of(id) {
             turn.send(session, SupervisorMessage::Drain { epoch: self.epoch });
@@ -310,12 +277,7 @@ impl Orchestrator {
             | WorkerState::Draining { .. } => {}
         }
         turn.record_worker(id, format!("is being terminated: {}", why(&cause)));
-        let state = WorkerState::Terminating {
-            machine: machine.clone(),
-            attempts,
-            cause,
-            since,
-        };
+        let state = WorkerState::Terminating { machine: machine.clone(), attempts, cause, since };
         Arc::make_mut(&mut worker).state = state;
         let origin = worker.origin;
         self.put_worker(worker, turn);
@@ -333,14 +295,7 @@ impl Orchestrator {
         let reason = StopReason::Interrupted;
         for (attempt, lease) in worker.state.attempts() {
             let claim = Claim { attempt, lease };
-            turn.send(
-                session,
-                SupervisorMessage::Cancel {
-                    claim,
-                    epoch: self.epoch,
-                    reason,
-                },
-            );
+            turn.send(session, SupervisorMessage::Cancel { claim, epoch: self.epoch, reason });
         }
         turn.send(session, SupervisorMessage::Drain { epoch: self.epoch });
     }
@@ -403,10 +358,7 @@ impl Orchestrator {
                     machine.worker,
                     format!("machine {} belongs to nobody and goes", machine.id),
                 );
-                turn.effect(Effect::Terminate {
-                    worker: machine.worker,
-                    machine: Some(machine.id.clone()),
-                });
+                turn.effect(Effect::Terminate { worker: machine.worker, machine: Some(machine.id.clone()) });
             }
             self.strangers.insert(machine.worker, rounds);
         }
@@ -434,13 +386,7 @@ impl Orchestrator {
                 | WorkerState::Busy { .. }
                 | WorkerState::Draining { .. }
                 | WorkerState::Terminated { .. } => {
-                    self.prove_gone(
-                        worker,
-                        TerminationCause::MachineGone {
-                            reason: reason.clone(),
-                        },
-                        turn,
-                    );
+                    self.prove_gone(worker, TerminationCause::MachineGone { reason: reason.clone() }, turn);
                 }
             },
             (
@@ -451,14 +397,8 @@ impl Orchestrator {
             }
             (
                 MachineState::AgentDown,
-                WorkerState::Idle {
-                    candidate: Some(candidate),
-                    ..
-                }
-                | WorkerState::Busy {
-                    candidate: Some(candidate),
-                    ..
-                }
+                WorkerState::Idle { candidate: Some(candidate), .. }
+                | WorkerState::Busy { candidate: Some(candidate), .. }
                 | WorkerState::Booting { candidate, .. },
             ) => {
                 if self.session_of(id).is_none() {
@@ -543,10 +483,7 @@ impl Orchestrator {
             let failure = Failure::new(FailureCause::NoCapacity, failure.message.clone());
             self.fail_launch(execution, failure, Again::ByPolicy, turn);
         }
-        Arc::make_mut(&mut worker).state = WorkerState::Terminated {
-            cause,
-            at: turn.now.wall,
-        };
+        Arc::make_mut(&mut worker).state = WorkerState::Terminated { cause, at: turn.now.wall };
         turn.change(Change::PutWorker(Arc::clone(&worker)));
         self.workers.remove(&id);
         if let Some(liveness) = self.liveness.remove(&id) {

@@ -96,21 +96,13 @@ impl Orchestrator {
         match event {
             Event::Request { reply, request } => self.on_request(reply, *request, &mut turn),
             Event::SessionOpened { worker, session } => self.on_session_opened(worker, session, &mut turn),
-            Event::AgentSaid {
-                worker,
-                session,
-                message,
-            } => {
+            Event::AgentSaid { worker, session, message } => {
                 self.on_agent_said(worker, session, *message, &mut turn);
             }
             Event::SessionClosed { worker, session } => self.on_session_closed(worker, session),
             Event::LogStored { claim, upto } => self.on_log_stored(claim, upto, &mut turn),
             Event::Planned { worker, result } => self.on_planned(worker, result, &mut turn),
-            Event::LaunchAnswered {
-                worker,
-                candidate,
-                answer,
-            } => {
+            Event::LaunchAnswered { worker, candidate, answer } => {
                 self.on_launch_answered(worker, *candidate, answer, &mut turn);
             }
             Event::Listed { asked_at, machines } => self.on_listed(asked_at, &machines, &mut turn),

@@ -77,11 +77,9 @@ impl Orchestrator {
     /// Connected workers that can take more: (attempts they have, worker) → free slots.
     fn free_slots(&self, now: Mono) -> BTreeMap<(u32, WorkerId), u32> {
         let reserved: Vec<WorkerId> = match self.policy.pool {
-            Pool::PerExecution { .. } => self
-                .executions
-                .values()
-                .filter_map(|e| provisioning_worker(e))
-                .collect(),
+            Pool::PerExecution { .. } => {
+                self.executions.values().filter_map(|e| provisioning_worker(e)).collect()
+            }
             Pool::None | Pool::Shared { .. } => Vec::new(),
         };
         let mut free = BTreeMap::new();
@@ -98,7 +96,10 @@ impl Orchestrator {
             };
             let slots = worker.slots.saturating_sub(load);
             let speaks = self.session_of(worker.id).is_some()
-                && self.liveness.get(&worker.id).is_some_and(|it| now.since(it.heard) < self.policy.suspect_after);
+                && self
+                    .liveness
+                    .get(&worker.id)
+                    .is_some_and(|it| now.since(it.heard) < self.policy.suspect_after);
             if slots > 0 && !reserved.contains(&worker.id) && speaks {
                 free.insert((load, worker.id), slots);
             }
@@ -116,11 +117,9 @@ impl Orchestrator {
             .is_some_and(|facts| facts.worker_types.contains(&execution.job.worker_type));
         let meant = match &worker.purpose {
             Purpose::Any => true,
-            Purpose::Workflow {
-                workflow,
-                instance_size,
-                ..
-            } => *workflow == execution.workflow_id && *instance_size == execution.instance_size,
+            Purpose::Workflow { workflow, instance_size, .. } => {
+                *workflow == execution.workflow_id && *instance_size == execution.instance_size
+            }
         };
         able && meant
     }
@@ -133,15 +132,9 @@ impl Orchestrator {
             return;
         };
         let now = turn.now.wall;
-        let number = execution
-            .latest_attempt()
-            .map_or(AttemptNumber::FIRST, |latest| latest.number.next());
+        let number = execution.latest_attempt().map_or(AttemptNumber::FIRST, |latest| latest.number.next());
         let lease = Lease::generate(now, turn.entropy);
-        let live = LiveAttempt {
-            number,
-            worker: id,
-            lease,
-        };
+        let live = LiveAttempt { number, worker: id, lease };
         let claim = live.claim(execution.id);
 
         let mut phases = Phases::default();
@@ -159,13 +152,7 @@ impl Orchestrator {
             phases.record(Phase::Launched, worker.created_at);
         }
         let changed = Arc::make_mut(&mut execution);
-        changed.attempts.push(Attempt {
-            number,
-            worker: id,
-            lease,
-            phases,
-            end: None,
-        });
+        changed.attempts.push(Attempt { number, worker: id, lease, phases, end: None });
         changed.state = ExecutionState::Starting { live, stop: None };
         turn.record_execution(
             EventKind::ExecutionStarting,
@@ -176,9 +163,7 @@ impl Orchestrator {
 
         let changed = Arc::make_mut(&mut worker);
         match &mut changed.state {
-            WorkerState::Idle {
-                machine, candidate, ..
-            } => {
+            WorkerState::Idle { machine, candidate, .. } => {
                 changed.state = WorkerState::Busy {
                     machine: machine.take(),
                     candidate: candidate.take(),
@@ -209,14 +194,7 @@ impl Orchestrator {
         turn: &mut Turn<'_>,
     ) {
         let job = Arc::clone(&execution.job);
-        turn.send(
-            session,
-            SupervisorMessage::Assign(Assign {
-                claim,
-                epoch: self.epoch,
-                job,
-            }),
-        );
+        turn.send(session, SupervisorMessage::Assign(Assign { claim, epoch: self.epoch, job }));
     }
 
     /// The most workers that the pool may have.
@@ -229,22 +207,13 @@ impl Orchestrator {
 
     /// Workers that we started and that are not proved gone.
     pub(super) fn provisioned_count(&self) -> u32 {
-        let ours = self
-            .workers
-            .values()
-            .filter(|worker| worker.origin == Origin::Provisioned)
-            .count();
+        let ours = self.workers.values().filter(|worker| worker.origin == Origin::Provisioned).count();
         u32::try_from(ours).unwrap_or(u32::MAX)
     }
 
     /// Asks for workers where they are missing, and lets those go that nobody needs.
     pub(super) fn fill_pool(&mut self, turn: &mut Turn<'_>) {
-        if self.is_ending()
-            || self
-                .launch_after
-                .as_ref()
-                .is_some_and(|(until, _)| turn.now.mono < *until)
-        {
+        if self.is_ending() || self.launch_after.as_ref().is_some_and(|(until, _)| turn.now.mono < *until) {
             return;
         }
         self.launch_after = None;
@@ -254,11 +223,8 @@ impl Orchestrator {
                 let active = u32::try_from(self.executions.len()).unwrap_or(u32::MAX);
                 let wanted = active.div_ceil(slots.max(1)).clamp(min, max.max(min));
                 for _ in self.provisioned_count()..wanted {
-                    let request = MachineRequest {
-                        instance_size: "local".to_owned(),
-                        worker_type: None,
-                        slots,
-                    };
+                    let request =
+                        MachineRequest { instance_size: "local".to_owned(), worker_type: None, slots };
                     self.want_worker(Purpose::Any, request, turn);
                 }
             }
@@ -326,11 +292,9 @@ impl Orchestrator {
     /// What was asked for when the worker was wanted; the same again after a restart.
     pub(super) fn request_of(&self, worker: &Worker) -> MachineRequest {
         match &worker.purpose {
-            Purpose::Any => MachineRequest {
-                instance_size: "local".to_owned(),
-                worker_type: None,
-                slots: worker.slots,
-            },
+            Purpose::Any => {
+                MachineRequest { instance_size: "local".to_owned(), worker_type: None, slots: worker.slots }
+            }
             Purpose::Workflow { instance_size, .. } => {
                 let wants = |execution: &&Arc<Execution>| provisioning_worker(execution) == Some(worker.id);
                 let waiting = self.executions.values().find(wants);
@@ -353,10 +317,7 @@ impl Orchestrator {
         let idle: Vec<WorkerId> = self
             .workers
             .values()
-            .filter(|worker| {
-                self.idle_until(worker)
-                    .is_some_and(|until| until <= turn.now.wall)
-            })
+            .filter(|worker| self.idle_until(worker).is_some_and(|until| until <= turn.now.wall))
             .map(|worker| worker.id)
             .collect();
         for id in idle {

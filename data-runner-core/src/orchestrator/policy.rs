@@ -78,12 +78,7 @@ impl Policy {
     /// What suits agents that are processes of this machine.
     pub fn local(workers: u32, slots: u32) -> Self {
         Self {
-            pool: Pool::Shared {
-                min: workers,
-                max: workers,
-                slots,
-                idle: Duration::from_secs(300),
-            },
+            pool: Pool::Shared { min: workers, max: workers, slots, idle: Duration::from_secs(300) },
             joining: Joining::Accepted,
             heartbeat: Duration::from_secs(5),
             suspect_after: Duration::from_secs(30),

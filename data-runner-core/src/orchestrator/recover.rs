@@ -43,18 +43,10 @@ impl Orchestrator {
                 .into_iter()
                 .map(|workflow| (workflow.id, Arc::new(workflow)))
                 .collect(),
-            repos: snapshot
-                .repos
-                .into_iter()
-                .map(|repo| (repo.name.clone(), Arc::new(repo)))
-                .collect(),
+            repos: snapshot.repos.into_iter().map(|repo| (repo.name.clone(), Arc::new(repo))).collect(),
             ready: BTreeSet::new(),
             timers: BTreeSet::new(),
-            logs: snapshot
-                .logs
-                .into_iter()
-                .map(|(claim, stored)| (claim.attempt, stored))
-                .collect(),
+            logs: snapshot.logs.into_iter().map(|(claim, stored)| (claim.attempt, stored)).collect(),
             liveness: BTreeMap::new(),
             strangers: BTreeMap::new(),
             last_list: None,
@@ -65,12 +57,7 @@ impl Orchestrator {
             orchestrator.index_execution(&Arc::new(execution));
         }
         for worker in snapshot.workers {
-            let fresh = Liveness {
-                link: Link::Down,
-                heard: now.mono,
-                asked: None,
-                missing: None,
-            };
+            let fresh = Liveness { link: Link::Down, heard: now.mono, asked: None, missing: None };
             orchestrator.liveness.insert(worker.id, fresh);
             orchestrator.workers.insert(worker.id, Arc::new(worker));
         }

@@ -51,12 +51,7 @@ impl Orchestrator {
         let now = turn.now.wall;
         let id = ExecutionId::generate(now, turn.entropy);
         if let Some(key) = submit.idempotency {
-            let record = IdempotencyRecord {
-                key: key.key.clone(),
-                body: key.body,
-                execution: id,
-                at: now,
-            };
+            let record = IdempotencyRecord { key: key.key.clone(), body: key.body, execution: id, at: now };
             self.keys.insert(key.key, record.clone());
             turn.change(Change::PutIdempotency(record));
         }
@@ -71,12 +66,7 @@ impl Orchestrator {
             trigger: submit.trigger,
             retry_of: submit.retry_of,
             created_at: now,
-            state: ExecutionState::Queued {
-                waiting: Waiting {
-                    reason: self.why_waiting(),
-                    since: now,
-                },
-            },
+            state: ExecutionState::Queued { waiting: Waiting { reason: self.why_waiting(), since: now } },
             launch_failures: 0,
             attempts: Vec::new(),
         });
@@ -94,24 +84,17 @@ impl Orchestrator {
         let workflow = self.workflows.get(&id).ok_or(Rejection::NoSuchWorkflow(id))?;
         match workflow.presence {
             Presence::Present => Ok(()),
-            Presence::Removed { .. } => Err(Rejection::WorkflowGone {
-                workflow: id,
-                why: "no longer in its repository",
-            }),
-            Presence::Deleted { .. } => Err(Rejection::WorkflowGone {
-                workflow: id,
-                why: "deleted",
-            }),
+            Presence::Removed { .. } => {
+                Err(Rejection::WorkflowGone { workflow: id, why: "no longer in its repository" })
+            }
+            Presence::Deleted { .. } => Err(Rejection::WorkflowGone { workflow: id, why: "deleted" }),
         }
     }
 
     fn cancel(&mut self, id: ExecutionId, by: &str, turn: &mut Turn<'_>) -> Result<Answer, Rejection> {
         let mut execution = Arc::clone(self.executions.get(&id).ok_or(Rejection::NoSuchExecution(id))?);
         let now = turn.now.wall;
-        let wanted = Stop {
-            reason: StopReason::Cancelled,
-            at: now,
-        };
+        let wanted = Stop { reason: StopReason::Cancelled, at: now };
         let stopping = match &execution.state {
             ExecutionState::Queued { .. } | ExecutionState::Provisioning { .. } => {
                 Arc::make_mut(&mut execution).state = ExecutionState::Cancelled { at: now };
@@ -123,40 +106,25 @@ impl Orchestrator {
                 self.put_execution(Arc::clone(&execution), turn);
                 return Ok(Answer::Execution(execution));
             }
-            ExecutionState::Starting { live, stop: None } => ExecutionState::Starting {
-                live: *live,
-                stop: Some(wanted),
-            },
-            ExecutionState::Running {
-                live,
-                run: RunState::Working,
-            } => ExecutionState::Running {
-                live: *live,
-                run: RunState::Stopping(wanted),
-            },
+            ExecutionState::Starting { live, stop: None } => {
+                ExecutionState::Starting { live: *live, stop: Some(wanted) }
+            }
+            ExecutionState::Running { live, run: RunState::Working } => {
+                ExecutionState::Running { live: *live, run: RunState::Stopping(wanted) }
+            }
             // Wished before, or the job has ended and its own end counts.
             ExecutionState::Starting { stop: Some(_), .. }
-            | ExecutionState::Running {
-                run: RunState::Stopping(_) | RunState::Finishing { .. },
-                ..
-            } => {
+            | ExecutionState::Running { run: RunState::Stopping(_) | RunState::Finishing { .. }, .. } => {
                 return Ok(Answer::Execution(execution));
             }
             ExecutionState::Success { .. }
             | ExecutionState::Failed { .. }
             | ExecutionState::Cancelled { .. } => {
-                return Err(Rejection::AlreadyEnded {
-                    execution: id,
-                    state: execution.state.name(),
-                });
+                return Err(Rejection::AlreadyEnded { execution: id, state: execution.state.name() });
             }
         };
         Arc::make_mut(&mut execution).state = stopping;
-        turn.record_execution(
-            EventKind::ExecutionStopping,
-            &execution,
-            format!("{by} asked to cancel it"),
-        );
+        turn.record_execution(EventKind::ExecutionStopping, &execution, format!("{by} asked to cancel it"));
         self.put_execution(Arc::clone(&execution), turn);
         self.send_stop(&execution, turn);
         Ok(Answer::Execution(execution))
@@ -165,19 +133,10 @@ impl Orchestrator {
     /// Tells the agent to stop the live attempt, if that is wished and the agent is there. Said again at each Hello.
     pub(super) fn send_stop(&self, execution: &Execution, turn: &mut Turn<'_>) {
         let (live, stop) = match &execution.state {
-            ExecutionState::Starting {
-                live,
-                stop: Some(stop),
-            }
-            | ExecutionState::Running {
-                live,
-                run: RunState::Stopping(stop),
-            } => (live, stop),
+            ExecutionState::Starting { live, stop: Some(stop) }
+            | ExecutionState::Running { live, run: RunState::Stopping(stop) } => (live, stop),
             ExecutionState::Starting { stop: None, .. }
-            | ExecutionState::Running {
-                run: RunState::Working | RunState::Finishing { .. },
-                ..
-            }
+            | ExecutionState::Running { run: RunState::Working | RunState::Finishing { .. }, .. }
             | ExecutionState::Queued { .. }
             | ExecutionState::Provisioning { .. }
             | ExecutionState::Success { .. }
@@ -186,14 +145,7 @@ impl Orchestrator {
         };
         if let Some(session) = self.session_of(live.worker) {
             let claim = live.claim(execution.id);
-            turn.send(
-                session,
-                SupervisorMessage::Cancel {
-                    claim,
-                    epoch: self.epoch,
-                    reason: stop.reason,
-                },
-            );
+            turn.send(session, SupervisorMessage::Cancel { claim, epoch: self.epoch, reason: stop.reason });
         }
     }
 
@@ -227,13 +179,7 @@ impl Orchestrator {
                 // The same error again is no news: a repository that is away for a day makes one record.
                 if repo.error.as_ref() != Some(&message) {
                     turn.record_repo(format!("repository {name} cannot be synced: {message}"));
-                    self.put_repo(
-                        Repo {
-                            error: Some(message),
-                            ..Repo::clone(&repo)
-                        },
-                        turn,
-                    );
+                    self.put_repo(Repo { error: Some(message), ..Repo::clone(&repo) }, turn);
                 }
             }
         }
@@ -251,30 +197,15 @@ impl Orchestrator {
         };
         let now = turn.now.wall;
         let wanted = |path: &str| repo.only.is_empty() || repo.only.iter().any(|only| only == path);
-        let found: Vec<_> = synced
-            .folders
-            .into_iter()
-            .filter(|folder| wanted(&folder.path))
-            .collect();
-        let known = self
-            .workflows
-            .values()
-            .filter(|workflow| workflow.repo == *name)
-            .map(AsRef::as_ref);
+        let found: Vec<_> = synced.folders.into_iter().filter(|folder| wanted(&folder.path)).collect();
+        let known = self.workflows.values().filter(|workflow| workflow.repo == *name).map(AsRef::as_ref);
         let report = sync(name, known, &found, revive, now, turn.entropy);
         for workflow in report.changed {
-            turn.record_workflow(
-                &workflow,
-                format!("workflow {} changed", workflow.qualified_name()),
-            );
+            turn.record_workflow(&workflow, format!("workflow {} changed", workflow.qualified_name()));
             self.put_workflow(workflow, turn);
         }
-        let repo = Repo {
-            head: Some(synced.revision),
-            synced_at: Some(now),
-            error: None,
-            ..Repo::clone(&repo)
-        };
+        let repo =
+            Repo { head: Some(synced.revision), synced_at: Some(now), error: None, ..Repo::clone(&repo) };
         self.put_repo(repo, turn);
     }
 
@@ -284,16 +215,9 @@ impl Orchestrator {
             Pausing::Pause => workflow.paused_at.or(Some(turn.now.wall)),
             Pausing::Resume => None,
         };
-        let workflow = Workflow {
-            paused_at,
-            updated_at: turn.now.wall,
-            ..Workflow::clone(workflow)
-        };
+        let workflow = Workflow { paused_at, updated_at: turn.now.wall, ..Workflow::clone(workflow) };
         let what = if paused_at.is_some() { "paused" } else { "resumed" };
-        turn.record_workflow(
-            &workflow,
-            format!("workflow {} {what}", workflow.qualified_name()),
-        );
+        turn.record_workflow(&workflow, format!("workflow {} {what}", workflow.qualified_name()));
         self.put_workflow(workflow.clone(), turn);
         Ok(Answer::Workflow(Box::new(workflow)))
     }
@@ -302,15 +226,8 @@ impl Orchestrator {
         let workflow = self.workflows.get(&id).ok_or(Rejection::NoSuchWorkflow(id))?;
         let at = turn.now.wall;
         let presence = Presence::Deleted { at };
-        let workflow = Workflow {
-            presence,
-            updated_at: at,
-            ..Workflow::clone(workflow)
-        };
-        turn.record_workflow(
-            &workflow,
-            format!("workflow {} deleted", workflow.qualified_name()),
-        );
+        let workflow = Workflow { presence, updated_at: at, ..Workflow::clone(workflow) };
+        turn.record_workflow(&workflow, format!("workflow {} deleted", workflow.qualified_name()));
         self.put_workflow(workflow.clone(), turn);
         Ok(Answer::Workflow(Box::new(workflow)))
     }
@@ -365,9 +282,7 @@ impl Orchestrator {
 
     fn why_waiting(&self) -> WaitingReason {
         match (self.worker_limit(), &self.launch_after) {
-            (_, Some((_, message))) => WaitingReason::Hold {
-                message: message.clone(),
-            },
+            (_, Some((_, message))) => WaitingReason::Hold { message: message.clone() },
             (Some(limit), None) if self.provisioned_count() >= limit && !self.has_free_slot() => {
                 WaitingReason::WorkerLimit { limit }
             }
@@ -444,14 +359,8 @@ fn due(execution: &Execution) -> Option<crate::time::Timestamp> {
             | WaitingReason::Hold { .. }
             | WaitingReason::Draining => None,
         },
-        ExecutionState::Running {
-            run: RunState::Finishing { until, .. },
-            ..
-        } => Some(*until),
-        ExecutionState::Running {
-            run: RunState::Working | RunState::Stopping(_),
-            ..
-        }
+        ExecutionState::Running { run: RunState::Finishing { until, .. }, .. } => Some(*until),
+        ExecutionState::Running { run: RunState::Working | RunState::Stopping(_), .. }
         | ExecutionState::Provisioning { .. }
         | ExecutionState::Starting { .. }
         | ExecutionState::Success { .. }

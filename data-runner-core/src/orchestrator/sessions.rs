@@ -13,12 +13,7 @@ use crate::worker::{Origin, Purpose, TerminationCause, Worker, WorkerState};
 impl Orchestrator {
     pub(super) fn on_session_opened(&mut self, worker: WorkerId, session: SessionId, turn: &mut Turn<'_>) {
         let heard = turn.now.mono;
-        let fresh = Liveness {
-            link: Link::Down,
-            heard,
-            asked: None,
-            missing: None,
-        };
+        let fresh = Liveness { link: Link::Down, heard, asked: None, missing: None };
         let liveness = self.liveness.entry(worker).or_insert(fresh);
         match std::mem::replace(&mut liveness.link, Link::Opened(session)) {
             Link::Down => {}
@@ -88,11 +83,7 @@ impl Orchestrator {
             liveness.asked = None;
         }
         let held: BTreeSet<Claim> = hello.attempts.iter().map(|attempt| attempt.claim).collect();
-        let verdicts = hello
-            .attempts
-            .iter()
-            .map(|held| (held.claim, self.verdict(id, held.claim)))
-            .collect();
+        let verdicts = hello.attempts.iter().map(|held| (held.claim, self.verdict(id, held.claim))).collect();
         turn.send(
             session,
             SupervisorMessage::Welcome(Welcome {
@@ -109,10 +100,7 @@ impl Orchestrator {
             match &attempt.status {
                 AttemptStatus::Reached { .. } if stale => {}
                 AttemptStatus::Reached { .. } | AttemptStatus::Finished(_) => {
-                    let report = WorkerStatus {
-                        claim: attempt.claim,
-                        status: attempt.status,
-                    };
+                    let report = WorkerStatus { claim: attempt.claim, status: attempt.status };
                     self.on_status(id, session, report, turn);
                 }
             }
@@ -122,10 +110,7 @@ impl Orchestrator {
 
     /// What an agent shall do with an attempt that it still holds.
     fn verdict(&self, worker: WorkerId, claim: Claim) -> Verdict {
-        let live = self
-            .executions
-            .get(&claim.attempt.execution)
-            .and_then(|execution| execution.state.live());
+        let live = self.executions.get(&claim.attempt.execution).and_then(|execution| execution.state.live());
         let terminating = self
             .workers
             .get(&worker)
@@ -134,9 +119,7 @@ impl Orchestrator {
             Some(live)
                 if !terminating && live.worker == worker && live.claim(claim.attempt.execution) == claim =>
             {
-                Verdict::Keep {
-                    log_from: self.logs.get(&claim.attempt).copied().unwrap_or_default(),
-                }
+                Verdict::Keep { log_from: self.logs.get(&claim.attempt).copied().unwrap_or_default() }
             }
             Some(_) | None => Verdict::Stop,
         }
@@ -156,19 +139,11 @@ impl Orchestrator {
         let since = turn.now.wall;
         let changed = Arc::make_mut(&mut worker);
         let state = match &changed.state {
-            WorkerState::Planning { .. } => Some(WorkerState::Idle {
-                machine: None,
-                candidate: None,
-                since,
-            }),
-            WorkerState::Launching { candidate, .. } => Some(WorkerState::Idle {
-                machine: None,
-                candidate: Some(candidate.clone()),
-                since,
-            }),
-            WorkerState::Booting {
-                machine, candidate, ..
-            } => Some(WorkerState::Idle {
+            WorkerState::Planning { .. } => Some(WorkerState::Idle { machine: None, candidate: None, since }),
+            WorkerState::Launching { candidate, .. } => {
+                Some(WorkerState::Idle { machine: None, candidate: Some(candidate.clone()), since })
+            }
+            WorkerState::Booting { machine, candidate, .. } => Some(WorkerState::Idle {
                 machine: Some(machine.clone()),
                 candidate: Some(candidate.clone()),
                 since,
@@ -203,11 +178,7 @@ impl Orchestrator {
             purpose: Purpose::Any,
             slots: hello.facts.slots.max(1),
             facts: Some(hello.facts.clone()),
-            state: WorkerState::Idle {
-                machine: None,
-                candidate: None,
-                since,
-            },
+            state: WorkerState::Idle { machine: None, candidate: None, since },
             created_at: since,
         };
         turn.record_worker(id, format!("an agent joined from {}", hello.facts.host));
@@ -252,12 +223,9 @@ impl Orchestrator {
         let Some(execution) = self.executions.get(&claim.attempt.execution).cloned() else {
             return;
         };
-        let accepted = execution.latest_attempt().is_some_and(|attempt| {
-            attempt
-                .phases
-                .reached()
-                .any(|(phase, _)| phase >= Phase::Connected)
-        });
+        let accepted = execution
+            .latest_attempt()
+            .is_some_and(|attempt| attempt.phases.reached().any(|(phase, _)| phase >= Phase::Connected));
         match &execution.state {
             ExecutionState::Starting { .. } if !accepted => {
                 self.send_assign(&execution, claim, session, turn);
@@ -305,18 +273,10 @@ impl Orchestrator {
         if held.is_none_or(|attempts| attempts.remove(&attempt).is_none()) {
             return;
         }
-        if let WorkerState::Busy {
-            machine,
-            candidate,
-            attempts,
-        } = &mut changed.state
+        if let WorkerState::Busy { machine, candidate, attempts } = &mut changed.state
             && attempts.is_empty()
         {
-            changed.state = WorkerState::Idle {
-                machine: machine.take(),
-                candidate: candidate.take(),
-                since,
-            };
+            changed.state = WorkerState::Idle { machine: machine.take(), candidate: candidate.take(), since };
         }
         self.put_worker(worker, turn);
     }

@@ -19,11 +19,7 @@ pub(super) struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     pub(super) fn new(now: Now, entropy: &'a mut Entropy) -> Self {
-        Self {
-            now,
-            entropy,
-            outcome: Outcome::default(),
-        }
+        Self { now, entropy, outcome: Outcome::default() }
     }
 
     pub(super) fn finish(self) -> Outcome {
@@ -43,10 +39,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn send(&mut self, session: SessionId, message: SupervisorMessage) {
-        self.effect(Effect::Send {
-            session,
-            message: Box::new(message),
-        });
+        self.effect(Effect::Send { session, message: Box::new(message) });
     }
 
     pub(super) fn record_execution(

@@ -33,10 +33,7 @@ pub fn parse(file: &str, text: &[u8], environment: &BTreeMap<String, String>) ->
     let mut report = Report::new(file, text);
     let settings = match load(text, 0, &mut report) {
         Loaded::Broken => None,
-        Loaded::Empty => Some(Node {
-            at: Span::start(0),
-            kind: Kind::Map(Vec::new()),
-        }),
+        Loaded::Empty => Some(Node { at: Span::start(0), kind: Kind::Map(Vec::new()) }),
         Loaded::Tree(node) => Some(node),
     }
     .map(|node| overridden(node, environment, &mut report))
@@ -61,20 +58,10 @@ fn overridden<'t>(
             continue;
         };
         let source = report.add_source(&format!("environment {variable}"), value);
-        let at = Span {
-            length: 0,
-            ..Span::start(source)
-        };
+        let at = Span { length: 0, ..Span::start(source) };
         entries.retain(|entry| entry.key != key);
-        let value = Node {
-            at,
-            kind: Kind::Scalar(Scalar::Text(value.clone())),
-        };
-        entries.push(Entry {
-            key: key.to_owned(),
-            key_at: at,
-            value,
-        });
+        let value = Node { at, kind: Kind::Scalar(Scalar::Text(value.clone())) };
+        entries.push(Entry { key: key.to_owned(), key_at: at, value });
     }
     node
 }
@@ -85,20 +72,14 @@ fn build(mut given: Object, report: &mut Report<'_>) -> Settings {
         && value == "ec2"
     {
         report
-            .error(
-                at,
-                "not_supported_yet",
-                "the provisioner `ec2` is not supported yet",
-            )
+            .error(at, "not_supported_yet", "the provisioner `ec2` is not supported yet")
             .help("write local");
     }
     let mut local = given.object("local");
     let count =
         |number: Option<i64>, default: u32| number.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
-    let local = LocalSettings {
-        workers: count(local.int("workers"), 4),
-        slots: count(local.int("slots"), 1),
-    };
+    let local =
+        LocalSettings { workers: count(local.int("workers"), 4), slots: count(local.int("slots"), 1) };
     Settings {
         listen: address(given.text("listen"), 8080, report),
         grpc_listen: address(given.text("grpc_listen"), 7070, report),
@@ -112,10 +93,7 @@ fn build(mut given: Object, report: &mut Report<'_>) -> Settings {
         provisioner: ProvisionerSettings::Local(local),
         agents: agents(given.place("agents"), given.object("agents"), report),
         python: PythonSettings {
-            index_url: given
-                .object("python")
-                .text("index_url")
-                .and_then(|url| web_url(url, report)),
+            index_url: given.object("python").text("index_url").and_then(|url| web_url(url, report)),
         },
     }
 }
@@ -125,30 +103,35 @@ fn address(given: Option<Placed<String>>, port: u16, report: &mut Report<'_>) ->
     let Some(Placed { at, value }) = given else {
         return default;
     };
-    value.parse().unwrap_or_else(|_| {
-        let message = format!("`{}` is not an address to listen on", value.escape_debug());
-        report
-            .error(&at, "invalid_value", message)
-            .help(format!("write an IP address and a port: 127.0.0.1:{port}"));
-        default
-    })
+    match value.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => address,
+        Ok(_) => {
+            // Whoever reaches the address could run anything here: there is neither a login nor encryption yet.
+            let message = format!("`{}` can be reached from other machines", value.escape_debug());
+            report.error(&at, "not_loopback", message).help(format!(
+                "listen on loopback, such as 127.0.0.1:{port}; logins and TLS are not supported yet"
+            ));
+            default
+        }
+        Err(_) => {
+            let message = format!("`{}` is not an address to listen on", value.escape_debug());
+            report
+                .error(&at, "invalid_value", message)
+                .help(format!("write an IP address and a port: 127.0.0.1:{port}"));
+            default
+        }
+    }
 }
 
 /// An http or https URL without credentials; a trailing slash is cut off.
 fn web_url(given: Placed<String>, report: &mut Report<'_>) -> Option<String> {
     let url = given.value.trim_end_matches('/');
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    let authority = rest
-        .and_then(|rest| rest.split(['/', '?', '#']).next())
-        .unwrap_or_default();
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
     if authority.contains('@') {
         let message = format!("`{}` holds a name or a password", given.at.pointer.dotted());
         report.hide(&given.at);
-        report
-            .error(&given.at, "password_in_url", message)
-            .help("remove it");
+        report.error(&given.at, "password_in_url", message).help("remove it");
     } else if authority.is_empty() || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         let message = format!("`{}` is not a URL", given.at.pointer.dotted());
         report
@@ -183,9 +166,7 @@ fn repositories(given: Vec<Placed<Value>>, report: &mut Report<'_>) -> Vec<Repos
             && repositories.iter().any(|other| other.name == repository.name)
         {
             let message = format!("there are two repositories of the name `{}`", repository.name);
-            report
-                .error(&at, "duplicate_value", message)
-                .help("give one of them another name");
+            report.error(&at, "duplicate_value", message).help("give one of them another name");
         }
         repositories.push(repository);
     }
@@ -193,49 +174,34 @@ fn repositories(given: Vec<Placed<Value>>, report: &mut Report<'_>) -> Vec<Repos
 }
 
 fn repository(mut given: Object, report: &mut Report<'_>) -> Option<RepositorySettings> {
-    let name = given
-        .text("name")
-        .and_then(|name| match name.value.parse::<RepoName>() {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let message = format!(
-                    "`{}` cannot be the name of a repository",
-                    name.value.escape_debug()
-                );
-                report
-                    .error(&name.at, "invalid_value", message)
-                    .help(error.expected);
-                None
-            }
-        });
-    let url = given
-        .text("url")
-        .and_then(|url| match check_repo_url(&url.value) {
-            Ok(()) => Some(url.value),
-            Err(refused) => {
-                let code = match refused {
-                    UrlRefused::HoldsPassword => "password_in_url",
-                    UrlRefused::Malformed | UrlRefused::Scheme => "invalid_value",
-                };
-                report.hide(&url.at);
-                report
-                    .error(
-                        &url.at,
-                        code,
-                        format!("the repository's URL is refused: {refused}"),
-                    )
-                    .help(refused.help());
-                None
-            }
-        });
+    let name = given.text("name").and_then(|name| match name.value.parse::<RepoName>() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let message = format!("`{}` cannot be the name of a repository", name.value.escape_debug());
+            report.error(&name.at, "invalid_value", message).help(error.expected);
+            None
+        }
+    });
+    let url = given.text("url").and_then(|url| match check_repo_url(&url.value) {
+        Ok(()) => Some(url.value),
+        Err(refused) => {
+            let code = match refused {
+                UrlRefused::HoldsPassword => "password_in_url",
+                UrlRefused::Malformed | UrlRefused::Scheme => "invalid_value",
+            };
+            report.hide(&url.at);
+            report
+                .error(&url.at, code, format!("the repository's URL is refused: {refused}"))
+                .help(refused.help());
+            None
+        }
+    });
     let reference = given.text("ref").and_then(|reference| {
         let bad = reference.value.starts_with('-')
             || reference.value.contains(|c: char| c.is_control() || c == ' ');
         if bad {
             let message = format!("`{}` cannot be a ref", reference.value.escape_debug());
-            report
-                .error(&reference.at, "invalid_value", message)
-                .help("write a branch, a tag or a commit");
+            report.error(&reference.at, "invalid_value", message).help("write a branch, a tag or a commit");
         }
         (!bad).then_some(reference.value)
     });
@@ -243,14 +209,7 @@ fn repository(mut given: Object, report: &mut Report<'_>) -> Option<RepositorySe
     let known_hosts = given.text("known_hosts").and_then(|path| absolute(&path, report));
     let poll = given.duration("poll").unwrap_or(Duration::from_secs(60));
     let reference = reference.unwrap_or_else(|| "main".to_owned());
-    Some(RepositorySettings {
-        name: name?,
-        url: url?,
-        reference,
-        poll,
-        ssh_key,
-        known_hosts,
-    })
+    Some(RepositorySettings { name: name?, url: url?, reference, poll, ssh_key, known_hosts })
 }
 
 fn key_source(key: &Placed<String>, report: &mut Report<'_>) -> Option<KeySource> {
@@ -259,9 +218,7 @@ fn key_source(key: &Placed<String>, report: &mut Report<'_>) -> Option<KeySource
     }
     if key.value.starts_with("aws-") {
         let message = "references to AWS are not supported yet";
-        report
-            .error(&key.at, "not_supported_yet", message)
-            .help("write an absolute path or env://NAME");
+        report.error(&key.at, "not_supported_yet", message).help("write an absolute path or env://NAME");
         return None;
     }
     if key.value.contains("PRIVATE KEY") {

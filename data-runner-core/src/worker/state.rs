@@ -149,10 +149,7 @@ impl WorkerState {
             | Self::Idle { .. }
             | Self::Terminated { .. } => None,
         };
-        attempts
-            .into_iter()
-            .flatten()
-            .map(|(attempt, lease)| (*attempt, *lease))
+        attempts.into_iter().flatten().map(|(attempt, lease)| (*attempt, *lease))
     }
 }
 

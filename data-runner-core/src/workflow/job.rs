@@ -185,16 +185,11 @@ mod tests {
 
     fn workflow(config: &str) -> (Workflow, Definition) {
         let types = WorkerTypes::default();
-        let context = ParseContext {
-            worker_types: &types,
-            files: None,
-        };
+        let context = ParseContext { worker_types: &types, files: None };
         let revision: Revision = "a".repeat(40).parse().unwrap();
         let state =
             parse("workflows/orders/config.yaml", config.as_bytes(), &context).into_definition(revision);
-        let DefinitionState::Valid(definition) = &state else {
-            panic!("{state:?}")
-        };
+        let DefinitionState::Valid(definition) = &state else { panic!("{state:?}") };
         let definition = definition.clone();
         let at = Timestamp::from_micros(0);
         let workflow = Workflow {
@@ -212,10 +207,7 @@ mod tests {
     }
 
     fn bundle() -> BundleRef {
-        BundleRef {
-            hash: Sha256::of(b"x"),
-            bytes: 1,
-        }
+        BundleRef { hash: Sha256::of(b"x"), bytes: 1 }
     }
 
     #[test]
@@ -224,30 +216,12 @@ mod tests {
             "worker_type: polars\ninstance_size: t3.medium\ninclude: [lib/, shared/a.py, shared/b.py, x.py]\n",
         );
         let params = BTreeMap::from([("n".to_owned(), ParamValue::Int(3))]);
-        let job = prepare_job(
-            &workflow,
-            &definition.revision,
-            &definition.config,
-            bundle(),
-            params.clone(),
-        );
+        let job = prepare_job(&workflow, &definition.revision, &definition.config, bundle(), params.clone());
         assert_eq!(job.workflow.to_string(), "etl/orders");
-        assert_eq!(
-            (job.folder.as_str(), job.entrypoint.as_str()),
-            ("workflows/orders", "workflow.py")
-        );
+        assert_eq!((job.folder.as_str(), job.entrypoint.as_str()), ("workflows/orders", "workflow.py"));
         assert_eq!(job.python_path, ["lib", "shared", "."]);
-        assert_eq!(
-            job.resources,
-            Resources {
-                memory_bytes: 4 << 30,
-                cpus: 2
-            }
-        );
-        assert_eq!(
-            (job.timeout, job.grace),
-            (Duration::from_secs(21_600), Duration::from_secs(10))
-        );
+        assert_eq!(job.resources, Resources { memory_bytes: 4 << 30, cpus: 2 });
+        assert_eq!((job.timeout, job.grace), (Duration::from_secs(21_600), Duration::from_secs(10)));
         assert_eq!(job.params, params);
     }
 }

@@ -48,10 +48,7 @@ pub struct Workflow {
 impl Workflow {
     /// `repo/name`.
     pub fn qualified_name(&self) -> QualifiedName {
-        QualifiedName {
-            repo: self.repo.clone(),
-            name: self.name.clone(),
-        }
+        QualifiedName { repo: self.repo.clone(), name: self.name.clone() }
     }
 }
 
@@ -123,11 +120,7 @@ impl Repo {
     /// Whether it is a git repository or a plain folder of this machine.
     pub fn kind(&self) -> RepoKind {
         // A folder is registered by its absolute path; everything else is a URL of git's, file:// included.
-        if self.url.starts_with('/') {
-            RepoKind::Folder
-        } else {
-            RepoKind::Git
-        }
+        if self.url.starts_with('/') { RepoKind::Folder } else { RepoKind::Git }
     }
 }
 

@@ -73,11 +73,7 @@ pub fn resolve(
         };
         values.insert(name.clone(), value);
     }
-    if problems.is_empty() {
-        Ok(values)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
 fn unknown(name: &str, specs: &BTreeMap<String, ParamSpec>, given: &Map<String, Value>) -> Problem {
@@ -104,22 +100,14 @@ fn problem(name: &str, given: Option<&Value>, code: &str, message: String, help:
         text,
         pointer: format!("/params/{}", name.replace('~', "~0").replace('/', "~1")),
     };
-    Problem {
-        code: code.to_owned(),
-        severity: Severity::Error,
-        message,
-        help,
-        location: Some(location),
-    }
+    Problem { code: code.to_owned(), severity: Severity::Error, message, help, location: Some(location) }
 }
 
 /// Whether a text may name a parameter: `[a-z][a-z0-9_]*`, up to 63 characters.
 pub(crate) fn is_param_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// A value as it came.
@@ -138,9 +126,9 @@ impl<'a> From<&'a Value> for Given<'a> {
         match value {
             Value::Null => Self::Nothing,
             Value::Bool(value) => Self::Bool(*value),
-            Value::Number(number) => number
-                .as_i64()
-                .map_or(Self::Float(number.as_f64().unwrap_or(f64::NAN)), Self::Int),
+            Value::Number(number) => {
+                number.as_i64().map_or(Self::Float(number.as_f64().unwrap_or(f64::NAN)), Self::Int)
+            }
             Value::String(text) => Self::Text(text),
             Value::Array(_) | Value::Object(_) => Self::Nested,
         }
@@ -184,10 +172,9 @@ pub(crate) fn read(kind: &ParamKind, given: Given<'_>, reading: Reading) -> Resu
             let date = shape.then(|| text.parse().ok()).flatten();
             date.map(ParamValue::Date).ok_or_else(|| invalid(kind, text))
         }
-        (ParamKind::Datetime, Given::Text(text)) => text
-            .parse()
-            .map(ParamValue::Datetime)
-            .map_err(|_| invalid(kind, text)),
+        (ParamKind::Datetime, Given::Text(text)) => {
+            text.parse().map(ParamValue::Datetime).map_err(|_| invalid(kind, text))
+        }
         (ParamKind::Enum { values }, Given::Text(text)) if values.iter().any(|value| value == text) => {
             Ok(ParamValue::Enum(text.to_owned()))
         }
@@ -212,9 +199,7 @@ pub(crate) fn read(kind: &ParamKind, given: Given<'_>, reading: Reading) -> Resu
 /// A finite number; neither "inf" nor "nan", which Rust would read.
 fn number(text: &str) -> Option<f64> {
     let digits = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
-    text.parse()
-        .ok()
-        .filter(|number: &f64| digits && number.is_finite())
+    text.parse().ok().filter(|number: &f64| digits && number.is_finite())
 }
 
 fn free_text(text: &str) -> Result<ParamValue, Mismatch> {
@@ -225,11 +210,7 @@ fn free_text(text: &str) -> Result<ParamValue, Mismatch> {
     } else {
         return Ok(ParamValue::String(text.to_owned()));
     };
-    Err(Mismatch {
-        code: "invalid_value",
-        message,
-        help: None,
-    })
+    Err(Mismatch { code: "invalid_value", message, help: None })
 }
 
 fn invalid(kind: &ParamKind, text: &str) -> Mismatch {
@@ -254,9 +235,7 @@ fn wrong_type(kind: &ParamKind, given: Given<'_>) -> Mismatch {
     Mismatch {
         code: "wrong_type",
         message: format!("must be {}, not {found}", expectation(kind)),
-        help: quoted
-            .filter(|_| wants_text)
-            .map(|text| format!("put it in quotes: \"{text}\"")),
+        help: quoted.filter(|_| wants_text).map(|text| format!("put it in quotes: \"{text}\"")),
     }
 }
 

@@ -64,19 +64,14 @@ pub fn sync<'a>(
             ..before.clone()
         };
         if now != *before {
-            changed.push(Workflow {
-                updated_at: at,
-                ..now
-            });
+            changed.push(Workflow { updated_at: at, ..now });
         }
     }
     for gone in known.into_values() {
         match gone.presence {
-            Presence::Present => changed.push(Workflow {
-                presence: Presence::Removed { at },
-                updated_at: at,
-                ..gone.clone()
-            }),
+            Presence::Present => {
+                changed.push(Workflow { presence: Presence::Removed { at }, updated_at: at, ..gone.clone() })
+            }
             Presence::Removed { .. } | Presence::Deleted { .. } => {}
         }
     }
@@ -99,10 +94,7 @@ mod tests {
         FolderFound {
             name: name.parse().unwrap(),
             path: format!("workflows/{name}"),
-            definition: DefinitionState::Broken {
-                revision,
-                problems: Vec::new(),
-            },
+            definition: DefinitionState::Broken { revision, problems: Vec::new() },
         }
     }
 
@@ -117,11 +109,7 @@ mod tests {
             let mut entropy = Entropy::from_number(u64::try_from(seconds).unwrap());
             let revive = |path: &str| revive.contains(&path);
             let report = sync(&repo, self.0.values(), found, revive, at(seconds), &mut entropy);
-            let names = report
-                .changed
-                .iter()
-                .map(|workflow| workflow.name.to_string())
-                .collect();
+            let names = report.changed.iter().map(|workflow| workflow.name.to_string()).collect();
             for workflow in report.changed {
                 assert_eq!(workflow.updated_at, at(seconds));
                 self.0.insert(workflow.id, workflow);
@@ -130,18 +118,11 @@ mod tests {
         }
 
         fn get(&self, name: &str) -> &Workflow {
-            self.0
-                .values()
-                .find(|workflow| workflow.name.as_str() == name)
-                .unwrap()
+            self.0.values().find(|workflow| workflow.name.as_str() == name).unwrap()
         }
 
         fn delete(&mut self, name: &str, seconds: i64) {
-            let workflow = self
-                .0
-                .values_mut()
-                .find(|workflow| workflow.name.as_str() == name)
-                .unwrap();
+            let workflow = self.0.values_mut().find(|workflow| workflow.name.as_str() == name).unwrap();
             workflow.presence = Presence::Deleted { at: at(seconds) };
         }
     }
@@ -149,18 +130,12 @@ mod tests {
     #[test]
     fn a_new_folder_makes_a_workflow_and_the_same_folder_changes_nothing() {
         let mut registry = Registry::default();
-        assert_eq!(
-            registry.sync(1, &[folder("a", '1'), folder("b", '1')], &[]),
-            ["a", "b"]
-        );
+        assert_eq!(registry.sync(1, &[folder("a", '1'), folder("b", '1')], &[]), ["a", "b"]);
         assert_eq!(registry.get("a").qualified_name().to_string(), "etl/a");
         assert_eq!(registry.get("a").presence, Presence::Present);
         assert_eq!(registry.get("a").created_at, at(1));
         assert_ne!(registry.get("a").id, registry.get("b").id);
-        assert_eq!(
-            registry.sync(2, &[folder("a", '1'), folder("b", '1')], &[]),
-            [""; 0]
-        );
+        assert_eq!(registry.sync(2, &[folder("a", '1'), folder("b", '1')], &[]), [""; 0]);
     }
 
     #[test]
@@ -168,10 +143,7 @@ mod tests {
         let mut registry = Registry::default();
         registry.sync(1, &[folder("a", '1'), folder("b", '1')], &[]);
         let before = registry.get("a").clone();
-        assert_eq!(
-            registry.sync(2, &[folder("a", '2'), folder("b", '1')], &[]),
-            ["a"]
-        );
+        assert_eq!(registry.sync(2, &[folder("a", '2'), folder("b", '1')], &[]), ["a"]);
         let after = registry.get("a");
         assert_eq!((after.id, after.created_at), (before.id, before.created_at));
         assert_ne!(after.definition, before.definition);
@@ -182,15 +154,9 @@ mod tests {
         let mut registry = Registry::default();
         registry.sync(1, &[folder("a", '1')], &[]);
         let id = registry.get("a").id;
-        let moved = FolderFound {
-            path: "workflows/team/a".to_owned(),
-            ..folder("a", '1')
-        };
+        let moved = FolderFound { path: "workflows/team/a".to_owned(), ..folder("a", '1') };
         assert_eq!(registry.sync(2, &[moved], &[]), ["a"]);
-        assert_eq!(
-            (registry.get("a").id, registry.get("a").path.as_str()),
-            (id, "workflows/team/a")
-        );
+        assert_eq!((registry.get("a").id, registry.get("a").path.as_str()), (id, "workflows/team/a"));
     }
 
     #[test]
@@ -203,10 +169,7 @@ mod tests {
         assert_eq!(registry.sync(3, &[], &[]), [""; 0], "it is gone already");
         assert_eq!(registry.get("a").presence, Presence::Removed { at: at(2) });
         assert_eq!(registry.sync(4, &[folder("a", '1')], &[]), ["a"]);
-        assert_eq!(
-            (registry.get("a").presence, registry.get("a").id),
-            (Presence::Present, id)
-        );
+        assert_eq!((registry.get("a").presence, registry.get("a").id), (Presence::Present, id));
     }
 
     #[test]
@@ -217,21 +180,10 @@ mod tests {
         registry.delete("a", 2);
         assert_eq!(registry.sync(3, &[folder("a", '1')], &[]), [""; 0]);
         registry.sync(4, &[folder("a", '2')], &["workflows/other"]);
-        assert_eq!(
-            registry.get("a").presence,
-            Presence::Deleted { at: at(2) },
-            "news do not bring it back"
-        );
-        assert_eq!(
-            registry.sync(5, &[], &[]),
-            [""; 0],
-            "nor does its folder's end change it"
-        );
+        assert_eq!(registry.get("a").presence, Presence::Deleted { at: at(2) }, "news do not bring it back");
+        assert_eq!(registry.sync(5, &[], &[]), [""; 0], "nor does its folder's end change it");
         assert_eq!(registry.sync(6, &[folder("a", '2')], &["workflows/a"]), ["a"]);
-        assert_eq!(
-            (registry.get("a").presence, registry.get("a").id),
-            (Presence::Present, id)
-        );
+        assert_eq!((registry.get("a").presence, registry.get("a").id), (Presence::Present, id));
     }
 
     #[test]

@@ -68,20 +68,12 @@ impl InstanceSize {
     /// What a machine of this type has.
     pub fn resources(&self) -> Resources {
         // A name that is not in the table cannot be made.
-        TABLE.get(&self.0).map_or(
-            Resources {
-                memory_bytes: GIB,
-                cpus: 1,
-            },
-            |machine| machine.resources,
-        )
+        TABLE.get(&self.0).map_or(Resources { memory_bytes: GIB, cpus: 1 }, |machine| machine.resources)
     }
 
     /// What its processor executes.
     pub fn architecture(&self) -> Architecture {
-        TABLE
-            .get(&self.0)
-            .map_or(Architecture::X86_64, |machine| machine.architecture)
+        TABLE.get(&self.0).map_or(Architecture::X86_64, |machine| machine.architecture)
     }
 
     /// Every known name, in order.
@@ -108,10 +100,7 @@ impl TryFrom<String> for InstanceSize {
         if TABLE.contains_key(&given) {
             Ok(Self(given))
         } else {
-            Err(UnknownSize {
-                nearest: Self::nearest(&given),
-                given,
-            })
+            Err(UnknownSize { nearest: Self::nearest(&given), given })
         }
     }
 }
@@ -143,9 +132,7 @@ static TABLE: LazyLock<BTreeMap<String, MachineType>> =
     LazyLock::new(|| lines().filter_map(read_line).flatten().collect());
 
 fn lines() -> impl Iterator<Item = &'static str> {
-    include_str!("instance_sizes.txt")
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    include_str!("instance_sizes.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn read_line(line: &str) -> Option<Vec<(String, MachineType)>> {
@@ -161,13 +148,7 @@ fn read_line(line: &str) -> Option<Vec<(String, MachineType)>> {
     for family in head.next()?.split(',') {
         for size in sizes.split(' ') {
             let (name, resources) = read_size(size, ratio)?;
-            machines.push((
-                format!("{family}.{name}"),
-                MachineType {
-                    resources,
-                    architecture,
-                },
-            ));
+            machines.push((format!("{family}.{name}"), MachineType { resources, architecture }));
         }
     }
     Some(machines)
@@ -185,13 +166,7 @@ fn read_size(size: &str, mib_per_cpu: Option<u64>) -> Option<(&str, Resources)> 
             (size, cpus, mib_per_cpu? * u64::from(cpus))
         }
     };
-    Some((
-        name,
-        Resources {
-            memory_bytes: mib * MIB,
-            cpus,
-        },
-    ))
+    Some((name, Resources { memory_bytes: mib * MIB, cpus }))
 }
 
 fn regular_cpus(size: &str) -> Option<u32> {
@@ -211,9 +186,8 @@ mod tests {
 
     #[test]
     fn every_line_of_the_table_is_read_and_no_type_stands_twice() {
-        let read: Vec<_> = lines()
-            .flat_map(|line| read_line(line).unwrap_or_else(|| panic!("{line}")))
-            .collect();
+        let read: Vec<_> =
+            lines().flat_map(|line| read_line(line).unwrap_or_else(|| panic!("{line}"))).collect();
         assert_eq!(read.len(), TABLE.len());
         assert!(read.len() > 1_000, "{}", read.len());
     }
@@ -236,14 +210,7 @@ mod tests {
             ("x2iedn.32xlarge", 128, 4096 * 1024, X86_64),
         ] {
             let size: InstanceSize = name.parse().unwrap();
-            assert_eq!(
-                size.resources(),
-                Resources {
-                    memory_bytes: mib * MIB,
-                    cpus
-                },
-                "{name}"
-            );
+            assert_eq!(size.resources(), Resources { memory_bytes: mib * MIB, cpus }, "{name}");
             assert_eq!(size.architecture(), architecture, "{name}");
         }
     }
@@ -251,13 +218,7 @@ mod tests {
     #[test]
     fn a_misspelt_size_names_the_nearest_one() {
         let error = "t3.mediun".parse::<InstanceSize>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "\"t3.mediun\" is not an instance type; did you mean t3.medium?"
-        );
-        assert_eq!(
-            "a-very-large-one".parse::<InstanceSize>().unwrap_err().nearest,
-            None
-        );
+        assert_eq!(error.to_string(), "\"t3.mediun\" is not an instance type; did you mean t3.medium?");
+        assert_eq!("a-very-large-one".parse::<InstanceSize>().unwrap_err().nearest, None);
     }
 }

@@ -37,19 +37,13 @@ impl Default for WorkerTypes {
             ("polars", "workflow.py", ScriptLanguage::Python),
             ("duckdb", "workflow.sql", ScriptLanguage::Sql),
         ];
-        built_in
-            .into_iter()
-            .fold(Self(BTreeMap::new()), |types, (name, entrypoint, language)| {
-                // Both names are valid; a test looks them up.
-                match name.parse() {
-                    Ok(name) => types.with(WorkerTypeSpec {
-                        name,
-                        entrypoint: entrypoint.to_owned(),
-                        language,
-                    }),
-                    Err(_) => types,
-                }
-            })
+        built_in.into_iter().fold(Self(BTreeMap::new()), |types, (name, entrypoint, language)| {
+            // Both names are valid; a test looks them up.
+            match name.parse() {
+                Ok(name) => types.with(WorkerTypeSpec { name, entrypoint: entrypoint.to_owned(), language }),
+                Err(_) => types,
+            }
+        })
     }
 }
 

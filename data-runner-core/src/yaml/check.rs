@@ -14,10 +14,7 @@ pub(crate) fn check(
     pointer: &Pointer,
     report: &mut Report<'_>,
 ) -> Option<Placed<Value>> {
-    let at = Place {
-        span: node.at,
-        pointer: pointer.clone(),
-    };
+    let at = Place { span: node.at, pointer: pointer.clone() };
     let value = match (shape.for_node(node), &node.kind) {
         (_, Kind::Refused) => return None,
         (Shape::List { of, min, max }, Kind::List(items)) => {
@@ -31,17 +28,8 @@ pub(crate) fn check(
             let read = |entry: &Entry| {
                 let pointer = pointer.child(&entry.key);
                 let value = check(&entry.value, of, &pointer, report)?;
-                let at = Place {
-                    span: entry.key_at,
-                    pointer,
-                };
-                Some((
-                    Placed {
-                        at,
-                        value: entry.key.clone(),
-                    },
-                    value,
-                ))
+                let at = Place { span: entry.key_at, pointer };
+                Some((Placed { at, value: entry.key.clone() }, value))
             };
             Value::Map(entries.iter().filter_map(read).collect())
         }
@@ -59,17 +47,11 @@ fn object(entries: &[Entry], keys: &'static [Key], at: &Place, report: &mut Repo
     let mut object = Object::default();
     for entry in entries {
         let pointer = at.pointer.child(&entry.key);
-        let key_at = Place {
-            span: entry.key_at,
-            pointer: pointer.clone(),
-        };
+        let key_at = Place { span: entry.key_at, pointer: pointer.clone() };
         match keys.iter().find(|key| key.name == entry.key) {
             None => {
                 let message = format!("there is no key `{}` here", shown(&entry.key));
-                let known = keys
-                    .iter()
-                    .filter(|key| key.need != Need::NotYet)
-                    .map(|key| key.name);
+                let known = keys.iter().filter(|key| key.need != Need::NotYet).map(|key| key.name);
                 let reported = report.error(&key_at, "unknown_key", message);
                 match nearest(&entry.key, known.clone()) {
                     Some(name) => reported.did_you_mean(Some(name)),
@@ -114,34 +96,22 @@ fn count(
         return Some(());
     }
     let message = format!("`{}` has {length} {what}", at.pointer.dotted());
-    report
-        .error(at, "out_of_range", message)
-        .help(format!("it may have {min} to {max}"));
+    report.error(at, "out_of_range", message).help(format!("it may have {min} to {max}"));
     None
 }
 
 fn wrong_type(shape: &Shape, found: &str, at: &Place, report: &mut Report<'_>) {
     let message = match at.pointer.name() {
         None => format!("the text must be {}, not {found}", shape.expectation()),
-        Some(_) => format!(
-            "`{}` must be {}, not {found}",
-            at.pointer.dotted(),
-            shape.expectation()
-        ),
+        Some(_) => format!("`{}` must be {}, not {found}", at.pointer.dotted(), shape.expectation()),
     };
     report.error(at, "wrong_type", message).did_you_mean(None);
 }
 
 fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'_>) -> Option<Value> {
     if *scalar == Scalar::Null {
-        let message = format!(
-            "`{}` has no value; it must be {}",
-            at.pointer.dotted(),
-            shape.expectation()
-        );
-        report
-            .error(at, "wrong_type", message)
-            .help("give it a value, or remove the key");
+        let message = format!("`{}` has no value; it must be {}", at.pointer.dotted(), shape.expectation());
+        report.error(at, "wrong_type", message).help("give it a value, or remove the key");
         return None;
     }
     match (shape, scalar) {
@@ -152,9 +122,7 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
                 report.error(at, "invalid_value", message).did_you_mean(None);
             } else if text.len() > rule.max {
                 let message = format!("`{}` has {} bytes", at.pointer.dotted(), text.len());
-                report
-                    .error(at, "out_of_range", message)
-                    .help(format!("it may have up to {}", rule.max));
+                report.error(at, "out_of_range", message).help(format!("it may have up to {}", rule.max));
             } else if text.contains('\0') {
                 let message = format!("`{}` holds a NUL character", at.pointer.dotted());
                 report.error(at, "invalid_value", message).did_you_mean(None);
@@ -163,11 +131,7 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
             }
         }
         (Shape::Text(_), Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(..)) => {
-            let message = format!(
-                "`{}` must be text, not {}",
-                at.pointer.dotted(),
-                scalar.describe()
-            );
+            let message = format!("`{}` must be text, not {}", at.pointer.dotted(), scalar.describe());
             let help = format!("put it in quotes: \"{}\"", shown(&scalar.to_text()));
             report.error(at, "wrong_type", message).help(help);
         }
@@ -225,19 +189,14 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
 
 fn out_of_range(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'_>) {
     let message = format!("`{}` cannot be {}", at.pointer.dotted(), shown(&scalar.to_text()));
-    report
-        .error(at, "out_of_range", message)
-        .help(format!("it must be {}", shape.expectation()));
+    report.error(at, "out_of_range", message).help(format!("it must be {}", shape.expectation()));
 }
 
 /// A piece of the text for a message: on one line, and not too long.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 60;
-    let mut shown: String = text
-        .chars()
-        .take(MOST)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let mut shown: String =
+        text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().count() > MOST {
         shown.push('…');
     }

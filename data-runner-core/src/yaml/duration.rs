@@ -44,30 +44,13 @@ mod tests {
 
     #[test]
     fn durations_read_as_they_are_documented() {
-        for (text, seconds) in [
-            ("30s", 30),
-            ("5m", 300),
-            ("6h", 21_600),
-            ("2d", 172_800),
-            ("1h30m", 5_400),
-            ("0", 0),
-            ("0s", 0),
-        ] {
+        for (text, seconds) in
+            [("30s", 30), ("5m", 300), ("6h", 21_600), ("2d", 172_800), ("1h30m", 5_400), ("0", 0), ("0s", 0)]
+        {
             assert_eq!(read_duration(text), Some(Duration::from_secs(seconds)), "{text}");
         }
-        for text in [
-            "",
-            "5",
-            "m",
-            "5 m",
-            "-5m",
-            "30m1h",
-            "1h1h",
-            "1.5h",
-            "5M",
-            "5µ",
-            "99999999999999999999d",
-        ] {
+        for text in ["", "5", "m", "5 m", "-5m", "30m1h", "1h1h", "1.5h", "5M", "5µ", "99999999999999999999d"]
+        {
             assert_eq!(read_duration(text), None, "{text}");
         }
     }

@@ -25,19 +25,10 @@ pub(crate) enum Loaded {
 pub(crate) fn load(text: &str, source: usize, report: &mut Report<'_>) -> Loaded {
     if let Some(span) = control_character(text, source) {
         let help = "remove it; in double quotes it can be written as an escape such as \\u0007";
-        report
-            .error(&whole(span), "invalid_character", "there is a control character")
-            .help(help);
+        report.error(&whole(span), "invalid_character", "there is a control character").help(help);
         return Loaded::Broken;
     }
-    let mut loader = Loader {
-        source,
-        report,
-        open: Vec::new(),
-        root: None,
-        nodes: 0,
-        documents: 0,
-    };
+    let mut loader = Loader { source, report, open: Vec::new(), root: None, nodes: 0, documents: 0 };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         match event {
@@ -64,10 +55,7 @@ pub(crate) fn load(text: &str, source: usize, report: &mut Report<'_>) -> Loaded
 }
 
 fn whole(span: Span) -> Place {
-    Place {
-        span,
-        pointer: Pointer::default(),
-    }
+    Place { span, pointer: Pointer::default() }
 }
 
 /// The first character that YAML forbids. The parser takes NUL for the end of the text, and so would hide what follows.
@@ -80,12 +68,7 @@ fn control_character(text: &str, source: usize) -> Option<Span> {
             '\n' | '\r' => (line, column) = (line + 1, 1),
             '\t' => column += 1,
             c if c.is_control() && c != '\u{85}' => {
-                return Some(Span {
-                    source,
-                    line,
-                    column,
-                    length: 1,
-                });
+                return Some(Span { source, line, column, length: 1 });
             }
             _ => column += 1,
         }
@@ -98,16 +81,8 @@ fn control_character(text: &str, source: usize) -> Option<Span> {
 struct Stop;
 
 enum Open {
-    List {
-        at: Span,
-        items: Vec<Node>,
-    },
-    Map {
-        at: Span,
-        entries: Vec<Entry>,
-        lines: BTreeMap<String, u32>,
-        key: Option<PendingKey>,
-    },
+    List { at: Span, items: Vec<Node> },
+    Map { at: Span, entries: Vec<Entry>, lines: BTreeMap<String, u32>, key: Option<PendingKey> },
 }
 
 /// A key that waits for its value.
@@ -148,13 +123,8 @@ impl Loader<'_, '_> {
             Event::Alias(_) => {
                 self.count(at)?;
                 let help = "write the value out";
-                self.report
-                    .error(&self.place(at), "alias_not_allowed", "an alias is not allowed")
-                    .help(help);
-                self.finish(Node {
-                    at,
-                    kind: Kind::Refused,
-                });
+                self.report.error(&self.place(at), "alias_not_allowed", "an alias is not allowed").help(help);
+                self.finish(Node { at, kind: Kind::Refused });
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -166,45 +136,22 @@ impl Loader<'_, '_> {
                     | ScalarStyle::Literal
                     | ScalarStyle::Folded => Scalar::Text(text.into_owned()),
                 };
-                self.finish(Node {
-                    at,
-                    kind: Kind::Scalar(scalar),
-                });
+                self.finish(Node { at, kind: Kind::Scalar(scalar) });
                 Ok(())
             }
             Event::SequenceStart(anchor, tag) => {
                 self.begin(at, anchor, tag.is_some())?;
-                self.enter(
-                    Open::List {
-                        at,
-                        items: Vec::new(),
-                    },
-                    at,
-                )
+                self.enter(Open::List { at, items: Vec::new() }, at)
             }
             Event::MappingStart(anchor, tag) => {
                 self.begin(at, anchor, tag.is_some())?;
-                self.enter(
-                    Open::Map {
-                        at,
-                        entries: Vec::new(),
-                        lines: BTreeMap::new(),
-                        key: None,
-                    },
-                    at,
-                )
+                self.enter(Open::Map { at, entries: Vec::new(), lines: BTreeMap::new(), key: None }, at)
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
                     let node = match open {
-                        Open::List { at, items } => Node {
-                            at,
-                            kind: Kind::List(items),
-                        },
-                        Open::Map { at, entries, .. } => Node {
-                            at,
-                            kind: Kind::Map(entries),
-                        },
+                        Open::List { at, items } => Node { at, kind: Kind::List(items) },
+                        Open::Map { at, entries, .. } => Node { at, kind: Kind::Map(entries) },
                     };
                     self.finish(node);
                 }
@@ -229,15 +176,11 @@ impl Loader<'_, '_> {
         self.count(at)?;
         if anchor != 0 {
             let help = "write the value out wherever it is needed";
-            self.report
-                .error(&self.place(at), "anchor_not_allowed", "an anchor is not allowed")
-                .help(help);
+            self.report.error(&self.place(at), "anchor_not_allowed", "an anchor is not allowed").help(help);
         }
         if tagged {
             let help = "remove the tag; quotes make a text of anything";
-            self.report
-                .error(&self.place(at), "tag_not_allowed", "a tag is not allowed")
-                .help(help);
+            self.report.error(&self.place(at), "tag_not_allowed", "a tag is not allowed").help(help);
         }
         Ok(())
     }
@@ -245,9 +188,7 @@ impl Loader<'_, '_> {
     fn enter(&mut self, open: Open, at: Span) -> Result<(), Stop> {
         if self.open.len() >= MAX_DEPTH {
             let message = format!("values are nested more than {MAX_DEPTH} deep");
-            self.report
-                .error(&self.place(at), "too_deep", message)
-                .did_you_mean(None);
+            self.report.error(&self.place(at), "too_deep", message).did_you_mean(None);
             return Err(Stop);
         }
         self.open.push(open);
@@ -266,11 +207,7 @@ impl Loader<'_, '_> {
                     // Nothing stands nowhere: what is said of it is said of its key.
                     let nothing = matches!(node.kind, Kind::Scalar(Scalar::Null)) && node.at.length <= 1;
                     let value = if nothing { Node { at, ..node } } else { node };
-                    entries.push(Entry {
-                        key,
-                        key_at: at,
-                        value,
-                    });
+                    entries.push(Entry { key, key_at: at, value });
                 }
             },
         }
@@ -293,20 +230,12 @@ impl Loader<'_, '_> {
             self.report.error(&at, "invalid_key", message).did_you_mean(None);
         } else if let Some(line) = lines.get(&text) {
             *key = Some(PendingKey::Refused);
-            let place = Place {
-                pointer: at.pointer.child(&text),
-                ..at
-            };
+            let place = Place { pointer: at.pointer.child(&text), ..at };
             let help = format!("it is on line {line} already");
-            self.report
-                .error(&place, "duplicate_key", format!("`{text}` is given twice"))
-                .help(help);
+            self.report.error(&place, "duplicate_key", format!("`{text}` is given twice")).help(help);
         } else {
             lines.insert(text.clone(), node.at.line);
-            *key = Some(PendingKey::Valid {
-                key: text,
-                at: node.at,
-            });
+            *key = Some(PendingKey::Valid { key: text, at: node.at });
         }
     }
 
@@ -316,10 +245,7 @@ impl Loader<'_, '_> {
         for open in &self.open {
             pointer = match open {
                 Open::List { items, .. } => pointer.child(items.len().to_string()),
-                Open::Map {
-                    key: Some(PendingKey::Valid { key, .. }),
-                    ..
-                } => pointer.child(key),
+                Open::Map { key: Some(PendingKey::Valid { key, .. }), .. } => pointer.child(key),
                 Open::Map { .. } => pointer,
             };
         }
@@ -329,11 +255,7 @@ impl Loader<'_, '_> {
     fn span(&self, span: YamlSpan) -> Span {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (start, end) = (span.start, span.end);
-        let length = if start.line() == end.line() {
-            end.col().saturating_sub(start.col())
-        } else {
-            0
-        };
+        let length = if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 0 };
         Span {
             source: self.source,
             line: number(start.line().max(1)),

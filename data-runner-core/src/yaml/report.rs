@@ -25,12 +25,7 @@ pub(crate) struct Span {
 impl Span {
     /// The start of a text.
     pub(crate) const fn start(source: usize) -> Self {
-        Self {
-            source,
-            line: 1,
-            column: 1,
-            length: 1,
-        }
+        Self { source, line: 1, column: 1, length: 1 }
     }
 }
 
@@ -47,10 +42,7 @@ struct Segment {
 impl Pointer {
     /// The pointer to what is called `name` in this.
     pub(crate) fn child(&self, name: impl Into<String>) -> Self {
-        Self(Some(Rc::new(Segment {
-            parent: self.clone(),
-            name: name.into(),
-        })))
+        Self(Some(Rc::new(Segment { parent: self.clone(), name: name.into() })))
     }
 
     /// The last name, if this is not the whole document.
@@ -77,9 +69,7 @@ impl Pointer {
 
 impl std::fmt::Display for Pointer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.names()
-            .iter()
-            .try_for_each(|name| write!(f, "/{}", name.replace('~', "~0").replace('/', "~1")))
+        self.names().iter().try_for_each(|name| write!(f, "/{}", name.replace('~', "~0").replace('/', "~1")))
     }
 }
 
@@ -128,21 +118,14 @@ impl Reported<'_> {
 impl<'t> Report<'t> {
     /// A report on `text`, which is source number 0.
     pub(crate) fn new(file: &str, text: &'t str) -> Self {
-        let mut report = Self {
-            sources: Vec::new(),
-            drafts: Vec::new(),
-            hidden: Vec::new(),
-        };
+        let mut report = Self { sources: Vec::new(), drafts: Vec::new(), hidden: Vec::new() };
         report.add_source(file, text);
         report
     }
 
     /// Adds a text; the answer is its number.
     pub(crate) fn add_source(&mut self, name: &str, text: &'t str) -> usize {
-        self.sources.push(Source {
-            name: name.to_owned(),
-            lines: lines(text),
-        });
+        self.sources.push(Source { name: name.to_owned(), lines: lines(text) });
         self.sources.len() - 1
     }
 
@@ -174,13 +157,7 @@ impl<'t> Report<'t> {
         message: String,
     ) -> Reported<'_> {
         let at = self.drafts.len();
-        self.drafts.push(Draft {
-            place: place.clone(),
-            severity,
-            code,
-            message,
-            help: None,
-        });
+        self.drafts.push(Draft { place: place.clone(), severity, code, message, help: None });
         Reported(&mut self.drafts[at])
     }
 
@@ -193,18 +170,12 @@ impl<'t> Report<'t> {
     pub(crate) fn into_problems(mut self) -> Vec<Problem> {
         self.drafts.sort_by_key(|draft| draft.place.span);
         let more = self.drafts.len().saturating_sub(MAX_PROBLEMS);
-        let mut problems: Vec<Problem> = self
-            .drafts
-            .iter()
-            .take(MAX_PROBLEMS)
-            .map(|draft| self.problem(draft))
-            .collect();
+        let mut problems: Vec<Problem> =
+            self.drafts.iter().take(MAX_PROBLEMS).map(|draft| self.problem(draft)).collect();
         if more > 0 {
             // Counted as an error if one is among them: what is not shown must not make a text look valid.
             let hidden = self.drafts.iter().skip(MAX_PROBLEMS);
-            let error = hidden
-                .map(|draft| draft.severity)
-                .any(|severity| severity == Severity::Error);
+            let error = hidden.map(|draft| draft.severity).any(|severity| severity == Severity::Error);
             problems.push(Problem {
                 code: "too_many_problems".to_owned(),
                 severity: if error { Severity::Error } else { Severity::Warning },
@@ -219,39 +190,20 @@ impl<'t> Report<'t> {
     /// A line as it may be shown: not too long, and without secrets.
     fn shown_line(&self, text: &str, at: Span) -> String {
         let mut line: Vec<char> = text.chars().take(MAX_LINE).collect();
-        for secret in self
-            .hidden
-            .iter()
-            .filter(|secret| (secret.source, secret.line) == (at.source, at.line))
+        for secret in self.hidden.iter().filter(|secret| (secret.source, secret.line) == (at.source, at.line))
         {
-            let length = if secret.length == 0 {
-                usize::MAX
-            } else {
-                secret.length as usize
-            };
-            line.iter_mut()
-                .skip(secret.column as usize - 1)
-                .take(length)
-                .for_each(|c| *c = '*');
+            let length = if secret.length == 0 { usize::MAX } else { secret.length as usize };
+            line.iter_mut().skip(secret.column as usize - 1).take(length).for_each(|c| *c = '*');
         }
         line.into_iter().collect()
     }
 
     fn problem(&self, draft: &Draft) -> Problem {
-        let Span {
-            source,
-            line,
-            column,
-            length,
-        } = draft.place.span;
+        let Span { source, line, column, length } = draft.place.span;
         let location = self.sources.get(source).map(|source| {
             let text = source.lines.get(line as usize - 1).copied().unwrap_or_default();
             let rest = text.trim_end().chars().skip(column as usize - 1).count();
-            let length = if length == 0 {
-                u32::try_from(rest).unwrap_or(u32::MAX)
-            } else {
-                length
-            };
+            let length = if length == 0 { u32::try_from(rest).unwrap_or(u32::MAX) } else { length };
             Location {
                 file: source.name.clone(),
                 line,
@@ -304,10 +256,7 @@ mod tests {
     #[test]
     fn a_flood_of_problems_is_cut_and_the_rest_is_counted() {
         let mut report = Report::new("f", "text");
-        let place = Place {
-            span: Span::start(0),
-            pointer: Pointer::default(),
-        };
+        let place = Place { span: Span::start(0), pointer: Pointer::default() };
         for _ in 0..250 {
             report.error(&place, "bad", "bad").did_you_mean(None);
         }

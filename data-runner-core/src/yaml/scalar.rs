@@ -27,10 +27,7 @@ impl Scalar {
                 Self::Int,
             );
         }
-        float(text).map_or_else(
-            || Self::Text(text.to_owned()),
-            |number| Self::Float(number, text.to_owned()),
-        )
+        float(text).map_or_else(|| Self::Text(text.to_owned()), |number| Self::Float(number, text.to_owned()))
     }
 
     /// What a person calls it.
@@ -71,23 +68,14 @@ fn float(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     match unsigned {
         ".inf" | ".Inf" | ".INF" => {
-            return Some(if text.starts_with('-') {
-                f64::NEG_INFINITY
-            } else {
-                f64::INFINITY
-            });
+            return Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
         }
         ".nan" | ".NaN" | ".NAN" => return (unsigned == text).then_some(f64::NAN),
         _ => {}
     }
     // Rust reads more than YAML does ("inf", "nan"), so only what is made of these characters gets that far.
-    let numeric = unsigned
-        .bytes()
-        .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'));
-    let starts = unsigned
-        .bytes()
-        .find(|b| *b != b'.')
-        .is_some_and(|b| b.is_ascii_digit());
+    let numeric = unsigned.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'));
+    let starts = unsigned.bytes().find(|b| *b != b'.').is_some_and(|b| b.is_ascii_digit());
     (numeric && starts).then(|| text.parse().ok()).flatten()
 }
 
@@ -122,10 +110,7 @@ mod tests {
             (".5", Scalar::Float(0.5, ".5".into())),
             ("1e3", Scalar::Float(1000.0, "1e3".into())),
             ("-.inf", Scalar::Float(f64::NEG_INFINITY, "-.inf".into())),
-            (
-                "99999999999999999999",
-                Scalar::Float(1e20, "99999999999999999999".into()),
-            ),
+            ("99999999999999999999", Scalar::Float(1e20, "99999999999999999999".into())),
         ] {
             assert_eq!(Scalar::plain(text), scalar, "{text:?}");
         }

@@ -45,10 +45,6 @@ fn object(keys: &[Key]) -> Value {
         };
         properties.insert(key.name.to_owned(), schema);
     }
-    let required: Vec<_> = keys
-        .iter()
-        .filter(|key| key.need == Need::Required)
-        .map(|key| key.name)
-        .collect();
+    let required: Vec<_> = keys.iter().filter(|key| key.need == Need::Required).map(|key| key.name).collect();
     json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
 }

@@ -76,28 +76,17 @@ pub(crate) enum Empty {
 impl Shape {
     /// A text that is not empty.
     pub(crate) const fn text(max: usize) -> Self {
-        Self::Text(TextRule {
-            max,
-            empty: Empty::Refused,
-        })
+        Self::Text(TextRule { max, empty: Empty::Refused })
     }
 
     /// A text that may be empty.
     pub(crate) const fn free_text(max: usize) -> Self {
-        Self::Text(TextRule {
-            max,
-            empty: Empty::Allowed,
-        })
+        Self::Text(TextRule { max, empty: Empty::Allowed })
     }
 
     /// A key that is not supported yet; it has no shape that anybody could rely on.
     pub(crate) const fn not_yet(name: &'static str, about: &'static str) -> Key {
-        Key {
-            name,
-            shape: Self::Scalar,
-            need: Need::NotYet,
-            about,
-        }
+        Key { name, shape: Self::Scalar, need: Need::NotYet, about }
     }
 
     /// What is expected, to be read after "must be".
@@ -125,11 +114,7 @@ impl Shape {
             },
             Self::Map { .. } => "a mapping of names to values".to_owned(),
             Self::Object(keys) => {
-                let names: Vec<_> = keys
-                    .iter()
-                    .filter(|k| k.need != Need::NotYet)
-                    .map(|k| k.name)
-                    .collect();
+                let names: Vec<_> = keys.iter().filter(|k| k.need != Need::NotYet).map(|k| k.name).collect();
                 if names.len() > 6 {
                     "a mapping of keys to values".to_owned()
                 } else {

@@ -94,11 +94,7 @@ impl Object {
 
     /// Takes any scalar.
     pub(crate) fn scalar(&mut self, key: &str) -> Option<Placed<Scalar>> {
-        let Placed {
-            at,
-            value: Value::Scalar(value),
-        } = self.take(key)?
-        else {
+        let Placed { at, value: Value::Scalar(value) } = self.take(key)? else {
             return None;
         };
         Some(Placed { at, value })
@@ -106,11 +102,7 @@ impl Object {
 
     /// Takes a list; an absent one is empty.
     pub(crate) fn list(&mut self, key: &str) -> Vec<Placed<Value>> {
-        let Some(Placed {
-            value: Value::List(items),
-            ..
-        }) = self.take(key)
-        else {
+        let Some(Placed { value: Value::List(items), .. }) = self.take(key) else {
             return Vec::new();
         };
         items
@@ -123,11 +115,7 @@ impl Object {
 
     /// Takes a mapping of free names; an absent one is empty.
     pub(crate) fn map(&mut self, key: &str) -> Vec<(Placed<String>, Placed<Value>)> {
-        let Some(Placed {
-            value: Value::Map(entries),
-            ..
-        }) = self.take(key)
-        else {
+        let Some(Placed { value: Value::Map(entries), .. }) = self.take(key) else {
             return Vec::new();
         };
         entries
@@ -135,17 +123,11 @@ impl Object {
 
     /// Takes a mapping of free names to texts; an absent one is empty.
     pub(crate) fn text_map(&mut self, key: &str) -> Vec<(Placed<String>, Placed<String>)> {
-        self.map(key)
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.into_text()?)))
-            .collect()
+        self.map(key).into_iter().filter_map(|(name, value)| Some((name, value.into_text()?))).collect()
     }
 
     /// Takes an object; an absent one has no keys.
     pub(crate) fn object(&mut self, key: &str) -> Object {
-        self.take(key)
-            .and_then(Placed::into_object)
-            .map(|object| object.value)
-            .unwrap_or_default()
+        self.take(key).and_then(Placed::into_object).map(|object| object.value).unwrap_or_default()
     }
 }

@@ -20,29 +20,13 @@ fn what_runs_is_told_to_stop_and_ends_cancelled_when_it_has_i11() {
     let mut it = Scene::new(joined());
     let (id, worker, session, claim) = it.running();
     let (_, outcome) = it.cancel(id);
-    let [
-        SupervisorMessage::Cancel {
-            claim: told,
-            reason: StopReason::Cancelled,
-            ..
-        },
-    ] = sent(&outcome)[..]
+    let [SupervisorMessage::Cancel { claim: told, reason: StopReason::Cancelled, .. }] = sent(&outcome)[..]
     else {
         panic!("{outcome:?}")
     };
     assert_eq!(*told, claim);
     assert_eq!(it.state(id), StateName::Running, "the process may still live");
-    it.reports(
-        worker,
-        session,
-        claim,
-        finished(
-            Ending::Stopped {
-                reason: StopReason::Cancelled,
-            },
-            0,
-        ),
-    );
+    it.reports(worker, session, claim, finished(Ending::Stopped { reason: StopReason::Cancelled }, 0));
     assert_eq!(it.state(id), StateName::Cancelled);
 }
 
@@ -60,17 +44,7 @@ fn a_cancelled_run_is_never_tried_again_i11() {
     let mut it = Scene::new(joined());
     let (id, worker, session, claim) = it.running();
     it.cancel(id);
-    it.reports(
-        worker,
-        session,
-        claim,
-        finished(
-            Ending::Stopped {
-                reason: StopReason::Interrupted,
-            },
-            0,
-        ),
-    );
+    it.reports(worker, session, claim, finished(Ending::Stopped { reason: StopReason::Interrupted }, 0));
     assert_eq!(it.state(id), StateName::Cancelled);
 }
 
@@ -82,19 +56,13 @@ fn a_cancel_outlives_the_supervisor_and_is_said_again_i11() {
     let (_, outcome) = it.cancel(id);
     assert_eq!(sent(&outcome).len(), 0, "nobody is there to hear it");
     it.restart();
-    let ExecutionState::Running {
-        run: RunState::Stopping(stop),
-        ..
-    } = it.execution(id).state
-    else {
+    let ExecutionState::Running { run: RunState::Stopping(stop), .. } = it.execution(id).state else {
         panic!()
     };
     assert_eq!(stop.reason, StopReason::Cancelled);
     let (_, outcome) = it.connect(worker, vec![held(claim, reached(Phase::Started))]);
     assert!(
-        sent(&outcome)
-            .iter()
-            .any(|m| matches!(m, SupervisorMessage::Cancel { claim: c, .. } if *c == claim))
+        sent(&outcome).iter().any(|m| matches!(m, SupervisorMessage::Cancel { claim: c, .. } if *c == claim))
     );
 }
 
@@ -107,13 +75,7 @@ fn what_was_cancelled_before_it_started_is_stopped_once_it_does() {
     let claim = it.claim(id);
     it.cancel(id);
     it.starts(worker, session, claim);
-    let ExecutionState::Running {
-        run: RunState::Stopping(_),
-        ..
-    } = it.execution(id).state
-    else {
-        panic!()
-    };
+    let ExecutionState::Running { run: RunState::Stopping(_), .. } = it.execution(id).state else { panic!() };
 }
 
 #[test]
@@ -124,20 +86,6 @@ fn a_cancel_is_repeated_without_harm_and_refused_after_the_end() {
     let (answer, outcome) = it.cancel(id);
     assert!(matches!(answer, Some(Answer::Execution(_))));
     assert_eq!(outcome.changes, []);
-    it.reports(
-        worker,
-        session,
-        claim,
-        finished(
-            Ending::Stopped {
-                reason: StopReason::Cancelled,
-            },
-            0,
-        ),
-    );
-    assert_eq!(
-        it.cancel(id).0,
-        Some(Answer::Rejected(Rejection::NoSuchExecution(id))),
-        "it has left core"
-    );
+    it.reports(worker, session, claim, finished(Ending::Stopped { reason: StopReason::Cancelled }, 0));
+    assert_eq!(it.cancel(id).0, Some(Answer::Rejected(Rejection::NoSuchExecution(id))), "it has left core");
 }

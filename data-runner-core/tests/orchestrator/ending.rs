@@ -6,15 +6,7 @@ use data_runner_core::worker::MachineState;
 use crate::scene::{Scene, pool, terminated};
 
 fn answered(effects: &[Effect]) -> bool {
-    effects.iter().any(|effect| {
-        matches!(
-            effect,
-            Effect::Reply {
-                answer: Answer::ShutDown,
-                ..
-            }
-        )
-    })
+    effects.iter().any(|effect| matches!(effect, Effect::Reply { answer: Answer::ShutDown, .. }))
 }
 
 #[test]
@@ -46,12 +38,7 @@ fn a_second_wish_ends_at_once_and_what_ran_is_tried_again_after_the_next_start()
     let outcome = it.listed(&[(worker, terminated())]);
     assert!(answered(&outcome.effects));
     assert_eq!(it.state(id), StateName::Queued);
-    let failure = it.execution(id).attempts[0]
-        .end
-        .as_ref()
-        .unwrap()
-        .failure()
-        .unwrap();
+    let failure = it.execution(id).attempts[0].end.as_ref().unwrap().failure().unwrap();
     assert_eq!(failure.cause, FailureCause::Interrupted);
     it.restart();
     it.tick_after(std::time::Duration::from_secs(60));

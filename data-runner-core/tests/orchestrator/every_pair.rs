@@ -50,23 +50,11 @@ struct Stage {
 
 fn stage(given: Given) -> Stage {
     if let Given::Provisioning = given {
-        let mut it = Scene::new(Policy {
-            pool: Pool::PerExecution { max: 1 },
-            ..Policy::local(1, 1)
-        });
+        let mut it = Scene::new(Policy { pool: Pool::PerExecution { max: 1 }, ..Policy::local(1, 1) });
         let id = it.submit();
         let worker = it.it.workers().next().unwrap().id;
-        let claim = Claim {
-            attempt: it.execution(id).attempt_id(sample_first()),
-            lease: sample::lease(1),
-        };
-        return Stage {
-            it,
-            id,
-            worker,
-            session: sample::session_id(999),
-            claim,
-        };
+        let claim = Claim { attempt: it.execution(id).attempt_id(sample_first()), lease: sample::lease(1) };
+        return Stage { it, id, worker, session: sample::session_id(999), claim };
     }
     let mut it = Scene::new(joined());
     let worker = sample::worker_id(1);
@@ -77,9 +65,7 @@ fn stage(given: Given) -> Stage {
         Given::Starting => {}
         Given::StartingStopped => drop(it.cancel(id)),
         Given::Queued | Given::BackingOff => {
-            let ending = Ending::Stopped {
-                reason: StopReason::Interrupted,
-            };
+            let ending = Ending::Stopped { reason: StopReason::Interrupted };
             it.reports(worker, session, claim, finished(ending, 0));
             if let Given::Queued = given {
                 it.send(Event::SessionClosed { worker, session });
@@ -103,22 +89,11 @@ fn stage(given: Given) -> Stage {
                 worker,
                 session,
                 claim,
-                finished(
-                    Ending::Stopped {
-                        reason: StopReason::Cancelled,
-                    },
-                    0,
-                ),
+                finished(Ending::Stopped { reason: StopReason::Cancelled }, 0),
             );
         }
     }
-    Stage {
-        it,
-        id,
-        worker,
-        session,
-        claim,
-    }
+    Stage { it, id, worker, session, claim }
 }
 
 fn sample_first() -> data_runner_core::id::AttemptNumber {
@@ -130,12 +105,8 @@ type Happening = (&'static str, fn(&mut Stage));
 
 const HAPPENINGS: [Happening; 19] = [
     ("cancel", |s| drop(s.it.cancel(s.id))),
-    ("connected", |s| {
-        drop(s.it.reports(s.worker, s.session, s.claim, reached(Phase::Connected)))
-    }),
-    ("started", |s| {
-        drop(s.it.reports(s.worker, s.session, s.claim, reached(Phase::Started)))
-    }),
+    ("connected", |s| drop(s.it.reports(s.worker, s.session, s.claim, reached(Phase::Connected)))),
+    ("started", |s| drop(s.it.reports(s.worker, s.session, s.claim, reached(Phase::Started)))),
     ("exit 0", |s| drop(s.it.exits(s.worker, s.session, s.claim, 0))),
     ("exit 1", |s| drop(s.it.exits(s.worker, s.session, s.claim, 1))),
     ("oom", |s| {
@@ -147,46 +118,22 @@ const HAPPENINGS: [Happening; 19] = [
         ));
     }),
     ("vanished", |s| {
-        let ending = Ending::Vanished {
-            message: "no trace".to_owned(),
-        };
+        let ending = Ending::Vanished { message: "no trace".to_owned() };
         drop(s.it.reports(s.worker, s.session, s.claim, finished(ending, 0)));
     }),
     ("timeout", |s| {
-        let ending = Ending::Stopped {
-            reason: StopReason::Timeout,
-        };
+        let ending = Ending::Stopped { reason: StopReason::Timeout };
         drop(s.it.reports(s.worker, s.session, s.claim, finished(ending, 5)));
     }),
-    ("log", |s| {
-        drop(s.it.send(Event::LogStored {
-            claim: s.claim,
-            upto: LogOffset(100),
-        }))
-    }),
-    ("hello with it", |s| {
-        drop(s.it.connect(s.worker, vec![held(s.claim, reached(Phase::Started))]))
-    }),
+    ("log", |s| drop(s.it.send(Event::LogStored { claim: s.claim, upto: LogOffset(100) }))),
+    ("hello with it", |s| drop(s.it.connect(s.worker, vec![held(s.claim, reached(Phase::Started))]))),
     ("hello without", |s| drop(s.it.connect(s.worker, Vec::new()))),
-    ("session closed", |s| {
-        drop(s.it.send(Event::SessionClosed {
-            worker: s.worker,
-            session: s.session,
-        }))
-    }),
-    ("draining", |s| {
-        drop(s.it.says(s.worker, s.session, AgentMessage::Draining))
-    }),
-    ("drained", |s| {
-        drop(s.it.says(s.worker, s.session, AgentMessage::Drained))
-    }),
-    ("terminate worker", |s| {
-        drop(s.it.request(Request::TerminateWorker { worker: s.worker }))
-    }),
+    ("session closed", |s| drop(s.it.send(Event::SessionClosed { worker: s.worker, session: s.session }))),
+    ("draining", |s| drop(s.it.says(s.worker, s.session, AgentMessage::Draining))),
+    ("drained", |s| drop(s.it.says(s.worker, s.session, AgentMessage::Drained))),
+    ("terminate worker", |s| drop(s.it.request(Request::TerminateWorker { worker: s.worker }))),
     ("machine gone", |s| drop(s.it.listed(&[(s.worker, terminated())]))),
-    ("machine seen", |s| {
-        drop(s.it.listed(&[(s.worker, MachineState::Running)]))
-    }),
+    ("machine seen", |s| drop(s.it.listed(&[(s.worker, MachineState::Running)]))),
     ("a minute", |s| drop(s.it.tick_after(seconds(60)))),
     ("a day", |s| drop(s.it.tick_after(seconds(86_400)))),
 ];
@@ -211,10 +158,7 @@ fn every_state_takes_every_event_by_a_legal_transition_i3_i4() {
             let after = stage.it.execution(stage.id);
             let (from, to) = (before.state.name(), after.state.name());
             assert!(legal(from, to), "{given:?} + {name}: {from} → {to}");
-            assert!(
-                after.attempts.len() >= before.attempts.len(),
-                "{given:?} + {name} lost an attempt"
-            );
+            assert!(after.attempts.len() >= before.attempts.len(), "{given:?} + {name} lost an attempt");
             if from.is_terminal() {
                 assert_eq!(before, after, "{given:?} + {name} changed what had ended");
             }

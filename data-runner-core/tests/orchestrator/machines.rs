@@ -9,17 +9,11 @@ use data_runner_testkit::sample;
 use crate::scene::{Scene, candidate, finished, joined, machine_id, pool, seconds, sent, terminated};
 
 fn per_execution(max: u32) -> Policy {
-    Policy {
-        pool: Pool::PerExecution { max },
-        ..Policy::local(max, 1)
-    }
+    Policy { pool: Pool::PerExecution { max }, ..Policy::local(max, 1) }
 }
 
 fn launches(effects: &[Effect]) -> usize {
-    effects
-        .iter()
-        .filter(|effect| matches!(effect, Effect::Launch { .. }))
-        .count()
+    effects.iter().filter(|effect| matches!(effect, Effect::Launch { .. })).count()
 }
 
 #[test]
@@ -38,10 +32,7 @@ fn one_candidate_is_committed_before_it_is_launched_i6() {
     let mut it = Scene::new(pool(1, 1));
     it.send(Event::Tick);
     let worker = it.it.workers().next().unwrap().id;
-    let outcome = it.send(Event::Planned {
-        worker,
-        result: Ok(vec![candidate("a"), candidate("b")]),
-    });
+    let outcome = it.send(Event::Planned { worker, result: Ok(vec![candidate("a"), candidate("b")]) });
     assert!(matches!(it.worker_state(worker), WorkerState::Launching { candidate: c, .. } if c.label == "a"));
     assert_eq!(launches(&outcome.effects), 1);
 }
@@ -51,29 +42,14 @@ fn a_launch_without_an_answer_is_repeated_as_the_same_candidate_i7() {
     let mut it = Scene::new(pool(1, 1));
     it.send(Event::Tick);
     let worker = it.it.workers().next().unwrap().id;
-    it.send(Event::Planned {
-        worker,
-        result: Ok(vec![candidate("a"), candidate("b")]),
-    });
-    it.answer_launch(
-        worker,
-        "a",
-        LaunchAnswer::Unknown {
-            message: "timeout".to_owned(),
-        },
-    );
+    it.send(Event::Planned { worker, result: Ok(vec![candidate("a"), candidate("b")]) });
+    it.answer_launch(worker, "a", LaunchAnswer::Unknown { message: "timeout".to_owned() });
     let wait = it.policy.ask_again;
     let outcome = it.tick_after(wait);
-    let again = Effect::Launch {
-        worker,
-        candidate: Box::new(candidate("a")),
-    };
+    let again = Effect::Launch { worker, candidate: Box::new(candidate("a")) };
     assert!(outcome.effects.contains(&again));
     it.restart();
-    assert!(
-        it.send(Event::Tick).effects.contains(&again),
-        "and after a restart too"
-    );
+    assert!(it.send(Event::Tick).effects.contains(&again), "and after a restart too");
 }
 
 #[test]
@@ -81,18 +57,10 @@ fn only_a_definite_no_moves_on_to_the_next_candidate() {
     let mut it = Scene::new(pool(1, 1));
     it.send(Event::Tick);
     let worker = it.it.workers().next().unwrap().id;
-    it.send(Event::Planned {
-        worker,
-        result: Ok(vec![candidate("a"), candidate("b")]),
-    });
-    let no = LaunchAnswer::FallBack {
-        message: "no capacity".to_owned(),
-    };
+    it.send(Event::Planned { worker, result: Ok(vec![candidate("a"), candidate("b")]) });
+    let no = LaunchAnswer::FallBack { message: "no capacity".to_owned() };
     let outcome = it.answer_launch(worker, "a", no.clone());
-    assert!(outcome.effects.contains(&Effect::Launch {
-        worker,
-        candidate: Box::new(candidate("b"))
-    }));
+    assert!(outcome.effects.contains(&Effect::Launch { worker, candidate: Box::new(candidate("b")) }));
     let late = it.answer_launch(worker, "a", no.clone());
     assert_eq!(late.changes, [], "an answer to the candidate before is late");
     it.answer_launch(worker, "b", no);
@@ -104,14 +72,8 @@ fn after_a_failed_launch_the_pool_pauses_instead_of_spinning() {
     let mut it = Scene::new(pool(1, 1));
     it.send(Event::Tick);
     let worker = it.it.workers().next().unwrap().id;
-    let failure = PlanFailure::Rejected {
-        message: "no such thing".to_owned(),
-        hint: None,
-    };
-    it.send(Event::Planned {
-        worker,
-        result: Err(failure),
-    });
+    let failure = PlanFailure::Rejected { message: "no such thing".to_owned(), hint: None };
+    it.send(Event::Planned { worker, result: Err(failure) });
     it.send(Event::Tick);
     assert_eq!(it.it.workers().len(), 0);
     let wait = it.policy.ask_again;
@@ -124,17 +86,11 @@ fn a_machine_whose_agent_never_joins_is_terminated_at_the_join_deadline() {
     let mut it = Scene::new(pool(1, 1));
     it.send(Event::Tick);
     let worker = it.it.workers().next().unwrap().id;
-    it.send(Event::Planned {
-        worker,
-        result: Ok(vec![candidate("a")]),
-    });
+    it.send(Event::Planned { worker, result: Ok(vec![candidate("a")]) });
     it.answer_launch(worker, "a", LaunchAnswer::Launched(machine_id(worker)));
     let wait = it.policy.join_within;
     let outcome = it.tick_after(wait);
-    assert!(outcome.effects.contains(&Effect::Terminate {
-        worker,
-        machine: Some(machine_id(worker))
-    }));
+    assert!(outcome.effects.contains(&Effect::Terminate { worker, machine: Some(machine_id(worker)) }));
 }
 
 #[test]
@@ -147,25 +103,13 @@ fn a_lost_worker_is_fenced_before_its_attempt_is_retried_i2() {
     it.starts(worker, session, claim);
     let wait = it.policy.lost_after;
     let outcome = it.tick_after(wait);
-    assert!(outcome.effects.contains(&Effect::Terminate {
-        worker,
-        machine: Some(machine_id(worker))
-    }));
-    assert_eq!(
-        it.state(id),
-        StateName::Running,
-        "nothing is retried before there is proof"
-    );
+    assert!(outcome.effects.contains(&Effect::Terminate { worker, machine: Some(machine_id(worker)) }));
+    assert_eq!(it.state(id), StateName::Running, "nothing is retried before there is proof");
     it.listed(&[(worker, MachineState::Stopping)]);
     assert_eq!(it.state(id), StateName::Running);
     it.listed(&[(worker, terminated())]);
     assert_eq!(it.state(id), StateName::Queued, "worker_lost is tried again once");
-    let failure = it.execution(id).attempts[0]
-        .end
-        .as_ref()
-        .unwrap()
-        .failure()
-        .unwrap();
+    let failure = it.execution(id).attempts[0].end.as_ref().unwrap().failure().unwrap();
     assert_eq!(failure.cause, FailureCause::WorkerLost);
 }
 
@@ -177,10 +121,7 @@ fn a_listing_from_before_the_termination_proves_nothing_i7() {
     let stale = it.now.wall;
     it.pass(seconds(5));
     it.request(Request::TerminateWorker { worker });
-    it.send(Event::Listed {
-        asked_at: stale,
-        machines: Vec::new(),
-    });
+    it.send(Event::Listed { asked_at: stale, machines: Vec::new() });
     assert_eq!(it.worker_state(worker).name(), WorkerStateName::Terminating);
     it.listed(&[]);
     assert_eq!(it.worker_state(worker).name(), WorkerStateName::Terminated);
@@ -208,17 +149,9 @@ fn a_machine_of_ours_that_nobody_knows_goes_on_the_second_round_i6() {
     let mut it = Scene::new(pool(0, 1));
     let stranger = sample::worker_id(3);
     let first = it.listed(&[(stranger, MachineState::Running)]);
-    assert!(
-        !first
-            .effects
-            .iter()
-            .any(|e| matches!(e, Effect::Terminate { .. }))
-    );
+    assert!(!first.effects.iter().any(|e| matches!(e, Effect::Terminate { .. })));
     let second = it.listed(&[(stranger, MachineState::Running)]);
-    let goes = Effect::Terminate {
-        worker: stranger,
-        machine: Some(machine_id(stranger)),
-    };
+    let goes = Effect::Terminate { worker: stranger, machine: Some(machine_id(stranger)) };
     assert!(second.effects.contains(&goes));
 }
 
@@ -229,10 +162,7 @@ fn an_agent_that_died_is_started_again_on_its_machine() {
     let (worker, session) = it.boot_pool()[0];
     it.send(Event::SessionClosed { worker, session });
     let outcome = it.listed(&[(worker, MachineState::AgentDown)]);
-    assert!(outcome.effects.contains(&Effect::Launch {
-        worker,
-        candidate: Box::new(candidate("a"))
-    }));
+    assert!(outcome.effects.contains(&Effect::Launch { worker, candidate: Box::new(candidate("a")) }));
 }
 
 #[test]
@@ -240,10 +170,7 @@ fn an_agent_that_is_quicker_than_the_answer_to_its_launch_is_welcome() {
     let mut it = Scene::new(pool(1, 1));
     it.send(Event::Tick);
     let worker = it.it.workers().next().unwrap().id;
-    it.send(Event::Planned {
-        worker,
-        result: Ok(vec![candidate("a")]),
-    });
+    it.send(Event::Planned { worker, result: Ok(vec![candidate("a")]) });
     it.join(worker);
     let id = it.submit();
     assert_eq!(it.state(id), StateName::Starting);
@@ -297,21 +224,12 @@ fn a_drained_worker_finishes_what_it_has_and_goes() {
     let id = it.submit();
     let claim = it.claim(id);
     let (_, outcome) = it.request(Request::DrainWorker { worker });
-    assert!(
-        sent(&outcome)
-            .iter()
-            .any(|m| matches!(m, SupervisorMessage::Drain { .. }))
-    );
+    assert!(sent(&outcome).iter().any(|m| matches!(m, SupervisorMessage::Drain { .. })));
     it.starts(worker, session, claim);
     it.exits(worker, session, claim, 0);
     assert_eq!(it.state(id), StateName::Success);
     let outcome = it.says(worker, session, AgentMessage::Drained);
-    assert!(
-        outcome
-            .effects
-            .iter()
-            .any(|e| matches!(e, Effect::Terminate { .. }))
-    );
+    assert!(outcome.effects.iter().any(|e| matches!(e, Effect::Terminate { .. })));
 }
 
 #[test]
@@ -319,26 +237,14 @@ fn a_machine_is_started_for_each_execution_and_kept_warm_only_as_long_as_asked()
     let mut it = Scene::new(per_execution(1));
     let first = it.submit();
     let second = it.submit();
-    assert_eq!(
-        (it.state(first), it.state(second)),
-        (StateName::Provisioning, StateName::Queued)
-    );
+    assert_eq!((it.state(first), it.state(second)), (StateName::Provisioning, StateName::Queued));
     let (worker, session) = it.boot_pool()[0];
     let claim = it.claim(first);
     it.starts(worker, session, claim);
     it.exits(worker, session, claim, 0);
-    assert_eq!(
-        it.state(second),
-        StateName::Starting,
-        "the same workflow and size takes the warm machine"
-    );
+    assert_eq!(it.state(second), StateName::Starting, "the same workflow and size takes the warm machine");
     let claim = it.claim(second);
-    it.reports(
-        worker,
-        session,
-        claim,
-        finished(data_runner_core::execution::Ending::Exited { code: 0 }, 0),
-    );
+    it.reports(worker, session, claim, finished(data_runner_core::execution::Ending::Exited { code: 0 }, 0));
     it.send(Event::Tick);
     assert_eq!(it.worker_state(worker).name(), WorkerStateName::Draining);
 }
@@ -348,19 +254,11 @@ fn an_execution_whose_machine_cannot_be_had_fails_with_the_reason() {
     let mut it = Scene::new(per_execution(1));
     let id = it.submit();
     let worker = it.it.workers().next().unwrap().id;
-    let failure = PlanFailure::Rejected {
-        message: "not in ec2.allow".to_owned(),
-        hint: Some("ask".to_owned()),
-    };
-    it.send(Event::Planned {
-        worker,
-        result: Err(failure),
-    });
+    let failure =
+        PlanFailure::Rejected { message: "not in ec2.allow".to_owned(), hint: Some("ask".to_owned()) };
+    it.send(Event::Planned { worker, result: Err(failure) });
     let failure = it.failure(id);
-    assert_eq!(
-        (failure.cause, failure.message.as_str()),
-        (FailureCause::Rejected, "not in ec2.allow")
-    );
+    assert_eq!((failure.cause, failure.message.as_str()), (FailureCause::Rejected, "not in ec2.allow"));
 }
 
 #[test]
@@ -368,17 +266,8 @@ fn no_capacity_is_tried_again_without_counting_an_attempt() {
     let mut it = Scene::new(per_execution(1));
     let id = it.submit();
     let worker = it.it.workers().next().unwrap().id;
-    it.send(Event::Planned {
-        worker,
-        result: Ok(vec![candidate("a")]),
-    });
-    it.answer_launch(
-        worker,
-        "a",
-        LaunchAnswer::FallBack {
-            message: "none left".to_owned(),
-        },
-    );
+    it.send(Event::Planned { worker, result: Ok(vec![candidate("a")]) });
+    it.answer_launch(worker, "a", LaunchAnswer::FallBack { message: "none left".to_owned() });
     assert_eq!(it.state(id), StateName::Queued);
     assert_eq!(it.execution(id).attempts.len(), 0);
     assert_eq!(it.execution(id).launch_failures, 1);

@@ -2,12 +2,7 @@
 
 // A scene commits each outcome before it hands it out; a story looks only at those that it is about.
 #![allow(unused_must_use)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::wildcard_enum_match_arm
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
 mod cancelling;
 mod ending;

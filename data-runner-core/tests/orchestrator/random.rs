@@ -89,16 +89,10 @@ fn perform(it: &mut Scene, known: &mut Known, step: &Step) {
         Step::Join(n) => {
             let worker = known.worker(it, n);
             let of_worker = |e: &std::sync::Arc<Execution>| {
-                e.state
-                    .live()
-                    .filter(|live| live.worker == worker)
-                    .map(|live| live.claim(e.id))
+                e.state.live().filter(|live| live.worker == worker).map(|live| live.claim(e.id))
             };
             let claims: Vec<Claim> = it.it.executions().filter_map(of_worker).collect();
-            let attempts = claims
-                .into_iter()
-                .map(|claim| held(claim, reached(Phase::Connected)))
-                .collect();
+            let attempts = claims.into_iter().map(|claim| held(claim, reached(Phase::Connected))).collect();
             let (session, _) = it.connect(worker, attempts);
             known.sessions.insert(worker, session);
         }
@@ -115,12 +109,8 @@ fn perform(it: &mut Scene, known: &mut Known, step: &Step) {
             let ending = match ending {
                 0 | 1 => Ending::Exited { code: ending },
                 2 => Ending::Signalled { signal: 9 },
-                3 => Ending::Stopped {
-                    reason: StopReason::Interrupted,
-                },
-                4 => Ending::Stopped {
-                    reason: StopReason::Cancelled,
-                },
+                3 => Ending::Stopped { reason: StopReason::Interrupted },
+                4 => Ending::Stopped { reason: StopReason::Cancelled },
                 _ => Ending::OutOfMemory { limit_bytes: None },
             };
             it.reports(worker, session, claim, finished(ending, 100));
@@ -132,10 +122,7 @@ fn perform(it: &mut Scene, known: &mut Known, step: &Step) {
         }
         Step::Log { of, upto } => {
             if let Some((claim, _, _)) = known.live(it, of) {
-                it.send(Event::LogStored {
-                    claim,
-                    upto: LogOffset(u64::from(upto)),
-                });
+                it.send(Event::LogStored { claim, upto: LogOffset(u64::from(upto)) });
             }
         }
         Step::Pass(n) => drop(it.tick_after(seconds(u64::from(n)))),
@@ -156,15 +143,12 @@ fn perform(it: &mut Scene, known: &mut Known, step: &Step) {
         Step::Listed(mask) => {
             let workers: Vec<WorkerId> = it.it.workers().map(|worker| worker.id).collect();
             let shown =
-                workers
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(n, worker)| match (mask >> (n % 4 * 2)) & 3 {
-                        0 => None,
-                        1 => Some((*worker, terminated())),
-                        2 => Some((*worker, MachineState::AgentDown)),
-                        _ => Some((*worker, MachineState::Running)),
-                    });
+                workers.iter().enumerate().filter_map(|(n, worker)| match (mask >> (n % 4 * 2)) & 3 {
+                    0 => None,
+                    1 => Some((*worker, terminated())),
+                    2 => Some((*worker, MachineState::AgentDown)),
+                    _ => Some((*worker, MachineState::Running)),
+                });
             let shown: Vec<_> = shown.collect();
             it.listed(&shown);
         }
@@ -177,16 +161,8 @@ fn check(it: &Scene, known: &mut Known) {
         for (n, attempt) in execution.attempts.iter().enumerate() {
             assert_eq!(attempt.number.0 as usize, n + 1, "attempts rise by one (I4)");
         }
-        let live = execution
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.end.is_none())
-            .count();
-        assert_eq!(
-            live,
-            usize::from(execution.state.live().is_some()),
-            "one live attempt at most (I2)"
-        );
+        let live = execution.attempts.iter().filter(|attempt| attempt.end.is_none()).count();
+        assert_eq!(live, usize::from(execution.state.live().is_some()), "one live attempt at most (I2)");
         if let Some(before) = known.ended.get(&id) {
             assert_eq!(*before, execution, "what has ended stays as it is (I3)");
         } else if execution.state.name().is_terminal() {
@@ -195,10 +171,7 @@ fn check(it: &Scene, known: &mut Known) {
     }
     for worker in it.it.workers() {
         let held: Vec<_> = worker.state.attempts().collect();
-        assert!(
-            held.len() <= worker.slots as usize,
-            "never more attempts than slots"
-        );
+        assert!(held.len() <= worker.slots as usize, "never more attempts than slots");
     }
 }
 

@@ -16,10 +16,7 @@ fn a_job_that_exits_with_0_is_a_success_and_frees_its_slot() {
     let outcome = it.exits(worker, session, claim, 0);
     assert_eq!(it.state(id), StateName::Success);
     assert!(sent(&outcome).contains(&&SupervisorMessage::StatusAck { claim }));
-    assert!(outcome.changes.contains(&Change::CloseLog {
-        attempt: claim.attempt,
-        gap: None
-    }));
+    assert!(outcome.changes.contains(&Change::CloseLog { attempt: claim.attempt, gap: None }));
     assert_eq!(it.worker_state(worker).name().as_str(), "idle");
     assert!(it.execution(id).attempts[0].phases.get(Phase::Started).is_some());
 }
@@ -32,20 +29,9 @@ fn a_phase_that_the_agent_reached_a_while_ago_is_recorded_then() {
     let id = it.submit();
     let claim = it.claim(id);
     it.pass(seconds(10));
-    it.reports(
-        worker,
-        session,
-        claim,
-        AttemptStatus::Reached {
-            phase: Phase::CodeReady,
-            ago: seconds(4),
-        },
-    );
+    it.reports(worker, session, claim, AttemptStatus::Reached { phase: Phase::CodeReady, ago: seconds(4) });
     let at = it.now.wall.before(seconds(4));
-    assert_eq!(
-        it.execution(id).attempts[0].phases.get(Phase::CodeReady),
-        Some(at)
-    );
+    assert_eq!(it.execution(id).attempts[0].phases.get(Phase::CodeReady), Some(at));
     it.reports(worker, session, claim, reached(Phase::CodeReady));
     assert_eq!(
         it.execution(id).attempts[0].phases.get(Phase::CodeReady),
@@ -59,20 +45,11 @@ fn it_is_not_terminal_before_its_log_is_whole_i8() {
     let mut it = Scene::new(joined());
     let (id, worker, session, claim) = it.running();
     let outcome = it.reports(worker, session, claim, finished(Ending::Exited { code: 0 }, 100));
-    assert!(
-        sent(&outcome).contains(&&SupervisorMessage::StatusAck { claim }),
-        "the end itself is committed"
-    );
+    assert!(sent(&outcome).contains(&&SupervisorMessage::StatusAck { claim }), "the end itself is committed");
     assert_eq!(it.state(id), StateName::Running);
-    it.send(Event::LogStored {
-        claim,
-        upto: LogOffset(99),
-    });
+    it.send(Event::LogStored { claim, upto: LogOffset(99) });
     assert_eq!(it.state(id), StateName::Running);
-    it.send(Event::LogStored {
-        claim,
-        upto: LogOffset(100),
-    });
+    it.send(Event::LogStored { claim, upto: LogOffset(100) });
     assert_eq!(it.state(id), StateName::Success);
 }
 
@@ -80,10 +57,7 @@ fn it_is_not_terminal_before_its_log_is_whole_i8() {
 fn a_log_that_does_not_come_is_closed_with_a_gap_of_what_is_missing_i8() {
     let mut it = Scene::new(joined());
     let (id, worker, session, claim) = it.running();
-    it.send(Event::LogStored {
-        claim,
-        upto: LogOffset(60),
-    });
+    it.send(Event::LogStored { claim, upto: LogOffset(60) });
     it.reports(worker, session, claim, finished(Ending::Exited { code: 0 }, 100));
     let wait = it.policy.log_wait;
     let outcome = it.tick_after(wait);
@@ -92,20 +66,14 @@ fn a_log_that_does_not_come_is_closed_with_a_gap_of_what_is_missing_i8() {
         Change::CloseLog { gap, .. } => *gap,
         _ => None,
     });
-    assert_eq!(
-        gap.map(|gap| (gap.bytes, gap.reason)),
-        Some((Some(40), GapReason::NotDelivered))
-    );
+    assert_eq!(gap.map(|gap| (gap.bytes, gap.reason)), Some((Some(40), GapReason::NotDelivered)));
 }
 
 #[test]
 fn a_report_under_another_lease_changes_nothing_i5() {
     let mut it = Scene::new(joined());
     let (id, worker, session, claim) = it.running();
-    let forged = Claim {
-        lease: Lease::from_uuid(sample::uuid(77)),
-        ..claim
-    };
+    let forged = Claim { lease: Lease::from_uuid(sample::uuid(77)), ..claim };
     let outcome = it.exits(worker, session, forged, 1);
     assert!(!puts_execution(&outcome));
     assert_eq!(it.state(id), StateName::Running);
@@ -133,10 +101,7 @@ fn a_terminal_state_never_changes_i3() {
     it.exits(worker, session, claim, 3);
     let ended = it.execution(id);
     it.exits(worker, session, claim, 0);
-    it.send(Event::LogStored {
-        claim,
-        upto: LogOffset(5),
-    });
+    it.send(Event::LogStored { claim, upto: LogOffset(5) });
     it.tick_after(seconds(100_000));
     assert_eq!(it.execution(id), ended);
 }
@@ -148,30 +113,18 @@ fn the_jobs_own_failure_is_not_tried_again_by_default() {
     it.exits(worker, session, claim, 7);
     assert_eq!(it.failure(id).cause, FailureCause::UserError);
     assert!(it.failure(id).message.contains('7'));
-    assert_eq!(
-        it.execution(id).attempts[0].end.as_ref().unwrap().exit_code(),
-        Some(7)
-    );
+    assert_eq!(it.execution(id).attempts[0].end.as_ref().unwrap().exit_code(), Some(7));
 }
 
 #[test]
 fn an_interrupted_attempt_is_tried_again_after_its_backoff_i4() {
     let mut it = Scene::new(joined());
     let (id, worker, session, claim) = it.running();
-    let ending = Ending::Stopped {
-        reason: data_runner_core::execution::StopReason::Interrupted,
-    };
+    let ending = Ending::Stopped { reason: data_runner_core::execution::StopReason::Interrupted };
     it.reports(worker, session, claim, finished(ending, 0));
-    let ExecutionState::Queued { waiting } = it.execution(id).state else {
-        panic!()
-    };
-    let WaitingReason::Backoff { until, failure } = waiting.reason else {
-        panic!()
-    };
-    assert_eq!(
-        (until, failure.cause),
-        (it.now.wall.after(seconds(5)), FailureCause::Interrupted)
-    );
+    let ExecutionState::Queued { waiting } = it.execution(id).state else { panic!() };
+    let WaitingReason::Backoff { until, failure } = waiting.reason else { panic!() };
+    assert_eq!((until, failure.cause), (it.now.wall.after(seconds(5)), FailureCause::Interrupted));
     it.tick_after(seconds(4));
     assert_eq!(it.state(id), StateName::Queued);
     it.tick_after(seconds(1));
@@ -188,9 +141,7 @@ fn retries_end_with_their_budget_i4() {
     let id = it.submit();
     for _ in 0..4 {
         let claim = it.claim(id);
-        let ending = Ending::Stopped {
-            reason: data_runner_core::execution::StopReason::Interrupted,
-        };
+        let ending = Ending::Stopped { reason: data_runner_core::execution::StopReason::Interrupted };
         it.reports(worker, session, claim, finished(ending, 0));
         // The agent lives all the time.
         for _ in 0..20 {
@@ -206,15 +157,10 @@ fn retries_end_with_their_budget_i4() {
 fn a_supervisor_that_comes_back_takes_back_what_runs_i14() {
     let mut it = Scene::new(joined());
     let (id, worker, _, claim) = it.running();
-    it.send(Event::LogStored {
-        claim,
-        upto: LogOffset(10),
-    });
+    it.send(Event::LogStored { claim, upto: LogOffset(10) });
     it.restart();
     let (session, outcome) = it.connect(worker, vec![held(claim, reached(Phase::Started))]);
-    let SupervisorMessage::Welcome(welcome) = sent(&outcome)[0] else {
-        panic!()
-    };
+    let SupervisorMessage::Welcome(welcome) = sent(&outcome)[0] else { panic!() };
     assert!(matches!(welcome.verdicts.as_slice(), [(kept, Verdict::Keep { .. })] if *kept == claim));
     it.exits(worker, session, claim, 0);
     assert_eq!(it.state(id), StateName::Success);
@@ -229,11 +175,7 @@ fn an_assignment_that_was_lost_on_the_way_is_said_again() {
     let id = it.submit();
     let claim = it.claim(id);
     let (_, outcome) = it.connect(worker, Vec::new());
-    assert!(
-        sent(&outcome)
-            .iter()
-            .any(|m| matches!(m, SupervisorMessage::Assign(a) if a.claim == claim))
-    );
+    assert!(sent(&outcome).iter().any(|m| matches!(m, SupervisorMessage::Assign(a) if a.claim == claim)));
     assert_eq!(it.execution(id).attempts.len(), 1, "it is the same attempt");
 }
 
@@ -242,11 +184,7 @@ fn an_attempt_that_its_agent_had_taken_and_lost_is_never_run_again_there_i2() {
     let mut it = Scene::new(joined());
     let (id, worker, _, claim) = it.running();
     let (_, outcome) = it.connect(worker, Vec::new());
-    assert!(
-        !sent(&outcome)
-            .iter()
-            .any(|m| matches!(m, SupervisorMessage::Assign(a) if a.claim == claim))
-    );
+    assert!(!sent(&outcome).iter().any(|m| matches!(m, SupervisorMessage::Assign(a) if a.claim == claim)));
     let end = it.execution(id).attempts[0].end.clone().unwrap();
     assert_eq!(end.failure().unwrap().cause, FailureCause::WorkerLost);
 }
@@ -263,9 +201,7 @@ fn an_agent_is_told_to_stop_what_the_supervisor_does_not_know() {
         lease: sample::lease(5),
     };
     let (_, outcome) = it.connect(worker, vec![held(foreign, reached(Phase::Started))]);
-    let SupervisorMessage::Welcome(welcome) = sent(&outcome)[0] else {
-        panic!()
-    };
+    let SupervisorMessage::Welcome(welcome) = sent(&outcome)[0] else { panic!() };
     assert_eq!(welcome.verdicts, [(foreign, Verdict::Stop)]);
 }
 
@@ -277,10 +213,7 @@ fn a_newer_session_replaces_the_older_and_the_older_is_ignored() {
     assert!(outcome.effects.contains(&Effect::CloseSession { session: older }));
     it.exits(worker, older, claim, 1);
     assert_eq!(it.state(id), StateName::Running);
-    it.send(Event::SessionClosed {
-        worker,
-        session: older,
-    });
+    it.send(Event::SessionClosed { worker, session: older });
     it.exits(worker, newer, claim, 0);
     assert_eq!(it.state(id), StateName::Success);
 }

@@ -37,20 +37,12 @@ pub struct Scene {
 
 /// A policy in which agents join by themselves, so that a story has the workers that it names and no others.
 pub fn joined() -> Policy {
-    Policy {
-        pool: Pool::None,
-        ..Policy::local(1, 1)
-    }
+    Policy { pool: Pool::None, ..Policy::local(1, 1) }
 }
 
 pub fn pool(min: u32, max: u32) -> Policy {
     Policy {
-        pool: Pool::Shared {
-            min,
-            max,
-            slots: 1,
-            idle: Duration::from_secs(60),
-        },
+        pool: Pool::Shared { min, max, slots: 1, idle: Duration::from_secs(60) },
         ..Policy::local(max, 1)
     }
 }
@@ -63,21 +55,10 @@ impl Scene {
     pub fn new(policy: Policy) -> Self {
         let store = MemoryStore::new();
         let epoch = store.acquire_now().unwrap();
-        let now = Now {
-            wall: sample::at(0),
-            mono: Mono(Duration::from_secs(1000)),
-        };
+        let now = Now { wall: sample::at(0), mono: Mono(Duration::from_secs(1000)) };
         let it = Orchestrator::recover(store.load_now(epoch).unwrap(), policy.clone(), epoch, now);
-        let mut scene = Self {
-            it,
-            store,
-            epoch,
-            policy,
-            now,
-            entropy: Entropy::from_number(1),
-            replies: 0,
-            sessions: 0,
-        };
+        let mut scene =
+            Self { it, store, epoch, policy, now, entropy: Entropy::from_number(1), replies: 0, sessions: 0 };
         scene.register();
         scene
     }
@@ -89,20 +70,14 @@ impl Scene {
 
     pub fn batch(&mut self, events: Vec<Event>) -> Outcome {
         let outcome = self.it.handle_batch(events, self.now, &mut self.entropy);
-        self.store
-            .commit_now(self.epoch, self.now.wall, outcome.changes.clone())
-            .unwrap();
+        self.store.commit_now(self.epoch, self.now.wall, outcome.changes.clone()).unwrap();
         let recovered = Orchestrator::recover(
             self.store.load_now(self.epoch).unwrap(),
             self.policy.clone(),
             self.epoch,
             self.now,
         );
-        assert_eq!(
-            recovered.durable(),
-            self.it.durable(),
-            "recovery differs from the live state"
-        );
+        assert_eq!(recovered.durable(), self.it.durable(), "recovery differs from the live state");
         outcome
     }
 
@@ -112,10 +87,7 @@ impl Scene {
     }
 
     pub fn pass(&mut self, wait: Duration) {
-        self.now = Now {
-            wall: self.now.wall.after(wait),
-            mono: self.now.mono.after(wait),
-        };
+        self.now = Now { wall: self.now.wall.after(wait), mono: self.now.mono.after(wait) };
     }
 
     /// The supervisor is killed and started again: only what was committed is left.
@@ -129,10 +101,7 @@ impl Scene {
     pub fn request(&mut self, request: Request) -> (Option<Answer>, Outcome) {
         self.replies += 1;
         let reply = ReplyTo(self.replies);
-        let outcome = self.send(Event::Request {
-            reply,
-            request: Box::new(request),
-        });
+        let outcome = self.send(Event::Request { reply, request: Box::new(request) });
         let answer = outcome.effects.iter().find_map(|effect| match effect {
             Effect::Reply { to, answer } if *to == reply => Some(answer.clone()),
             _ => None,
@@ -158,19 +127,10 @@ impl Scene {
             help: None,
             location: None,
         };
-        let definition = DefinitionState::Broken {
-            revision: sample::revision(1),
-            problems: vec![problem],
-        };
-        let folder = FolderFound {
-            name: "orders".parse().unwrap(),
-            path: "workflows/orders".to_owned(),
-            definition,
-        };
-        let synced = Synced {
-            revision: sample::revision(1),
-            folders: vec![folder],
-        };
+        let definition = DefinitionState::Broken { revision: sample::revision(1), problems: vec![problem] };
+        let folder =
+            FolderFound { name: "orders".parse().unwrap(), path: "workflows/orders".to_owned(), definition };
+        let synced = Synced { revision: sample::revision(1), folders: vec![folder] };
         let (answer, _) = self.request(Request::Register { repo, synced });
         assert!(matches!(answer, Some(Answer::Workflows(workflows)) if workflows.len() == 1));
     }
@@ -207,22 +167,12 @@ impl Scene {
 
     pub fn keyed(&self, key: &str, body: &[u8]) -> Submit {
         let known = self.store.idempotent_now(key);
-        let idempotency = Idempotency {
-            key: key.to_owned(),
-            body: Sha256::of(body),
-            known,
-        };
-        Submit {
-            idempotency: Some(idempotency),
-            ..self.order()
-        }
+        let idempotency = Idempotency { key: key.to_owned(), body: Sha256::of(body), known };
+        Submit { idempotency: Some(idempotency), ..self.order() }
     }
 
     pub fn cancel(&mut self, execution: ExecutionId) -> (Option<Answer>, Outcome) {
-        self.request(Request::Cancel {
-            execution,
-            by: "a test".to_owned(),
-        })
+        self.request(Request::Cancel { execution, by: "a test".to_owned() })
     }
 
     pub fn pause(&mut self, wanted: Pausing) -> Option<Answer> {
@@ -243,22 +193,13 @@ impl Scene {
         self.sessions += 1;
         let session = sample::session_id(self.sessions);
         let mut outcome = self.send(Event::SessionOpened { worker, session });
-        let hello = Hello {
-            incarnation: 1,
-            epoch: Epoch(0),
-            facts: sample::agent_facts(),
-            attempts,
-        };
+        let hello = Hello { incarnation: 1, epoch: Epoch(0), facts: sample::agent_facts(), attempts };
         outcome.append(self.says(worker, session, AgentMessage::Hello(hello)));
         (session, outcome)
     }
 
     pub fn says(&mut self, worker: WorkerId, session: SessionId, message: AgentMessage) -> Outcome {
-        self.send(Event::AgentSaid {
-            worker,
-            session,
-            message: Box::new(message),
-        })
+        self.send(Event::AgentSaid { worker, session, message: Box::new(message) })
     }
 
     pub fn reports(
@@ -268,11 +209,7 @@ impl Scene {
         claim: Claim,
         status: AttemptStatus,
     ) -> Outcome {
-        self.says(
-            worker,
-            session,
-            AgentMessage::WorkerStatus(WorkerStatus { claim, status }),
-        )
+        self.says(worker, session, AgentMessage::WorkerStatus(WorkerStatus { claim, status }))
     }
 
     pub fn starts(&mut self, worker: WorkerId, session: SessionId, claim: Claim) -> Outcome {
@@ -301,11 +238,7 @@ impl Scene {
 
     /// The claim of an execution's live attempt.
     pub fn claim(&self, id: ExecutionId) -> Claim {
-        self.execution(id)
-            .state
-            .live()
-            .expect("an attempt is alive")
-            .claim(id)
+        self.execution(id).state.live().expect("an attempt is alive").claim(id)
     }
 
     pub fn worker_state(&self, id: WorkerId) -> WorkerState {
@@ -328,10 +261,7 @@ impl Scene {
         let ids: Vec<WorkerId> = self.it.workers().map(|worker| worker.id).collect();
         ids.into_iter()
             .map(|worker| {
-                self.send(Event::Planned {
-                    worker,
-                    result: Ok(vec![candidate("a")]),
-                });
+                self.send(Event::Planned { worker, result: Ok(vec![candidate("a")]) });
                 self.answer_launch(worker, "a", LaunchAnswer::Launched(machine_id(worker)));
                 (worker, self.join(worker))
             })
@@ -339,11 +269,7 @@ impl Scene {
     }
 
     pub fn answer_launch(&mut self, worker: WorkerId, label: &str, answer: LaunchAnswer) -> Outcome {
-        self.send(Event::LaunchAnswered {
-            worker,
-            candidate: Box::new(candidate(label)),
-            answer,
-        })
+        self.send(Event::LaunchAnswered { worker, candidate: Box::new(candidate(label)), answer })
     }
 
     /// A listing that is asked for now.
@@ -355,18 +281,12 @@ impl Scene {
             state: state.clone(),
             launched_at: sample::at(0),
         });
-        self.send(Event::Listed {
-            asked_at: self.now.wall,
-            machines: machines.collect(),
-        })
+        self.send(Event::Listed { asked_at: self.now.wall, machines: machines.collect() })
     }
 }
 
 pub fn reached(phase: Phase) -> AttemptStatus {
-    AttemptStatus::Reached {
-        phase,
-        ago: Duration::ZERO,
-    }
+    AttemptStatus::Reached { phase, ago: Duration::ZERO }
 }
 
 pub fn finished(ending: Ending, log_end: u64) -> AttemptStatus {
@@ -397,9 +317,7 @@ pub fn machine_id(worker: WorkerId) -> MachineId {
 }
 
 pub fn terminated() -> MachineState {
-    MachineState::Terminated {
-        reason: "a test says so".to_owned(),
-    }
+    MachineState::Terminated { reason: "a test says so".to_owned() }
 }
 
 /// The messages that an outcome sends, in order.
@@ -415,8 +333,5 @@ pub fn sent(outcome: &Outcome) -> Vec<&SupervisorMessage> {
 }
 
 pub fn puts_execution(outcome: &Outcome) -> bool {
-    outcome
-        .changes
-        .iter()
-        .any(|change| matches!(change, Change::PutExecution(_)))
+    outcome.changes.iter().any(|change| matches!(change, Change::PutExecution(_)))
 }

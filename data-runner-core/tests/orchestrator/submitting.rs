@@ -12,15 +12,8 @@ fn a_submit_is_answered_only_by_an_effect_that_follows_its_commit() {
     let mut it = Scene::new(joined());
     let order = it.order();
     let (answer, outcome) = it.request(Request::Submit(order));
-    let Some(Answer::Execution(execution)) = answer else {
-        panic!("{answer:?}")
-    };
-    assert!(
-        outcome
-            .changes
-            .iter()
-            .any(|c| matches!(c, Change::PutExecution(put) if put.id == execution.id))
-    );
+    let Some(Answer::Execution(execution)) = answer else { panic!("{answer:?}") };
+    assert!(outcome.changes.iter().any(|c| matches!(c, Change::PutExecution(put) if put.id == execution.id)));
     assert_eq!(it.state(execution.id), StateName::Queued);
 }
 
@@ -64,10 +57,7 @@ fn what_no_worker_can_run_waits_and_does_not_block_what_follows() {
     let strange = it.submit_as(strange);
     let plain = it.submit();
     it.join(sample::worker_id(1));
-    assert_eq!(
-        (it.state(strange), it.state(plain)),
-        (StateName::Queued, StateName::Starting)
-    );
+    assert_eq!((it.state(strange), it.state(plain)), (StateName::Queued, StateName::Starting));
 }
 
 #[test]
@@ -77,9 +67,7 @@ fn it_says_when_the_worker_limit_is_what_it_waits_for() {
     it.boot_pool();
     it.submit();
     let second = it.submit();
-    let ExecutionState::Queued { waiting } = it.execution(second).state else {
-        panic!()
-    };
+    let ExecutionState::Queued { waiting } = it.execution(second).state else { panic!() };
     assert_eq!(waiting.reason, WaitingReason::WorkerLimit { limit: 1 });
 }
 
@@ -89,26 +77,17 @@ fn an_idempotency_key_returns_the_same_execution_i12() {
     let order = it.keyed("k", b"body");
     let first = it.submit_as(order);
     let again = it.keyed("k", b"body");
-    assert_eq!(
-        it.request(Request::Submit(again)).0,
-        Some(Answer::Existing(first))
-    );
+    assert_eq!(it.request(Request::Submit(again)).0, Some(Answer::Existing(first)));
     let other = it.keyed("k", b"another body");
     let rejected = Rejection::KeyReused { key: "k".to_owned() };
-    assert_eq!(
-        it.request(Request::Submit(other)).0,
-        Some(Answer::Rejected(rejected))
-    );
+    assert_eq!(it.request(Request::Submit(other)).0, Some(Answer::Rejected(rejected)));
 }
 
 #[test]
 fn the_same_key_twice_in_one_batch_makes_one_execution_i12() {
     let mut it = Scene::new(joined());
     let (a, b) = (it.keyed("k", b"body"), it.keyed("k", b"body"));
-    let request = |n, order| Event::Request {
-        reply: ReplyTo(n),
-        request: Box::new(Request::Submit(order)),
-    };
+    let request = |n, order| Event::Request { reply: ReplyTo(n), request: Box::new(Request::Submit(order)) };
     let outcome = it.batch(vec![request(71, a), request(72, b)]);
     let answers: Vec<_> = outcome
         .effects
@@ -134,10 +113,7 @@ fn a_deleted_workflow_is_not_run_and_a_paused_one_is() {
     it.request(Request::DeleteWorkflow { workflow });
     let order = it.order();
     let (answer, _) = it.request(Request::Submit(order));
-    assert!(
-        matches!(answer, Some(Answer::Rejected(Rejection::WorkflowGone { .. }))),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Some(Answer::Rejected(Rejection::WorkflowGone { .. }))), "{answer:?}");
 }
 
 #[test]
@@ -146,8 +122,5 @@ fn nothing_new_is_taken_while_it_shuts_down() {
     it.join(sample::worker_id(1));
     assert_eq!(it.shut_down(ShutDown::Drain), None, "a worker is still there");
     let order = it.order();
-    assert_eq!(
-        it.request(Request::Submit(order)).0,
-        Some(Answer::Rejected(Rejection::ShuttingDown))
-    );
+    assert_eq!(it.request(Request::Submit(order)).0, Some(Answer::Rejected(Rejection::ShuttingDown)));
 }

@@ -24,21 +24,12 @@ pub(super) fn build(
     let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
 
     let type_name = config.text("worker_type");
-    let worker_type = type_name
-        .as_ref()
-        .and_then(|name| known_type(name, context, report));
+    let worker_type = type_name.as_ref().and_then(|name| known_type(name, context, report));
     let type_at = type_name.map(|name| name.at);
 
-    let size = config
-        .text("instance_size")
-        .and_then(|name| known_size(&name, report));
+    let size = config.text("instance_size").and_then(|name| known_size(&name, report));
     let labels = labels(config.text_map("labels"), report);
-    let entrypoint = paths::entrypoint(
-        config.text("entrypoint"),
-        worker_type.zip(type_at),
-        context,
-        report,
-    );
+    let entrypoint = paths::entrypoint(config.text("entrypoint"), worker_type.zip(type_at), context, report);
     let include = paths::include(config.texts("include"), folder, report);
     let params = params::params(config.map("params"), report);
     let env = env(config.text_map("env"), report);
@@ -74,10 +65,7 @@ fn known_type<'c>(
         let reported = report.error(&name.at, "unknown_worker_type", message);
         match types.nearest(&name.value) {
             Some(nearest) => reported.did_you_mean(Some(nearest)),
-            None => reported.help(format!(
-                "there are {}",
-                types.names().collect::<Vec<_>>().join(", ")
-            )),
+            None => reported.help(format!("there are {}", types.names().collect::<Vec<_>>().join(", "))),
         }
     }
     found
@@ -109,11 +97,7 @@ fn labels(given: Vec<(Placed<String>, Placed<String>)>, report: &mut Report<'_>)
             let help = "it has up to 128 characters and does not begin with aws:";
             report.error(&name.at, "invalid_label", message).help(help);
         } else if let Some(bad) = name.value.chars().chain(value.value.chars()).find(|c| !valid(*c)) {
-            let at = if name.value.contains(bad) {
-                &name.at
-            } else {
-                &value.at
-            };
+            let at = if name.value.contains(bad) { &name.at } else { &value.at };
             let message = format!("the label `{}` holds {bad:?}", name.value);
             report
                 .error(at, "invalid_label", message)
@@ -147,10 +131,7 @@ fn env(given: Vec<(Placed<String>, Placed<String>)>, report: &mut Report<'_>) ->
             continue;
         }
         if SECRET_WORDS.iter().any(|word| upper.ends_with(word)) && !value.value.is_empty() {
-            let message = format!(
-                "`{}` looks like a secret, and stands in the repository",
-                name.value
-            );
+            let message = format!("`{}` looks like a secret, and stands in the repository", name.value);
             let help = "whoever reads the repository or the API reads it too";
             report.hide(&value.at);
             report.warning(&value.at, "literal_secret", message).help(help);

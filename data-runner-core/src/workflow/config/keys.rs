@@ -26,11 +26,7 @@ static NAME: Shape = Shape::text(255);
 static PATH: Shape = Shape::text(1_024);
 static FREE_TEXT: Shape = Shape::free_text(255);
 static REQUIREMENT: Shape = Shape::text(1_024);
-static REQUIREMENTS: Shape = Shape::List {
-    of: &REQUIREMENT,
-    min: 0,
-    max: 500,
-};
+static REQUIREMENTS: Shape = Shape::List { of: &REQUIREMENT, min: 0, max: 500 };
 static CAUSE: Shape = Shape::Choice(&CAUSES);
 static PARAM: Shape = Shape::Object(&PARAM_KEYS);
 static RETRY: Shape = Shape::Object(&RETRY_KEYS);
@@ -38,28 +34,15 @@ static RETRY: Shape = Shape::Object(&RETRY_KEYS);
 static ENV_VALUE: Shape = Shape::free_text(100 * 1_024);
 
 const fn seconds(min: u64, max: u64) -> Shape {
-    Shape::Duration {
-        min: Duration::from_secs(min),
-        max: Duration::from_secs(max),
-    }
+    Shape::Duration { min: Duration::from_secs(min), max: Duration::from_secs(max) }
 }
 
 const fn key(name: &'static str, shape: Shape, about: &'static str) -> Key {
-    Key {
-        name,
-        shape,
-        need: Need::Optional,
-        about,
-    }
+    Key { name, shape, need: Need::Optional, about }
 }
 
 const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
-    Key {
-        name,
-        shape,
-        need: Need::Required,
-        about,
-    }
+    Key { name, shape, need: Need::Required, about }
 }
 
 const fn list(of: &'static Shape, max: usize) -> Shape {
@@ -71,64 +54,22 @@ pub(super) static CONFIG: Shape = Shape::Object(&CONFIG_KEYS);
 
 static CONFIG_KEYS: [Key; 25] = [
     required("worker_type", Shape::text(63), "What runs the workflow."),
-    required(
-        "instance_size",
-        Shape::text(63),
-        "The EC2 instance type that it wants, such as t3.medium.",
-    ),
+    required("instance_size", Shape::text(63), "The EC2 instance type that it wants, such as t3.medium."),
     key("description", Shape::free_text(10_000), "For people."),
     key("owner", Shape::text(255), "Whom to ask."),
-    key(
-        "labels",
-        Shape::Map {
-            of: &FREE_TEXT,
-            max: 40,
-        },
-        "For filters; also the tags of its machines.",
-    ),
-    key(
-        "entrypoint",
-        Shape::text(1_024),
-        "The script, relative to the folder. Default: the worker type's.",
-    ),
+    key("labels", Shape::Map { of: &FREE_TEXT, max: 40 }, "For filters; also the tags of its machines."),
+    key("entrypoint", Shape::text(1_024), "The script, relative to the folder. Default: the worker type's."),
     key(
         "include",
         list(&PATH, 50),
         "Paths of the repository that are added, also to what Python imports from.",
     ),
-    key(
-        "params",
-        Shape::Map { of: &PARAM, max: 100 },
-        "Declared parameters, by name.",
-    ),
-    key(
-        "env",
-        Shape::Map {
-            of: &ENV_VALUE,
-            max: 200,
-        },
-        "Environment variables.",
-    ),
-    key(
-        "dependencies",
-        Shape::Object(&DEPENDENCY_KEYS),
-        "What the job's environment must hold.",
-    ),
-    key(
-        "retries",
-        list(&RETRY, 20),
-        "When to try again; causes that are not named keep their defaults.",
-    ),
-    key(
-        "timeout",
-        seconds(1, 30 * DAY),
-        "How long it may run. Default: 6h.",
-    ),
-    key(
-        "keep_warm",
-        seconds(0, DAY),
-        "How long its worker stays for the next execution. Default: 0.",
-    ),
+    key("params", Shape::Map { of: &PARAM, max: 100 }, "Declared parameters, by name."),
+    key("env", Shape::Map { of: &ENV_VALUE, max: 200 }, "Environment variables."),
+    key("dependencies", Shape::Object(&DEPENDENCY_KEYS), "What the job's environment must hold."),
+    key("retries", list(&RETRY, 20), "When to try again; causes that are not named keep their defaults."),
+    key("timeout", seconds(1, 30 * DAY), "How long it may run. Default: 6h."),
+    key("keep_warm", seconds(0, DAY), "How long its worker stays for the next execution. Default: 0."),
     Shape::not_yet("schedule", "When it runs by itself."),
     Shape::not_yet("late_after", "How long after its due time it counts as late."),
     Shape::not_yet("secrets", "References to secrets, resolved where the job runs."),
@@ -145,73 +86,34 @@ static CONFIG_KEYS: [Key; 25] = [
 
 static PARAM_KEYS: [Key; 4] = [
     required("type", Shape::Choice(&PARAM_TYPES), "What it may hold."),
-    key(
-        "values",
-        Shape::List {
-            of: &NAME,
-            min: 1,
-            max: 1_000,
-        },
-        "The values of an enum.",
-    ),
-    key(
-        "default",
-        Shape::Scalar,
-        "What it holds when nothing is given; a date may be \"${schedule.date}\".",
-    ),
+    key("values", Shape::List { of: &NAME, min: 1, max: 1_000 }, "The values of an enum."),
+    key("default", Shape::Scalar, "What it holds when nothing is given; a date may be \"${schedule.date}\"."),
     key("description", Shape::free_text(10_000), "For people."),
 ];
 
 static DEPENDENCY_KEYS: [Key; 3] = [
-    key(
-        "python",
-        Shape::text(20),
-        "The Python, as major.minor in quotes: \"3.12\".",
-    ),
+    key("python", Shape::text(20), "The Python, as major.minor in quotes: \"3.12\"."),
     key(
         "requirements",
-        Shape::Either {
-            scalar: &PATH,
-            other: &REQUIREMENTS,
-        },
+        Shape::Either { scalar: &PATH, other: &REQUIREMENTS },
         "A requirements file of the folder, or a list of PEP 508 requirements.",
     ),
     key("duckdb", Shape::Object(&DUCKDB_KEYS), "The DuckDB."),
 ];
 
 static DUCKDB_KEYS: [Key; 2] = [
-    key(
-        "version",
-        Shape::text(20),
-        "\"1.4\" is the newest 1.4.x, \"1.4.4\" exactly that.",
-    ),
-    key(
-        "extensions",
-        list(&NAME, 50),
-        "Extensions to make ready and load.",
-    ),
+    key("version", Shape::text(20), "\"1.4\" is the newest 1.4.x, \"1.4.4\" exactly that."),
+    key("extensions", list(&NAME, 50), "Extensions to make ready and load."),
 ];
 
 static RETRY_KEYS: [Key; 3] = [
-    required(
-        "on",
-        Shape::List {
-            of: &CAUSE,
-            min: 1,
-            max: 10,
-        },
-        "The causes of failure that it is for.",
-    ),
+    required("on", Shape::List { of: &CAUSE, min: 1, max: 10 }, "The causes of failure that it is for."),
     required(
         "max_attempts",
         Shape::Int { min: 1, max: 100 },
         "How many attempts may end by each of the causes, the first one included.",
     ),
-    key(
-        "backoff",
-        Shape::Object(&BACKOFF_KEYS),
-        "How long to wait before the next attempt.",
-    ),
+    key("backoff", Shape::Object(&BACKOFF_KEYS), "How long to wait before the next attempt."),
 ];
 
 static BACKOFF_KEYS: [Key; 3] = [

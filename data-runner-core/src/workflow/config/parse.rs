@@ -78,10 +78,7 @@ impl<T> Parsed<T> {
     pub(crate) fn new(value: Option<T>, problems: Vec<Problem>) -> Self {
         let broken = problems.iter().any(|problem| problem.severity == Severity::Error);
         match value {
-            Some(value) if !broken => Self::Valid {
-                value,
-                warnings: problems,
-            },
+            Some(value) if !broken => Self::Valid { value, warnings: problems },
             Some(_) | None => Self::Broken { problems },
         }
     }
@@ -91,11 +88,9 @@ impl Parsed<WorkflowConfig> {
     /// What the registry keeps of it.
     pub fn into_definition(self, revision: Revision) -> DefinitionState {
         match self {
-            Self::Valid { value, warnings } => DefinitionState::Valid(Definition {
-                revision,
-                config: value,
-                warnings,
-            }),
+            Self::Valid { value, warnings } => {
+                DefinitionState::Valid(Definition { revision, config: value, warnings })
+            }
             Self::Broken { problems } => DefinitionState::Broken { revision, problems },
         }
     }
@@ -112,18 +107,13 @@ pub fn parse(file: &str, text: &[u8], context: &ParseContext<'_>) -> Parsed<Work
         Err(problems) => return Parsed::Broken { problems },
     };
     let mut report = Report::new(file, text);
-    let top = Place {
-        span: Span::start(0),
-        pointer: Pointer::default(),
-    };
+    let top = Place { span: Span::start(0), pointer: Pointer::default() };
     check_folder(file, &top, &mut report);
     let config = match load(text, 0, &mut report) {
         Loaded::Broken => None,
         Loaded::Empty => {
             let help = "it needs at least worker_type and instance_size";
-            report
-                .error(&top, "empty_file", "there is nothing in it")
-                .help(help);
+            report.error(&top, "empty_file", "there is nothing in it").help(help);
             None
         }
         Loaded::Tree(node) => check(&node, &CONFIG, &Pointer::default(), &mut report)
@@ -140,14 +130,9 @@ pub fn parse(file: &str, text: &[u8], context: &ParseContext<'_>) -> Parsed<Work
 pub(crate) fn decode<'t>(file: &str, bytes: &'t [u8]) -> Result<&'t str, Vec<Problem>> {
     if bytes.len() > MAX_BYTES {
         let mut report = Report::new(file, "");
-        let top = Place {
-            span: Span::start(0),
-            pointer: Pointer::default(),
-        };
+        let top = Place { span: Span::start(0), pointer: Pointer::default() };
         let message = format!("the file has {} bytes; up to {MAX_BYTES} are read", bytes.len());
-        report
-            .error(&top, "file_too_big", message)
-            .help("move data into files of their own");
+        report.error(&top, "file_too_big", message).help("move data into files of their own");
         return Err(report.into_problems());
     }
     match std::str::from_utf8(bytes) {
@@ -159,19 +144,10 @@ pub(crate) fn decode<'t>(file: &str, bytes: &'t [u8]) -> Result<&'t str, Vec<Pro
             let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let line = number(before.matches('\n').count() + 1);
             let column = number(before.rsplit('\n').next().unwrap_or_default().chars().count() + 1);
-            let span = Span {
-                line,
-                column,
-                ..Span::start(0)
-            };
+            let span = Span { line, column, ..Span::start(0) };
             let mut report = Report::new(file, &text);
-            let place = Place {
-                span,
-                pointer: Pointer::default(),
-            };
-            report
-                .error(&place, "not_utf8", "the file is not UTF-8")
-                .help("save it as UTF-8");
+            let place = Place { span, pointer: Pointer::default() };
+            report.error(&place, "not_utf8", "the file is not UTF-8").help("save it as UTF-8");
             Err(report.into_problems())
         }
     }
@@ -185,8 +161,6 @@ fn check_folder(file: &str, top: &Place, report: &mut Report<'_>) {
     let name = folder.rsplit('/').next().unwrap_or(folder);
     if let Err(error) = name.parse::<WorkflowName>() {
         let message = format!("the folder's name `{name}` cannot be a workflow's name");
-        report
-            .error(top, "invalid_workflow_name", message)
-            .help(format!("rename it: {}", error.expected));
+        report.error(top, "invalid_workflow_name", message).help(format!("rename it: {}", error.expected));
     }
 }

@@ -10,11 +10,7 @@ pub fn render(problems: &[Problem], styled: bool) -> String {
     if problems.is_empty() {
         return String::new();
     }
-    let renderer = if styled {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
+    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for problem in problems {
         text.push_str(&renderer.render(&[group(problem)]));
@@ -27,21 +23,13 @@ pub fn render(problems: &[Problem], styled: bool) -> String {
 
 /// "2 errors, 1 warning".
 fn summary(problems: &[Problem]) -> String {
-    let count = |severity| {
-        problems
-            .iter()
-            .filter(|problem| problem.severity == severity)
-            .count()
-    };
+    let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let several = |count: usize, what| match count {
         0 => None,
         1 => Some(format!("1 {what}")),
         _ => Some(format!("{count} {what}s")),
     };
-    let parts = [
-        several(count(Severity::Error), "error"),
-        several(count(Severity::Warning), "warning"),
-    ];
+    let parts = [several(count(Severity::Error), "error"), several(count(Severity::Warning), "warning")];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -59,11 +47,9 @@ fn group(problem: &Problem) -> Group<'_> {
                     .line_start(at.line as usize)
                     .annotation(AnnotationKind::Primary.span(span)),
             ),
-            None => group.element(
-                Origin::path(&at.file)
-                    .line(at.line as usize)
-                    .char_column(at.column as usize),
-            ),
+            None => {
+                group.element(Origin::path(&at.file).line(at.line as usize).char_column(at.column as usize))
+            }
         };
     }
     if let Some(help) = &problem.help {
@@ -75,11 +61,8 @@ fn group(problem: &Problem) -> Group<'_> {
 /// The line, and what is meant in it as bytes; `None` when there is nothing to point at.
 fn caret(at: &Location) -> Option<(String, std::ops::Range<usize>)> {
     let text = plain(&at.text);
-    let offset = |characters: usize| {
-        text.char_indices()
-            .nth(characters)
-            .map_or(text.len(), |(offset, _)| offset)
-    };
+    let offset =
+        |characters: usize| text.char_indices().nth(characters).map_or(text.len(), |(offset, _)| offset);
     let column = (at.column as usize).saturating_sub(1);
     let (start, end) = (offset(column), offset(column.saturating_add(at.length as usize)));
     (start < text.len()).then_some((text, start..end))
@@ -87,15 +70,7 @@ fn caret(at: &Location) -> Option<(String, std::ops::Range<usize>)> {
 
 /// Without control characters: what stands in a file must not steer a terminal. As many characters as before.
 fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Problems as GitHub's workflow commands, a line each, so that they show up beside the changed lines.
@@ -113,11 +88,7 @@ pub fn render_github(problems: &[Problem]) -> String {
             properties.push(format!("col={}", at.column));
         }
         properties.push(format!("title={}", property(&problem.code)));
-        let help = problem
-            .help
-            .as_ref()
-            .map(|help| format!(" ({help})"))
-            .unwrap_or_default();
+        let help = problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
         let message = data(&format!("{}{help}", problem.message));
         text.push_str(&format!("::{command} {}::{message}\n", properties.join(",")));
     }
@@ -157,11 +128,7 @@ mod tests {
 
     #[test]
     fn a_person_sees_the_line_with_a_caret_under_what_is_meant() {
-        let warning = Problem {
-            severity: Severity::Warning,
-            location: None,
-            ..problem("", 1, 1)
-        };
+        let warning = Problem { severity: Severity::Warning, location: None, ..problem("", 1, 1) };
         insta::assert_snapshot!(render(&[problem("timout: 6h", 1, 6), warning], false));
         assert_eq!(render(&[], false), "");
         assert!(render(&[problem("timout: 6h", 1, 6)], true).contains("\u{1b}["));

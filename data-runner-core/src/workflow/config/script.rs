@@ -32,14 +32,7 @@ pub fn check_script(file: &str, bytes: &[u8], worker_type: &WorkerTypeSpec) -> V
                 ScriptLanguage::Python => "save it as UTF-8, or name its encoding: # -*- coding: latin-1 -*-",
                 ScriptLanguage::Sql | ScriptLanguage::Other => "save it as UTF-8",
             };
-            vec![problem(
-                file,
-                bytes,
-                error.valid_up_to(),
-                "not_utf8",
-                "the script is not UTF-8",
-                help,
-            )]
+            vec![problem(file, bytes, error.valid_up_to(), "not_utf8", "the script is not UTF-8", help)]
         }
         Ok(_) | Err(_) => Vec::new(),
     }
@@ -59,9 +52,8 @@ fn declared_encoding(bytes: &[u8]) -> Option<String> {
             && let Some(name) = after.strip_prefix([':', '='])
         {
             let name = name.trim_start();
-            let end = name
-                .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
-                .unwrap_or(name.len());
+            let end =
+                name.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(name.len());
             return Some(name[..end].to_ascii_lowercase().replace('_', "-"));
         }
     }
@@ -69,14 +61,8 @@ fn declared_encoding(bytes: &[u8]) -> Option<String> {
 }
 
 fn problem(file: &str, bytes: &[u8], at: usize, code: &str, message: &str, help: &str) -> Problem {
-    let start = bytes[..at]
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(0, |end| end + 1);
-    let end = bytes[at..]
-        .iter()
-        .position(|b| *b == b'\n')
-        .map_or(bytes.len(), |length| at + length);
+    let start = bytes[..at].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+    let end = bytes[at..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |length| at + length);
     let line = bytes[..start].iter().filter(|b| **b == b'\n').count() + 1;
     let column = String::from_utf8_lossy(&bytes[start..at]).chars().count() + 1;
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -128,22 +114,11 @@ mod tests {
     fn python_reads_other_encodings_when_the_script_names_one() {
         assert_eq!(check("polars", b"# -*- coding: latin-1 -*-\nx = '\xf1'"), [""; 0]);
         assert_eq!(
-            check(
-                "polars",
-                b"#!/usr/bin/python\n# vim: set fileencoding=cp1252 :\nx = '\xf1'"
-            ),
+            check("polars", b"#!/usr/bin/python\n# vim: set fileencoding=cp1252 :\nx = '\xf1'"),
             [""; 0]
         );
         assert_eq!(check("polars", b"# coding: utf_8\nx = '\xf1'").len(), 1);
-        assert_eq!(
-            check("polars", b"import x\n# coding: latin-1\nx = '\xf1'").len(),
-            1,
-            "it comes too late"
-        );
-        assert_eq!(
-            check("duckdb", b"# coding: latin-1\n'\xf1'").len(),
-            1,
-            "SQL knows no such thing"
-        );
+        assert_eq!(check("polars", b"import x\n# coding: latin-1\nx = '\xf1'").len(), 1, "it comes too late");
+        assert_eq!(check("duckdb", b"# coding: latin-1\n'\xf1'").len(), 1, "SQL knows no such thing");
     }
 }

@@ -18,38 +18,16 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     put(&mut yaml, "instance_size", config.instance_size.as_str());
     put_some(&mut yaml, "description", config.description.as_deref());
     put_some(&mut yaml, "owner", config.owner.as_deref());
-    put_map(
-        &mut yaml,
-        "labels",
-        config
-            .labels
-            .iter()
-            .map(|(name, value)| (name, value.as_str().into())),
-    );
+    put_map(&mut yaml, "labels", config.labels.iter().map(|(name, value)| (name, value.as_str().into())));
     put(&mut yaml, "entrypoint", config.entrypoint.as_str());
     put_list(&mut yaml, "include", &config.include);
-    put_map(
-        &mut yaml,
-        "params",
-        config.params.iter().map(|(name, spec)| (name, param(spec))),
-    );
-    put_map(
-        &mut yaml,
-        "env",
-        config
-            .env
-            .iter()
-            .map(|(name, value)| (name, value.as_str().into())),
-    );
+    put_map(&mut yaml, "params", config.params.iter().map(|(name, spec)| (name, param(spec))));
+    put_map(&mut yaml, "env", config.env.iter().map(|(name, value)| (name, value.as_str().into())));
     let dependencies = dependencies(&config.dependencies);
     if !dependencies.is_empty() {
         put(&mut yaml, "dependencies", dependencies);
     }
-    put(
-        &mut yaml,
-        "retries",
-        config.retries.rules.iter().map(retry).collect::<Vec<Value>>(),
-    );
+    put(&mut yaml, "retries", config.retries.rules.iter().map(retry).collect::<Vec<Value>>());
     put(&mut yaml, "timeout", write_duration(config.timeout));
     put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
     serde_yaml::to_string(&yaml)
@@ -72,9 +50,7 @@ fn put_list(yaml: &mut Mapping, key: &str, items: &[String]) {
 }
 
 fn put_map<'a>(yaml: &mut Mapping, key: &str, entries: impl Iterator<Item = (&'a String, Value)>) {
-    let map: Mapping = entries
-        .map(|(name, value)| (name.as_str().into(), value))
-        .collect();
+    let map: Mapping = entries.map(|(name, value)| (name.as_str().into(), value)).collect();
     if !map.is_empty() {
         put(yaml, key, map);
     }
@@ -125,14 +101,7 @@ fn retry(rule: &RetryRule) -> Value {
     put(&mut backoff, "factor", rule.backoff.factor);
     put(&mut backoff, "max", write_duration(rule.backoff.max));
     let mut yaml = Mapping::new();
-    put(
-        &mut yaml,
-        "on",
-        rule.on
-            .iter()
-            .map(|cause| cause.as_str().into())
-            .collect::<Vec<Value>>(),
-    );
+    put(&mut yaml, "on", rule.on.iter().map(|cause| cause.as_str().into()).collect::<Vec<Value>>());
     put(&mut yaml, "max_attempts", rule.max_attempts);
     put(&mut yaml, "backoff", backoff);
     yaml.into()

@@ -7,51 +7,22 @@ use super::*;
 const TODAY: Date = jiff::civil::date(2026, 8, 1);
 
 fn spec(kind: ParamKind, default: Option<ParamDefault>) -> ParamSpec {
-    ParamSpec {
-        kind,
-        default,
-        description: None,
-    }
+    ParamSpec { kind, default, description: None }
 }
 
 fn specs() -> BTreeMap<String, ParamSpec> {
-    let region = ParamKind::Enum {
-        values: vec!["eu".to_owned(), "us".to_owned()],
-    };
+    let region = ParamKind::Enum { values: vec!["eu".to_owned(), "us".to_owned()] };
     [
         ("day", spec(ParamKind::Date, Some(ParamDefault::ScheduleDate))),
-        (
-            "region",
-            spec(
-                region,
-                Some(ParamDefault::Value(ParamValue::Enum("eu".to_owned()))),
-            ),
-        ),
-        (
-            "count",
-            spec(ParamKind::Int, Some(ParamDefault::Value(ParamValue::Int(1)))),
-        ),
-        (
-            "share",
-            spec(
-                ParamKind::Float,
-                Some(ParamDefault::Value(ParamValue::Float(0.5))),
-            ),
-        ),
-        (
-            "dry",
-            spec(
-                ParamKind::Bool,
-                Some(ParamDefault::Value(ParamValue::Bool(false))),
-            ),
-        ),
+        ("region", spec(region, Some(ParamDefault::Value(ParamValue::Enum("eu".to_owned()))))),
+        ("count", spec(ParamKind::Int, Some(ParamDefault::Value(ParamValue::Int(1))))),
+        ("share", spec(ParamKind::Float, Some(ParamDefault::Value(ParamValue::Float(0.5))))),
+        ("dry", spec(ParamKind::Bool, Some(ParamDefault::Value(ParamValue::Bool(false))))),
         (
             "since",
             spec(
                 ParamKind::Datetime,
-                Some(ParamDefault::Value(ParamValue::Datetime(
-                    jiff::Timestamp::UNIX_EPOCH,
-                ))),
+                Some(ParamDefault::Value(ParamValue::Datetime(jiff::Timestamp::UNIX_EPOCH))),
             ),
         ),
         ("name", spec(ParamKind::String, None)),
@@ -61,17 +32,12 @@ fn specs() -> BTreeMap<String, ParamSpec> {
 }
 
 fn resolved(given: Value) -> Result<BTreeMap<String, ParamValue>, Vec<String>> {
-    let Value::Object(given) = given else {
-        panic!("{given}")
-    };
+    let Value::Object(given) = given else { panic!("{given}") };
     resolve(&specs(), &given, TODAY).map_err(|problems| {
         let line = |problem: &Problem| {
             let at = problem.location.as_ref().unwrap();
             let help = problem.help.as_deref().unwrap_or("-");
-            format!(
-                "{} {} | {} | {help} | {}",
-                at.pointer, problem.code, problem.message, at.text
-            )
+            format!("{} {} | {} | {help} | {}", at.pointer, problem.code, problem.message, at.text)
         };
         problems.iter().map(line).collect()
     })

@@ -25,40 +25,29 @@ pub(super) fn dependencies(
             }
         }
     }
-    let python = given
-        .text("python")
-        .and_then(|version| numbered(version, &[2], "\"3.12\"", report));
+    let python = given.text("python").and_then(|version| numbered(version, &[2], "\"3.12\"", report));
     let requirements = match given.take("requirements") {
         None => PythonDependency::Default,
-        Some(Placed {
-            at,
-            value: Value::Text(path),
-        }) => requirements_file(Placed { at, value: path }, context, report),
+        Some(Placed { at, value: Value::Text(path) }) => {
+            requirements_file(Placed { at, value: path }, context, report)
+        }
         Some(list) => requirements_list(list, report),
     };
     let mut duckdb = given.object("duckdb");
-    let version = duckdb
-        .text("version")
-        .and_then(|version| numbered(version, &[2, 3], "\"1.4\" or \"1.4.4\"", report));
+    let version =
+        duckdb.text("version").and_then(|version| numbered(version, &[2, 3], "\"1.4\" or \"1.4.4\"", report));
     let mut extensions: Vec<String> = Vec::new();
     for extension in duckdb.texts("extensions") {
         let valid = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
         if !extension.value.bytes().all(valid) {
-            let message = format!(
-                "`{}` cannot be the name of an extension",
-                extension.value.escape_debug()
-            );
+            let message = format!("`{}` cannot be the name of an extension", extension.value.escape_debug());
             let help = "a name has lower-case letters, digits and _, such as httpfs";
             report.error(&extension.at, "invalid_value", message).help(help);
         } else if !extensions.contains(&extension.value) {
             extensions.push(extension.value);
         }
     }
-    Dependencies {
-        python,
-        requirements,
-        duckdb: DuckdbDependency { version, extensions },
-    }
+    Dependencies { python, requirements, duckdb: DuckdbDependency { version, extensions } }
 }
 
 /// A version of as many numbers as `parts` allows.
@@ -74,9 +63,7 @@ fn numbered(
         return Some(version.value);
     }
     let message = format!("`{}` is not a version", version.value.escape_debug());
-    report
-        .error(&version.at, "invalid_value", message)
-        .help(format!("write it like {example}, in quotes"));
+    report.error(&version.at, "invalid_value", message).help(format!("write it like {example}, in quotes"));
     None
 }
 

@@ -6,11 +6,7 @@ use crate::workflow::config::{ParamDefault, ParamKind, ParamSpec};
 use crate::workflow::params::{Given, Reading, is_param_name, read};
 use crate::yaml::{Object, Placed, Report, Scalar, Value, nearest};
 
-const EXPRESSIONS: [&str; 3] = [
-    "${schedule.date}",
-    "${schedule.previous_date}",
-    "${needs.NAME.output.KEY}",
-];
+const EXPRESSIONS: [&str; 3] = ["${schedule.date}", "${schedule.previous_date}", "${needs.NAME.output.KEY}"];
 
 /// Reads the declarations; those that are refused are missing in the answer.
 pub(super) fn params(
@@ -24,10 +20,7 @@ pub(super) fn params(
             let help = "a lower-case letter, then up to 62 of a-z, 0-9 and _";
             report.error(&name.at, "invalid_param_name", message).help(help);
         }
-        if let Some(spec) = value
-            .into_object()
-            .and_then(|object| param(&name, object.value, report))
-        {
+        if let Some(spec) = value.into_object().and_then(|object| param(&name, object.value, report)) {
             params.insert(name.value, spec);
         }
     }
@@ -40,11 +33,7 @@ fn param(name: &Placed<String>, mut object: Object, report: &mut Report<'_>) -> 
         None => None,
         Some(scalar) => Some(default(name, &kind, scalar, report)?),
     };
-    Some(ParamSpec {
-        kind,
-        default,
-        description: object.text("description").map(|text| text.value),
-    })
+    Some(ParamSpec { kind, default, description: object.text("description").map(|text| text.value) })
 }
 
 fn kind(name: &Placed<String>, object: &mut Object, report: &mut Report<'_>) -> Option<ParamKind> {
@@ -61,24 +50,15 @@ fn kind(name: &Placed<String>, object: &mut Object, report: &mut Report<'_>) -> 
         _ => {
             if values_at.is_none() {
                 let message = format!("the enum `{}` lacks its values", name.value);
-                report
-                    .error(&name.at, "missing_key", message)
-                    .help("add them: values: [first, second]");
+                report.error(&name.at, "missing_key", message).help("add them: values: [first, second]");
                 return None;
             }
-            return Some(ParamKind::Enum {
-                values: enum_values(object.texts("values"), report),
-            });
+            return Some(ParamKind::Enum { values: enum_values(object.texts("values"), report) });
         }
     };
     if let Some(at) = values_at {
-        let message = format!(
-            "`values` belongs to an enum; `{}` is of type {type_name}",
-            name.value
-        );
-        report
-            .error(&at, "misplaced_key", message)
-            .help("remove it, or write type: enum");
+        let message = format!("`values` belongs to an enum; `{}` is of type {type_name}", name.value);
+        report.error(&at, "misplaced_key", message).help("remove it, or write type: enum");
     }
     Some(kind)
 }
@@ -88,9 +68,7 @@ fn enum_values(given: Vec<Placed<String>>, report: &mut Report<'_>) -> Vec<Strin
     for value in given {
         if values.contains(&value.value) {
             let message = format!("the value `{}` stands twice", value.value);
-            report
-                .error(&value.at, "duplicate_value", message)
-                .help("remove one");
+            report.error(&value.at, "duplicate_value", message).help("remove one");
         } else {
             values.push(value.value);
         }
@@ -141,16 +119,10 @@ fn expression(
             return Some(ParamDefault::ScheduleDate);
         }
         let message = format!("`{text}` is a date; the parameter is of type {}", kind.name());
-        report
-            .error(&at.at, "wrong_type", message)
-            .help("write type: date");
+        report.error(&at.at, "wrong_type", message).help("write type: date");
     } else if text == EXPRESSIONS[1] || text.starts_with("${needs.") {
         report
-            .error(
-                &at.at,
-                "not_supported_yet",
-                format!("`{text}` is not supported yet"),
-            )
+            .error(&at.at, "not_supported_yet", format!("`{text}` is not supported yet"))
             .did_you_mean(None);
     } else {
         let near = nearest(text, EXPRESSIONS).unwrap_or(EXPRESSIONS[0]);

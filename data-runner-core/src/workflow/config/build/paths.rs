@@ -18,11 +18,9 @@ pub(super) fn entrypoint(
             }
             (given.at, given.value, String::new())
         }
-        (None, Some((spec, at))) => (
-            at,
-            spec.entrypoint.clone(),
-            format!(", which {} runs when entrypoint is not given", spec.name),
-        ),
+        (None, Some((spec, at))) => {
+            (at, spec.entrypoint.clone(), format!(", which {} runs when entrypoint is not given", spec.name))
+        }
         (None, None) => return None,
     };
     if let Some(files) = context.files
@@ -54,9 +52,7 @@ pub(super) fn include(given: Vec<Placed<String>>, folder: &str, report: &mut Rep
                 .help("remove it: the folder is always there");
         } else if let Some(outer) = include.iter().find(|outer| within(outer)) {
             let message = format!("`{}` is included with `{outer}` already", path.value);
-            report
-                .warning(&path.at, "redundant_include", message)
-                .help("remove it");
+            report.warning(&path.at, "redundant_include", message).help("remove it");
         } else {
             include.push(path.value);
         }

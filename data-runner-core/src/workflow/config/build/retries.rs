@@ -11,17 +11,12 @@ pub(super) fn retries(given: Vec<Placed<Value>>, report: &mut Report<'_>) -> Ret
         let mut rule = rule.value;
         let mut on = Vec::new();
         for name in rule.texts("on") {
-            let Some(cause) = FailureCause::ALL
-                .into_iter()
-                .find(|cause| cause.as_str() == name.value)
-            else {
+            let Some(cause) = FailureCause::ALL.into_iter().find(|cause| cause.as_str() == name.value) else {
                 continue;
             };
             if named.contains(&cause) {
                 let message = format!("`{}` is named before; the first rule decides", name.value);
-                report
-                    .warning(&name.at, "unreachable_retry", message)
-                    .help("remove it here or there");
+                report.warning(&name.at, "unreachable_retry", message).help("remove it here or there");
             } else {
                 named.push(cause);
                 on.push(cause);
@@ -33,19 +28,13 @@ pub(super) fn retries(given: Vec<Placed<Value>>, report: &mut Report<'_>) -> Ret
             && backoff.initial > backoff.max
         {
             let message = "the first wait is longer than the longest one";
-            report
-                .error(&at, "out_of_range", message)
-                .help("raise `max` (default 10m), or lower `initial`");
+            report.error(&at, "out_of_range", message).help("raise `max` (default 10m), or lower `initial`");
         }
         let Some(max_attempts) = rule.int("max_attempts").and_then(|n| u32::try_from(n).ok()) else {
             continue;
         };
         if !on.is_empty() {
-            rules.push(RetryRule {
-                on,
-                max_attempts,
-                backoff,
-            });
+            rules.push(RetryRule { on, max_attempts, backoff });
         }
     }
     for mut rule in RetryPolicy::default().rules {
