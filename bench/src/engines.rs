@@ -24,7 +24,8 @@ pub async fn measure(system: &System, report: &mut Report) -> anyhow::Result<()>
     system.rest.run("sql").await?;
     system.rest.run("frame").await?;
     let tools = system.folder.join("tools");
-    let duckdb = find(&tools, &|path| path.ends_with("duckdb_cli/duckdb")).context("no duckdb in the tools")?;
+    let duckdb =
+        find(&tools, &|path| path.ends_with("duckdb_cli/duckdb")).context("no duckdb in the tools")?;
     let sql = system.folder.join("direct.sql");
     std::fs::write(&sql, SQL)?;
     let mut direct = Command::new(duckdb);
@@ -33,7 +34,10 @@ pub async fn measure(system: &System, report: &mut Report) -> anyhow::Result<()>
 
     let has_polars = |path: &Path| {
         path.ends_with("bin/python")
-            && path.ancestors().nth(2).is_some_and(|env| find(&env.join("lib"), &|p| p.ends_with("polars/__init__.py")).is_some())
+            && path
+                .ancestors()
+                .nth(2)
+                .is_some_and(|env| find(&env.join("lib"), &|p| p.ends_with("polars/__init__.py")).is_some())
     };
     let python = find(&tools, &has_polars).context("no environment with polars in the tools")?;
     let script = system.folder.join("direct.py");
@@ -63,14 +67,21 @@ async fn compare(
     }
     let (plain, ours) = (Percentiles::of(plain).p50, Percentiles::of(ours).p50);
     report.add(Figure::millis(&format!("{name} directly, p50"), plain, None));
-    report.add(Figure::millis(&format!("{name} as a run, added at p50"), ours.saturating_sub(plain), Some(15.0)));
+    report.add(Figure::millis(
+        &format!("{name} as a run, added at p50"),
+        ours.saturating_sub(plain),
+        Some(15.0),
+    ));
     Ok(())
 }
 
 fn find(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
     // A folder that cannot be read holds nothing for us.
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     entries.sort();
     entries.iter().find(|path| wanted(path)).cloned().or_else(|| {
         entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find(path, wanted))

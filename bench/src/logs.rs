@@ -43,7 +43,8 @@ pub async fn measure(system: &System, report: &mut Report) -> anyhow::Result<()>
 
 async fn read_whole(system: &System, id: &str, report: &mut Report) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let mut body = system.rest.get(&format!("/executions/{id}/logs?stream=stdout")).send().await?.bytes_stream();
+    let mut body =
+        system.rest.get(&format!("/executions/{id}/logs?stream=stdout")).send().await?.bytes_stream();
     let mut bytes = 0;
     while let Some(part) = body.next().await {
         bytes += part?.len();
@@ -80,6 +81,10 @@ async fn follow(system: &System, report: &mut Report) -> anyhow::Result<()> {
             samples.push(now.saturating_sub(printed));
         }
     }
-    report.add(Figure::millis("a line, from print to follower, p95", Percentiles::of(samples).p95, Some(100.0)));
+    report.add(Figure::millis(
+        "a line, from print to follower, p95",
+        Percentiles::of(samples).p95,
+        Some(100.0),
+    ));
     Ok(())
 }

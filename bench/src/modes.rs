@@ -44,7 +44,11 @@ fn worker_types() -> anyhow::Result<WorkerTypes> {
     let mut types = WorkerTypes::default();
     for name in ["true", "command"] {
         let language = ScriptLanguage::Other;
-        types = types.with(WorkerTypeSpec { name: name.parse()?, entrypoint: "workflow.sh".to_owned(), language });
+        types = types.with(WorkerTypeSpec {
+            name: name.parse()?,
+            entrypoint: "workflow.sh".to_owned(),
+            language,
+        });
     }
     Ok(types)
 }

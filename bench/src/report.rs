@@ -80,8 +80,12 @@ impl Report {
         let Figure { what, value, unit, wish } = figure;
         let (wish, verdict) = match wish {
             Wish::None => (String::new(), ""),
-            Wish::AtMost(most) => (format!("≤ {most} {unit}"), if value <= most { "reached" } else { "MISSED" }),
-            Wish::AtLeast(least) => (format!("≥ {least} {unit}"), if value >= least { "reached" } else { "MISSED" }),
+            Wish::AtMost(most) => {
+                (format!("≤ {most} {unit}"), if value <= most { "reached" } else { "MISSED" })
+            }
+            Wish::AtLeast(least) => {
+                (format!("≥ {least} {unit}"), if value >= least { "reached" } else { "MISSED" })
+            }
         };
         self.missed += usize::from(verdict == "MISSED");
         println!("{what:<62} {value:>10.2} {unit:<4} {wish:>12}  {verdict}");
@@ -141,7 +145,11 @@ async fn prepared(folder: &std::path::Path) -> anyhow::Result<System> {
         anyhow::ensure!(status.success(), "git ended with {status}");
     }
     let system = System::start(folder).await?;
-    system.rest.register(&format!("file://{}", repo.display())).await.context("the repository is not registered")?;
+    system
+        .rest
+        .register(&format!("file://{}", repo.display()))
+        .await
+        .context("the repository is not registered")?;
     Ok(system)
 }
 

@@ -30,7 +30,12 @@ impl System {
         }
         let begun = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("supervisor").arg("--state-dir").arg(folder.join("state")).arg("--ready-file").arg(&ready);
+        command
+            .arg("supervisor")
+            .arg("--state-dir")
+            .arg(folder.join("state"))
+            .arg("--ready-file")
+            .arg(&ready);
         let mut supervisor = command.stdin(Stdio::null()).spawn()?;
         let addresses = loop {
             if let Ok(addresses) = std::fs::read_to_string(&ready)
@@ -72,9 +77,9 @@ impl System {
         let begun = Instant::now();
         loop {
             let workers = self.rest.json("/workers").await?;
-            let idle = workers["items"].as_array().map_or(0, |items| {
-                items.iter().filter(|worker| worker["state"] == "idle").count()
-            });
+            let idle = workers["items"]
+                .as_array()
+                .map_or(0, |items| items.iter().filter(|worker| worker["state"] == "idle").count());
             if idle > number {
                 return Ok(());
             }
@@ -116,7 +121,8 @@ fn cpu(pid: u32) -> anyhow::Result<(Duration, Duration)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name is in brackets and may hold anything; the rest is numbers (proc(5): utime is the 14th field).
     let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
-    let ticks = |n: usize| -> anyhow::Result<u64> { Ok(fields.get(n - 3).context("too few fields")?.parse()?) };
+    let ticks =
+        |n: usize| -> anyhow::Result<u64> { Ok(fields.get(n - 3).context("too few fields")?.parse()?) };
     // A tick is 10 ms on every Linux that Rust's std runs on (USER_HZ is 100).
     let time = |ticks: u64| Duration::from_millis(ticks * 10);
     Ok((time(ticks(14)? + ticks(15)?), time(ticks(16)? + ticks(17)?)))
@@ -141,7 +147,13 @@ pub fn workflows(folder: &Path, scripts: &[(&str, &str)]) -> anyhow::Result<()> 
 }
 
 /// One workflow of a folder.
-pub fn write_workflow(folder: &Path, name: &str, config: &str, file: &str, script: &str) -> anyhow::Result<()> {
+pub fn write_workflow(
+    folder: &Path,
+    name: &str,
+    config: &str,
+    file: &str,
+    script: &str,
+) -> anyhow::Result<()> {
     let folder = folder.join("workflows").join(name);
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("config.yaml"), config)?;

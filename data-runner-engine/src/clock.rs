@@ -20,22 +20,15 @@ pub struct SystemClock {
 impl SystemClock {
     /// Counts monotonic time from now on.
     pub fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
         // A clock before 1970 reads as 1970: nothing that we record is older.
-        let wall = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let micros = i64::try_from(wall.as_micros()).unwrap_or(i64::MAX);
-        Now {
-            wall: Timestamp::from_micros(micros),
-            mono: Mono(self.start.elapsed()),
-        }
+        Now { wall: Timestamp::from_micros(micros), mono: Mono(self.start.elapsed()) }
     }
 }

@@ -13,6 +13,6 @@ pub mod supervisor;
 pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, StateFolderError, Terminate};
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{
-    Gate, Handle, IdempotencyKey, Order, Published, Registered, Registration, RequestError, Supervisor,
-    Repeat, Stage, StartError, SupervisorBuilder, SyncOutcome, Watch,
+    Gate, Handle, IdempotencyKey, Order, Published, Registered, Registration, Repeat, RequestError, Stage,
+    StartError, Supervisor, SupervisorBuilder, SyncOutcome, Watch,
 };

@@ -49,7 +49,12 @@ async fn run(executor: &CommandExecutor, root: &Path, number: u64, script: &str)
     script.clone_into(&mut job.entrypoint);
     let attempt = AttemptId { execution: sample::execution_id(number), number: AttemptNumber::FIRST };
     let claim = Claim { attempt, lease: sample::lease(number) };
-    let run = Arc::new(RunRequest { claim, job: Arc::new(job), folder: root.join(number.to_string()), alone_for: Duration::from_secs(600) });
+    let run = Arc::new(RunRequest {
+        claim,
+        job: Arc::new(job),
+        folder: root.join(number.to_string()),
+        alone_for: Duration::from_secs(600),
+    });
     fs::create_dir_all(run.working_directory()).unwrap();
     let begin = Instant::now();
     let prepared = executor.prepare(Arc::clone(&run)).await.unwrap();

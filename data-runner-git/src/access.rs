@@ -39,11 +39,7 @@ pub struct Token {
 impl Token {
     /// A token for `host` with a user name that GitHub (apps too) and GitLab accept.
     pub fn new(host: impl Into<String>, secret: Secret) -> Self {
-        Self {
-            host: host.into(),
-            user: "x-access-token".to_owned(),
-            secret,
-        }
+        Self { host: host.into(), user: "x-access-token".to_owned(), secret }
     }
 }
 

@@ -20,10 +20,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 64 MiB in 10,000 files.
     fn default() -> Self {
-        Self {
-            bytes: 64 << 20,
-            files: 10_000,
-        }
+        Self { bytes: 64 << 20, files: 10_000 }
     }
 }
 
@@ -40,10 +37,7 @@ pub(crate) fn make(
     let contents = Contents::gather(snapshot, folder, includes, limits)?;
     contents.archive(snapshot).map_err(|error| match error {
         ArchiveError::Source(error) => error,
-        ArchiveError::Io(error) => SourceError::Local {
-            url: folder.to_owned(),
-            source: error.into(),
-        },
+        ArchiveError::Io(error) => SourceError::Local { url: folder.to_owned(), source: error.into() },
     })
 }
 
@@ -84,10 +78,7 @@ impl Contents {
                 Found::Entry(entry) => vec![entry],
                 Found::Nothing => {
                     let revision = snapshot.revision().clone();
-                    return Err(SourceError::NoSuchPath {
-                        path: path.to_owned(),
-                        revision,
-                    });
+                    return Err(SourceError::NoSuchPath { path: path.to_owned(), revision });
                 }
             };
             entries.extend(found.into_iter().map(|entry| (entry.path.clone(), entry)));
@@ -113,11 +104,7 @@ impl Contents {
                 return Err(refused(&entry.path, why));
             }
             // Git itself writes neither; a crafted tree might.
-            if entry
-                .path
-                .split('/')
-                .any(|part| part == ".." || part.eq_ignore_ascii_case(".git"))
-            {
+            if entry.path.split('/').any(|part| part == ".." || part.eq_ignore_ascii_case(".git")) {
                 return Err(refused(&entry.path, "such a name must not be in a repository"));
             }
             bytes = bytes.saturating_add(entry.size);

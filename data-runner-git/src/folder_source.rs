@@ -39,13 +39,7 @@ const REMEMBERED: usize = 8;
 impl FolderSource {
     /// The folder `root`; it need not exist yet.
     pub fn new(root: PathBuf, limits: Limits) -> Self {
-        Self {
-            folder: Arc::new(Folder {
-                root,
-                seen: Mutex::new(Vec::new()),
-            }),
-            limits,
-        }
+        Self { folder: Arc::new(Folder { root, seen: Mutex::new(Vec::new()) }), limits }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -56,12 +50,7 @@ impl FolderSource {
         let url = folder.root.display().to_string();
         tokio::task::spawn_blocking(move || work(&folder))
             .await
-            .unwrap_or_else(|error| {
-                Err(SourceError::Local {
-                    url,
-                    source: error.into(),
-                })
-            })
+            .unwrap_or_else(|error| Err(SourceError::Local { url, source: error.into() }))
     }
 
     async fn read_at<T: Send + 'static>(
@@ -70,8 +59,7 @@ impl FolderSource {
         read: impl FnOnce(&Scanned) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let (revision, limits) = (revision.clone(), self.limits);
-        self.blocking(move |folder| read(&*folder.at(&revision, limits)?))
-            .await
+        self.blocking(move |folder| read(&*folder.at(&revision, limits)?)).await
     }
 }
 
@@ -90,20 +78,12 @@ impl Folder {
 
     /// The files of `revision`, if that was seen or is what stands here now.
     fn at(&self, revision: &Revision, limits: Limits) -> Result<Arc<Scanned>, SourceError> {
-        let seen = self
-            .seen()
-            .iter()
-            .find(|seen| seen.revision == *revision)
-            .cloned();
+        let seen = self.seen().iter().find(|seen| seen.revision == *revision).cloned();
         match seen {
             Some(seen) => Ok(seen),
             None => {
                 let now = self.scan(limits)?;
-                if now.revision == *revision {
-                    Ok(now)
-                } else {
-                    Err(SourceError::Gone(revision.clone()))
-                }
+                if now.revision == *revision { Ok(now) } else { Err(SourceError::Gone(revision.clone())) }
             }
         }
     }
@@ -117,8 +97,7 @@ impl Folder {
 impl WorkflowSource for FolderSource {
     async fn resolve(&self, _reference: &str) -> Result<Revision, SourceError> {
         let limits = self.limits;
-        self.blocking(move |folder| Ok(folder.scan(limits)?.revision.clone()))
-            .await
+        self.blocking(move |folder| Ok(folder.scan(limits)?.revision.clone())).await
     }
 
     async fn discover(&self, revision: &Revision) -> Result<Vec<WorkflowFolder>, SourceError> {
@@ -127,8 +106,7 @@ impl WorkflowSource for FolderSource {
 
     async fn read(&self, revision: &Revision, path: &str) -> Result<Bytes, SourceError> {
         let path = path.to_owned();
-        self.read_at(revision, move |files| snapshot::read(files, &path))
-            .await
+        self.read_at(revision, move |files| snapshot::read(files, &path)).await
     }
 
     async fn fetch(
@@ -138,9 +116,6 @@ impl WorkflowSource for FolderSource {
         includes: &[String],
     ) -> Result<Bytes, SourceError> {
         let (folder, includes, limits) = (folder.to_owned(), includes.to_vec(), self.limits);
-        self.read_at(revision, move |files| {
-            bundle::make(files, &folder, &includes, limits)
-        })
-        .await
+        self.read_at(revision, move |files| bundle::make(files, &folder, &includes, limits)).await
     }
 }

@@ -41,10 +41,7 @@ impl GitSource {
     }
 
     pub(crate) fn of(url: RemoteUrl, mirror: PathBuf, access: Access, limits: Limits) -> Self {
-        Self {
-            mirror: Arc::new(Mirror::new(mirror, Remote::new(url, access))),
-            limits,
-        }
+        Self { mirror: Arc::new(Mirror::new(mirror, Remote::new(url, access))), limits }
     }
 
     /// libgit2 blocks, on the network too.
@@ -53,14 +50,9 @@ impl GitSource {
         work: impl FnOnce(&Mirror) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let mirror = Arc::clone(&self.mirror);
-        tokio::task::spawn_blocking(move || work(&mirror))
-            .await
-            .unwrap_or_else(|error| {
-                Err(SourceError::Local {
-                    url: "the repository".to_owned(),
-                    source: error.into(),
-                })
-            })
+        tokio::task::spawn_blocking(move || work(&mirror)).await.unwrap_or_else(|error| {
+            Err(SourceError::Local { url: "the repository".to_owned(), source: error.into() })
+        })
     }
 
     async fn read_at<T: Send + 'static>(
@@ -86,8 +78,7 @@ impl WorkflowSource for GitSource {
 
     async fn read(&self, revision: &Revision, path: &str) -> Result<Bytes, SourceError> {
         let path = path.to_owned();
-        self.read_at(revision, move |commit| snapshot::read(commit, &path))
-            .await
+        self.read_at(revision, move |commit| snapshot::read(commit, &path)).await
     }
 
     async fn fetch(
@@ -97,9 +88,6 @@ impl WorkflowSource for GitSource {
         includes: &[String],
     ) -> Result<Bytes, SourceError> {
         let (folder, includes, limits) = (folder.to_owned(), includes.to_vec(), self.limits);
-        self.read_at(revision, move |commit| {
-            bundle::make(commit, &folder, &includes, limits)
-        })
-        .await
+        self.read_at(revision, move |commit| bundle::make(commit, &folder, &includes, limits)).await
     }
 }

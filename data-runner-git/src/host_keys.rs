@@ -41,11 +41,7 @@ pub(crate) fn judge(known_hosts: &str, host: &str, port: Option<u16>, kind: &str
 
 /// Whether `patterns`, separated by commas, name the host; one that is negated takes it away again.
 fn names(patterns: &str, host: &str, port: u16) -> bool {
-    let name = if port == 22 {
-        host.to_owned()
-    } else {
-        format!("[{host}]:{port}")
-    };
+    let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
     let mut named = false;
     for pattern in patterns.split(',') {
         match pattern.strip_prefix('!') {
@@ -82,42 +78,15 @@ mod tests {
     #[test]
     fn a_key_is_known_only_for_its_host_port_and_kind() {
         let judged = |host, port, kind, key: &[u8]| judge(FILE, host, port, kind, key);
-        assert_eq!(
-            judged("git.example", None, "ssh-ed25519", &[1, 2, 3]),
-            Verdict::Known
-        );
-        assert_eq!(
-            judged("10.0.0.1", Some(22), "ssh-ed25519", &[1, 2, 3]),
-            Verdict::Known
-        );
-        assert_eq!(
-            judged("git.example", Some(2222), "ssh-ed25519", &[1, 2, 3]),
-            Verdict::Different
-        );
-        assert_eq!(
-            judged("git.example", Some(2222), "ssh-ed25519", &[4, 5, 6]),
-            Verdict::Known
-        );
-        assert_eq!(
-            judged("git.example", None, "ssh-rsa", &[1, 2, 3]),
-            Verdict::Unknown
-        );
+        assert_eq!(judged("git.example", None, "ssh-ed25519", &[1, 2, 3]), Verdict::Known);
+        assert_eq!(judged("10.0.0.1", Some(22), "ssh-ed25519", &[1, 2, 3]), Verdict::Known);
+        assert_eq!(judged("git.example", Some(2222), "ssh-ed25519", &[1, 2, 3]), Verdict::Different);
+        assert_eq!(judged("git.example", Some(2222), "ssh-ed25519", &[4, 5, 6]), Verdict::Known);
+        assert_eq!(judged("git.example", None, "ssh-rsa", &[1, 2, 3]), Verdict::Unknown);
         assert_eq!(judged("a.internal", None, "ssh-rsa", &[1, 2, 3]), Verdict::Known);
-        assert_eq!(
-            judged("bad.internal", None, "ssh-rsa", &[1, 2, 3]),
-            Verdict::Unknown
-        );
-        assert_eq!(
-            judged("old.example", None, "ssh-rsa", &[1, 2, 3]),
-            Verdict::Revoked
-        );
-        assert_eq!(
-            judged("ca.example", None, "ssh-rsa", &[1, 2, 3]),
-            Verdict::Unknown
-        );
-        assert_eq!(
-            judged("example", None, "ssh-ed25519", &[1, 2, 3]),
-            Verdict::Unknown
-        );
+        assert_eq!(judged("bad.internal", None, "ssh-rsa", &[1, 2, 3]), Verdict::Unknown);
+        assert_eq!(judged("old.example", None, "ssh-rsa", &[1, 2, 3]), Verdict::Revoked);
+        assert_eq!(judged("ca.example", None, "ssh-rsa", &[1, 2, 3]), Verdict::Unknown);
+        assert_eq!(judged("example", None, "ssh-ed25519", &[1, 2, 3]), Verdict::Unknown);
     }
 }

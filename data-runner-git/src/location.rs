@@ -54,15 +54,8 @@ impl Location {
 impl RemoteUrl {
     /// The commits of a repository on this machine.
     pub(crate) fn of_path(path: &Path) -> Result<Self, SourceError> {
-        let text = path
-            .to_str()
-            .ok_or_else(|| refused(&path.to_string_lossy(), "the path is not UTF-8"))?;
-        Ok(Self {
-            text: text.to_owned(),
-            scheme: Scheme::File,
-            host: String::new(),
-            port: None,
-        })
+        let text = path.to_str().ok_or_else(|| refused(&path.to_string_lossy(), "the path is not UTF-8"))?;
+        Ok(Self { text: text.to_owned(), scheme: Scheme::File, host: String::new(), port: None })
     }
 }
 
@@ -86,17 +79,9 @@ fn with_scheme(url: &str, scheme: &str, rest: &str) -> Result<RemoteUrl, SourceE
     let (host, port) = host_and_port_of(&shown(url), host_and_port)?;
     let hostless = scheme == Scheme::File;
     if hostless != host.is_empty() || (!hostless && path.is_empty()) {
-        return Err(refused(
-            &shown(url),
-            "a URL is https://host/path, ssh://user@host/path or file:///path",
-        ));
+        return Err(refused(&shown(url), "a URL is https://host/path, ssh://user@host/path or file:///path"));
     }
-    Ok(RemoteUrl {
-        text: url.to_owned(),
-        scheme,
-        host,
-        port,
-    })
+    Ok(RemoteUrl { text: url.to_owned(), scheme, host, port })
 }
 
 fn scp_like(url: &str, authority: &str, path: &str) -> Result<RemoteUrl, SourceError> {
@@ -110,12 +95,7 @@ fn scp_like(url: &str, authority: &str, path: &str) -> Result<RemoteUrl, SourceE
     if host.is_empty() || path.is_empty() || path.starts_with(':') || port.is_some() {
         return Err(refused(&shown(url), "an address for ssh is user@host:path"));
     }
-    Ok(RemoteUrl {
-        text: url.to_owned(),
-        scheme: Scheme::Ssh,
-        host,
-        port: None,
-    })
+    Ok(RemoteUrl { text: url.to_owned(), scheme: Scheme::Ssh, host, port: None })
 }
 
 const PASSWORD: &str = "a URL must not hold a password or a token: URLs are shown in lists, logs and errors. Take it out \
@@ -135,9 +115,7 @@ fn check_user(url: &str, scheme: Scheme, user: Option<&str>) -> Result<(), Sourc
 fn host_and_port_of(shown: &str, text: &str) -> Result<(String, Option<u16>), SourceError> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') && !port.contains(']') => {
-            let port = port
-                .parse()
-                .map_err(|_| refused(shown, "the port is not a number up to 65535"))?;
+            let port = port.parse().map_err(|_| refused(shown, "the port is not a number up to 65535"))?;
             (host, Some(port))
         }
         Some(_) | None => (text, None),
@@ -150,22 +128,13 @@ fn host_and_port_of(shown: &str, text: &str) -> Result<(String, Option<u16>), So
 
 /// The URL without what stands before an `@`.
 fn shown(url: &str) -> String {
-    let (scheme, rest) = url
-        .split_once("://")
-        .map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let without_user = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    if scheme.is_empty() {
-        without_user.to_owned()
-    } else {
-        format!("{scheme}://{without_user}")
-    }
+    if scheme.is_empty() { without_user.to_owned() } else { format!("{scheme}://{without_user}") }
 }
 
 fn refused(path: &str, message: &str) -> SourceError {
-    SourceError::Refused {
-        path: path.to_owned(),
-        message: message.to_owned(),
-    }
+    SourceError::Refused { path: path.to_owned(), message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -184,41 +153,19 @@ mod tests {
     #[test]
     fn a_url_says_how_and_whom_to_speak_to() {
         for (url, scheme, host, port) in [
-            (
-                "https://github.com/acme/etl.git",
-                Scheme::Https,
-                "github.com",
-                None,
-            ),
-            (
-                "https://Git.Example:8443/etl",
-                Scheme::Https,
-                "git.example",
-                Some(8443),
-            ),
-            (
-                "ssh://git@git.example:2222/etl.git",
-                Scheme::Ssh,
-                "git.example",
-                Some(2222),
-            ),
+            ("https://github.com/acme/etl.git", Scheme::Https, "github.com", None),
+            ("https://Git.Example:8443/etl", Scheme::Https, "git.example", Some(8443)),
+            ("ssh://git@git.example:2222/etl.git", Scheme::Ssh, "git.example", Some(2222)),
             ("git@github.com:acme/etl.git", Scheme::Ssh, "github.com", None),
             ("github.com:acme/etl.git", Scheme::Ssh, "github.com", None),
             ("git://git.example/etl", Scheme::Plain, "git.example", None),
             ("file:///srv/etl.git", Scheme::File, "", None),
         ] {
             let read = remote(url);
-            assert_eq!(
-                (read.scheme, read.host.as_str(), read.port),
-                (scheme, host, port),
-                "{url}"
-            );
+            assert_eq!((read.scheme, read.host.as_str(), read.port), (scheme, host, port), "{url}");
             assert_eq!(read.text, url);
         }
-        assert_eq!(
-            Location::parse("/srv/etl").unwrap(),
-            Location::Path("/srv/etl".into())
-        );
+        assert_eq!(Location::parse("/srv/etl").unwrap(), Location::Path("/srv/etl".into()));
         assert!(matches!(Location::parse("./a:b/c").unwrap(), Location::Path(_)));
     }
 
@@ -250,14 +197,8 @@ mod tests {
             "a\nb",
             "file://host/x",
         ] {
-            assert!(
-                matches!(Location::parse(url), Err(SourceError::Refused { .. })),
-                "{url:?}"
-            );
+            assert!(matches!(Location::parse(url), Err(SourceError::Refused { .. })), "{url:?}");
         }
-        assert!(matches!(
-            Location::parse("ext::sh -c x"),
-            Err(SourceError::Refused { .. })
-        ));
+        assert!(matches!(Location::parse("ext::sh -c x"), Err(SourceError::Refused { .. })));
     }
 }

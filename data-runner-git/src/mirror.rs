@@ -24,11 +24,7 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     pub(crate) fn new(path: PathBuf, remote: Remote) -> Self {
-        Self {
-            path,
-            remote,
-            bringing: Mutex::new(()),
-        }
+        Self { path, remote, bringing: Mutex::new(()) }
     }
 
     fn url(&self) -> &str {
@@ -76,9 +72,7 @@ impl Mirror {
     }
 
     fn open(&self) -> Result<Repository, SourceError> {
-        Repository::open_bare(&self.path)
-            .or_else(|_| self.create())
-            .map_err(|error| local(self.url(), error))
+        Repository::open_bare(&self.path).or_else(|_| self.create()).map_err(|error| local(self.url(), error))
     }
 
     /// Makes the repository, or makes one whole that was begun.
@@ -105,18 +99,14 @@ impl Mirror {
 
     fn bring_head(&self, repository: &Repository, head: &Head) -> Result<Oid, SourceError> {
         if !self.has(repository, head.object)? {
-            self.remote
-                .download(repository, &[&format!("+{0}:{0}", head.name)])?;
+            self.remote.download(repository, &[&format!("+{0}:{0}", head.name)])?;
         }
         // The remote may have moved on since it was listed; then this object did not come, and the next try sees it.
         let object = match repository.find_object(head.object, None) {
             Ok(object) => object,
             Err(error) if error.code() == ErrorCode::NotFound => {
                 let url = self.url().to_owned();
-                return Err(SourceError::Unreachable {
-                    url,
-                    source: error.into(),
-                });
+                return Err(SourceError::Unreachable { url, source: error.into() });
             }
             Err(error) => return Err(local(self.url(), error)),
         };
@@ -141,10 +131,7 @@ impl Mirror {
             return Ok(commit);
         }
         if !heads.is_empty() {
-            self.remote.download(
-                repository,
-                &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"],
-            )?;
+            self.remote.download(repository, &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])?;
         }
         if let Some(commit) = self.find(repository, digits)? {
             return Ok(commit);
@@ -152,10 +139,7 @@ impl Mirror {
         // Some servers give a commit that no branch has (any more) to whoever knows its whole name. The others say no,
         // and a connection that broke just now looks the same: it was fine a moment ago, so it counts as a no.
         if digits.len() == 40 && !heads.is_empty() {
-            match self
-                .remote
-                .download(repository, &[&format!("+{digits}:{KEEP}{digits}")])
-            {
+            match self.remote.download(repository, &[&format!("+{digits}:{KEEP}{digits}")]) {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::debug!(
@@ -167,15 +151,11 @@ impl Mirror {
                 }
             }
         }
-        self.find(repository, digits)?
-            .ok_or_else(|| self.no_such(reference))
+        self.find(repository, digits)?.ok_or_else(|| self.no_such(reference))
     }
 
     fn has(&self, repository: &Repository, object: Oid) -> Result<bool, SourceError> {
-        repository
-            .odb()
-            .map(|odb| odb.exists(object))
-            .map_err(|error| local(self.url(), error))
+        repository.odb().map(|odb| odb.exists(object)).map_err(|error| local(self.url(), error))
     }
 
     /// The commit whose name begins with `digits`, if our copy has it.
@@ -183,10 +163,9 @@ impl Mirror {
         match repository.find_commit_by_prefix(digits) {
             Ok(commit) => Ok(Some(commit.id())),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(error) if error.code() == ErrorCode::Ambiguous => Err(refused(
-                digits,
-                "several objects begin with these digits: give more of them",
-            )),
+            Err(error) if error.code() == ErrorCode::Ambiguous => {
+                Err(refused(digits, "several objects begin with these digits: give more of them"))
+            }
             Err(error) => Err(local(self.url(), error)),
         }
     }
@@ -215,19 +194,14 @@ impl Mirror {
     }
 
     fn revision(&self, commit: &str) -> Result<Revision, SourceError> {
-        commit
-            .parse()
-            .map_err(|error: data_runner_core::id::InvalidId| SourceError::Local {
-                url: self.url().to_owned(),
-                source: error.into(),
-            })
+        commit.parse().map_err(|error: data_runner_core::id::InvalidId| SourceError::Local {
+            url: self.url().to_owned(),
+            source: error.into(),
+        })
     }
 
     fn no_such(&self, reference: &str) -> SourceError {
-        SourceError::NoSuchRef {
-            url: self.url().to_owned(),
-            reference: reference.to_owned(),
-        }
+        SourceError::NoSuchRef { url: self.url().to_owned(), reference: reference.to_owned() }
     }
 }
 

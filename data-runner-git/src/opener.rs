@@ -78,23 +78,15 @@ pub struct Opener {
 impl Opener {
     /// An opener that goes by `options`.
     pub fn new(options: OpenerOptions) -> Self {
-        Self {
-            options,
-            opened: Mutex::default(),
-        }
+        Self { options, opened: Mutex::default() }
     }
 
     fn make(&self, repo: &Repo) -> Result<Arc<dyn WorkflowSource>, SourceError> {
-        let refused = |message: &str| SourceError::Refused {
-            path: repo.url.clone(),
-            message: message.to_owned(),
-        };
+        let refused =
+            |message: &str| SourceError::Refused { path: repo.url.clone(), message: message.to_owned() };
         let remote = match (Location::parse(&repo.url)?, self.options.local) {
             (
-                Location::Remote(RemoteUrl {
-                    scheme: Scheme::File, ..
-                })
-                | Location::Path(_),
+                Location::Remote(RemoteUrl { scheme: Scheme::File, .. }) | Location::Path(_),
                 LocalPaths::Refuse,
             ) => {
                 return Err(refused(
@@ -108,23 +100,11 @@ impl Opener {
             (Location::Path(path), _) => RemoteUrl::of_path(&path)?,
         };
         if remote.scheme == Scheme::Plain && self.options.insecure == Insecure::Refuse {
-            return Err(refused(
-                "anyone on the way could change this code: use https or ssh",
-            ));
+            return Err(refused("anyone on the way could change this code: use https or ssh"));
         }
-        let access = self
-            .options
-            .access_of
-            .get(&repo.name)
-            .unwrap_or(&self.options.access)
-            .clone();
+        let access = self.options.access_of.get(&repo.name).unwrap_or(&self.options.access).clone();
         let mirror = self.options.mirrors.join(mirror_name(repo));
-        Ok(Arc::new(GitSource::of(
-            remote,
-            mirror,
-            access,
-            self.options.limits,
-        )))
+        Ok(Arc::new(GitSource::of(remote, mirror, access, self.options.limits)))
     }
 }
 
@@ -144,11 +124,7 @@ impl SourceOpener for Opener {
 /// The URL is part of it: a name that is given to another repository must not meet the old one's commits.
 fn mirror_name(repo: &Repo) -> String {
     let hash = Sha256::of(repo.url.as_bytes());
-    format!(
-        "{}-{}.git",
-        repo.name,
-        hash.as_str().get(..10).unwrap_or_default()
-    )
+    format!("{}-{}.git", repo.name, hash.as_str().get(..10).unwrap_or_default())
 }
 
 fn is_bare(path: &Path) -> bool {

@@ -45,12 +45,7 @@ impl Remote {
             let mut remote = repository.remote_anonymous(&self.url.text)?;
             let connection = remote.connect_auth(Direction::Fetch, Some(visit.callbacks()), None)?;
             let heads = connection.list()?.iter();
-            Ok(heads
-                .map(|head| Head {
-                    name: head.name().to_owned(),
-                    object: head.oid(),
-                })
-                .collect())
+            Ok(heads.map(|head| Head { name: head.name().to_owned(), object: head.oid() }).collect())
         })();
         listed.map_err(|error| visit.explain(error))
     }
@@ -58,18 +53,15 @@ impl Remote {
     /// Brings the objects that `refspecs` name into `repository`, and changes none of its refs.
     pub(crate) fn download(&self, repository: &Repository, refspecs: &[&str]) -> Result<(), SourceError> {
         let visit = Visit::new(self);
-        let mut remote = repository
-            .remote_anonymous(&self.url.text)
-            .map_err(|error| local(&self.url.text, error))?;
+        let mut remote =
+            repository.remote_anonymous(&self.url.text).map_err(|error| local(&self.url.text, error))?;
         let mut options = FetchOptions::new();
         options
             .remote_callbacks(visit.callbacks())
             .download_tags(AutotagOption::None)
             // A redirect to another host would carry our credentials there.
             .follow_redirects(RemoteRedirect::None);
-        remote
-            .download(refspecs, Some(&mut options))
-            .map_err(|error| visit.explain(error))
+        remote.download(refspecs, Some(&mut options)).map_err(|error| visit.explain(error))
     }
 }
 
@@ -109,12 +101,7 @@ enum Tried {
 
 impl<'remote> Visit<'remote> {
     fn new(remote: &'remote Remote) -> Self {
-        Self {
-            remote,
-            refusal: RefCell::new(None),
-            tried: Cell::new(Tried::Nothing),
-            since: Instant::now(),
-        }
+        Self { remote, refusal: RefCell::new(None), tried: Cell::new(Tried::Nothing), since: Instant::now() }
     }
 
     fn callbacks(&self) -> RemoteCallbacks<'_> {
@@ -139,11 +126,7 @@ impl<'remote> Visit<'remote> {
             return Cred::username(user);
         }
         if self.tried.replace(Tried::Once) == Tried::Once {
-            return Err(git2::Error::new(
-                ErrorCode::Auth,
-                git2::ErrorClass::Callback,
-                "refused",
-            ));
+            return Err(git2::Error::new(ErrorCode::Auth, git2::ErrorClass::Callback, "refused"));
         }
         let access = &self.remote.access;
         if allowed.contains(CredentialType::SSH_KEY) {
@@ -155,24 +138,17 @@ impl<'remote> Visit<'remote> {
                 None => Cred::ssh_key_from_agent(user),
             };
         }
-        let token = access
-            .tokens
-            .iter()
-            .find(|token| token.host.eq_ignore_ascii_case(&self.remote.url.host));
+        let token = access.tokens.iter().find(|token| token.host.eq_ignore_ascii_case(&self.remote.url.host));
         match (token, access.helper) {
             // Only https asks for passwords here: plain http is spoken without credentials.
-            _ if self.remote.url.scheme != crate::location::Scheme::Https => Err(git2::Error::new(
-                ErrorCode::Auth,
-                git2::ErrorClass::Callback,
-                "not over this protocol",
-            )),
+            _ if self.remote.url.scheme != crate::location::Scheme::Https => {
+                Err(git2::Error::new(ErrorCode::Auth, git2::ErrorClass::Callback, "not over this protocol"))
+            }
             (Some(token), _) => Cred::userpass_plaintext(&token.user, token.secret.reveal()),
             (None, Helper::Ask) => Cred::credential_helper(&git2::Config::open_default()?, url, None),
-            (None, Helper::Ignore) => Err(git2::Error::new(
-                ErrorCode::Auth,
-                git2::ErrorClass::Callback,
-                "no credentials",
-            )),
+            (None, Helper::Ignore) => {
+                Err(git2::Error::new(ErrorCode::Auth, git2::ErrorClass::Callback, "no credentials"))
+            }
         }
     }
 
@@ -182,17 +158,13 @@ impl<'remote> Visit<'remote> {
             return Ok(CertificateCheckStatus::CertificatePassthrough);
         };
         let RemoteUrl { host, port, .. } = &self.remote.url;
-        let scan = port.map_or_else(
-            || format!("ssh-keyscan {host}"),
-            |port| format!("ssh-keyscan -p {port} {host}"),
-        );
+        let scan = port
+            .map_or_else(|| format!("ssh-keyscan {host}"), |port| format!("ssh-keyscan -p {port} {host}"));
         let file_shown = file.display();
         let known = match std::fs::read_to_string(file) {
             Ok(known) => known,
             Err(error) => {
-                return self.refuse(format!(
-                    "{file_shown} with the known hosts cannot be read: {error}"
-                ));
+                return self.refuse(format!("{file_shown} with the known hosts cannot be read: {error}"));
             }
         };
         let (Some(kind), Some(bytes)) = (key.hostkey_type(), key.hostkey()) else {
@@ -216,10 +188,7 @@ impl<'remote> Visit<'remote> {
 
     fn refuse<T>(&self, message: String) -> Result<T, git2::Error> {
         let error = git2::Error::new(ErrorCode::Certificate, git2::ErrorClass::Callback, &message);
-        *self.refusal.borrow_mut() = Some(SourceError::Denied {
-            url: self.remote.url.text.clone(),
-            message,
-        });
+        *self.refusal.borrow_mut() = Some(SourceError::Denied { url: self.remote.url.text.clone(), message });
         Err(error)
     }
 
@@ -257,10 +226,7 @@ impl<'remote> Visit<'remote> {
         if code == ErrorCode::Owner {
             let message =
                 "the repository belongs to another user of this machine; git's safe.directory can allow it";
-            return SourceError::Denied {
-                url,
-                message: message.to_owned(),
-            };
+            return SourceError::Denied { url, message: message.to_owned() };
         }
         if code == ErrorCode::Auth || wants_credentials(error.message()) {
             let message = match self.tried.get() {
@@ -269,26 +235,15 @@ impl<'remote> Visit<'remote> {
                 }
                 Tried::Once => "it does not accept the credentials that we have for it",
             };
-            return SourceError::Denied {
-                url,
-                message: format!("{message} ({})", error.message()),
-            };
+            return SourceError::Denied { url, message: format!("{message} ({})", error.message()) };
         }
-        SourceError::Unreachable {
-            url,
-            source: error.into(),
-        }
+        SourceError::Unreachable { url, source: error.into() }
     }
 }
 
 /// libgit2 gives no code for these.
 fn wants_credentials(message: &str) -> bool {
-    [
-        "status code: 401",
-        "status code: 403",
-        "status code: 404",
-        "authentication",
-    ]
-    .iter()
-    .any(|sign| message.contains(sign))
+    ["status code: 401", "status code: 403", "status code: 404", "authentication"]
+        .iter()
+        .any(|sign| message.contains(sign))
 }

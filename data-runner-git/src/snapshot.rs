@@ -60,24 +60,15 @@ pub(crate) fn discover(snapshot: &dyn Snapshot) -> Result<Vec<WorkflowFolder>, S
     if snapshot.look(ROOT)? != Found::Folder {
         return Ok(Vec::new());
     }
-    let entries: BTreeMap<String, Entry> = snapshot
-        .walk(ROOT)?
-        .into_iter()
-        .map(|entry| (entry.path.clone(), entry))
-        .collect();
+    let entries: BTreeMap<String, Entry> =
+        snapshot.walk(ROOT)?.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
     let mut folders = Vec::new();
     for entry in entries.values() {
-        let Some(folder) = entry
-            .path
-            .strip_suffix("/config.yaml")
-            .filter(|folder| *folder != ROOT)
-        else {
+        let Some(folder) = entry.path.strip_suffix("/config.yaml").filter(|folder| *folder != ROOT) else {
             continue;
         };
         let prefix = format!("{folder}/");
-        let below = entries
-            .range(prefix.clone()..)
-            .take_while(|(path, _)| path.starts_with(&prefix));
+        let below = entries.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
         folders.push(WorkflowFolder {
             path: folder.to_owned(),
             config: config(snapshot, entry)?,
@@ -112,10 +103,7 @@ pub(crate) fn read(snapshot: &dyn Snapshot, path: &str) -> Result<Bytes, SourceE
             Kind::File { .. } | Kind::Foreign(_) => Ok(Step::End),
         },
     })?;
-    let missing = || SourceError::NoSuchPath {
-        path: path.to_owned(),
-        revision: snapshot.revision().clone(),
-    };
+    let missing = || SourceError::NoSuchPath { path: path.to_owned(), revision: snapshot.revision().clone() };
     let Found::Entry(entry) = snapshot.look(&at.ok_or_else(missing)?)? else {
         return Err(missing());
     };
@@ -125,10 +113,7 @@ pub(crate) fn read(snapshot: &dyn Snapshot, path: &str) -> Result<Bytes, SourceE
     if entry.size > FILE_BYTES {
         return Err(refused(
             path,
-            &format!(
-                "it has {} bytes; a file that is read here may have 1 MiB",
-                entry.size
-            ),
+            &format!("it has {} bytes; a file that is read here may have 1 MiB", entry.size),
         ));
     }
     let bytes = snapshot.content(&entry)?;
@@ -148,10 +133,7 @@ pub(crate) fn refuse_pointer(path: &str, bytes: &[u8]) -> Result<(), SourceError
 }
 
 pub(crate) fn refused(path: &str, message: &str) -> SourceError {
-    SourceError::Refused {
-        path: path.to_owned(),
-        message: message.to_owned(),
-    }
+    SourceError::Refused { path: path.to_owned(), message: message.to_owned() }
 }
 
 /// Where a link points to.
@@ -176,10 +158,7 @@ pub(crate) fn clean(path: &str) -> Result<String, SourceError> {
         }
     }
     if path.starts_with('/') || parts.is_empty() {
-        return Err(refused(
-            path,
-            "a path is relative to the repository and names a folder or a file in it",
-        ));
+        return Err(refused(path, "a path is relative to the repository and names a folder or a file in it"));
     }
     Ok(parts.join("/"))
 }

@@ -33,12 +33,7 @@ impl<'repo> CommitSnapshot<'repo> {
             .and_then(|commit| repository.find_commit(commit))
             .and_then(|commit| commit.tree())
             .map_err(|error| local(url, error))?;
-        Ok(Self {
-            url,
-            repository,
-            root,
-            revision,
-        })
+        Ok(Self { url, repository, root, revision })
     }
 
     fn below(
@@ -53,16 +48,9 @@ impl<'repo> CommitSnapshot<'repo> {
         }
         for entry in tree {
             let name = String::from_utf8_lossy(entry.name_bytes());
-            let path = if prefix.is_empty() {
-                name.into_owned()
-            } else {
-                format!("{prefix}/{name}")
-            };
+            let path = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}/{name}") };
             if entry.kind() == Some(ObjectType::Tree) {
-                let tree = self
-                    .repository
-                    .find_tree(entry.id())
-                    .map_err(|error| local(self.url, error))?;
+                let tree = self.repository.find_tree(entry.id()).map_err(|error| local(self.url, error))?;
                 self.below(&tree, &path, depth + 1, into)?;
             } else {
                 into.push(self.entry(&entry, path)?);
@@ -85,9 +73,7 @@ impl<'repo> CommitSnapshot<'repo> {
         let size = match kind {
             Kind::File { .. } | Kind::Link => {
                 let odb = self.repository.odb().map_err(|error| local(self.url, error))?;
-                let (size, _) = odb
-                    .read_header(entry.id())
-                    .map_err(|error| local(self.url, error))?;
+                let (size, _) = odb.read_header(entry.id()).map_err(|error| local(self.url, error))?;
                 size as u64
             }
             Kind::Foreign(_) => 0,
@@ -122,32 +108,21 @@ impl Snapshot for CommitSnapshot<'_> {
         if path.is_empty() {
             self.below(&self.root, "", 0, &mut entries)?;
         } else if let Some(entry) = self.at(path)? {
-            let tree = self
-                .repository
-                .find_tree(entry.id())
-                .map_err(|error| local(self.url, error))?;
+            let tree = self.repository.find_tree(entry.id()).map_err(|error| local(self.url, error))?;
             self.below(&tree, path, 0, &mut entries)?;
         }
         Ok(entries)
     }
 
     fn content(&self, entry: &Entry) -> Result<Bytes, SourceError> {
-        let missing = || SourceError::NoSuchPath {
-            path: entry.path.clone(),
-            revision: self.revision.clone(),
-        };
+        let missing =
+            || SourceError::NoSuchPath { path: entry.path.clone(), revision: self.revision.clone() };
         let found = self.at(&entry.path)?.ok_or_else(missing)?;
-        let blob = self
-            .repository
-            .find_blob(found.id())
-            .map_err(|error| local(self.url, error))?;
+        let blob = self.repository.find_blob(found.id()).map_err(|error| local(self.url, error))?;
         Ok(Bytes::copy_from_slice(blob.content()))
     }
 }
 
 pub(crate) fn local(url: &str, error: git2::Error) -> SourceError {
-    SourceError::Local {
-        url: url.to_owned(),
-        source: error.into(),
-    }
+    SourceError::Local { url: url.to_owned(), source: error.into() }
 }

@@ -33,10 +33,7 @@ impl SourceFixture for Fixture {
     }
 
     fn elsewhere(&self) -> Arc<dyn WorkflowSource> {
-        Arc::new(FolderSource::new(
-            self.folder.path().to_owned(),
-            Limits::default(),
-        ))
+        Arc::new(FolderSource::new(self.folder.path().to_owned(), Limits::default()))
     }
 
     fn reference(&self) -> &'static str {
@@ -46,11 +43,7 @@ impl SourceFixture for Fixture {
     async fn publish(&self, files: &RepoFiles) {
         for entry in fs::read_dir(self.folder.path()).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                fs::remove_dir_all(path).unwrap()
-            } else {
-                fs::remove_file(path).unwrap()
-            }
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
         }
         write(self.folder.path(), files);
     }
@@ -92,10 +85,7 @@ async fn an_edit_in_the_bundle_makes_its_revision_gone_and_an_edit_beside_it_doe
     let bundle = it.source.fetch(&revision, "workflows/a", &[]).await.unwrap();
 
     fs::write(it.folder.path().join("notes.txt"), "other notes").unwrap();
-    assert_eq!(
-        it.source.fetch(&revision, "workflows/a", &[]).await.unwrap(),
-        bundle
-    );
+    assert_eq!(it.source.fetch(&revision, "workflows/a", &[]).await.unwrap(), bundle);
 
     // The same length: it is the content that counts.
     fs::write(it.folder.path().join("workflows/a/workflow.py"), "print(2)").unwrap();
@@ -104,15 +94,8 @@ async fn an_edit_in_the_bundle_makes_its_revision_gone_and_an_edit_beside_it_doe
 
     fs::write(it.folder.path().join("notes.txt"), "n").unwrap();
     fs::write(it.folder.path().join("workflows/a/workflow.py"), "print(1)").unwrap();
-    assert_eq!(
-        it.source.resolve("whatever").await.unwrap(),
-        revision,
-        "the old files are the old revision"
-    );
-    assert_eq!(
-        it.source.fetch(&revision, "workflows/a", &[]).await.unwrap(),
-        bundle
-    );
+    assert_eq!(it.source.resolve("whatever").await.unwrap(), revision, "the old files are the old revision");
+    assert_eq!(it.source.fetch(&revision, "workflows/a", &[]).await.unwrap(), bundle);
 }
 
 #[tokio::test]
@@ -124,10 +107,7 @@ async fn a_revision_is_found_again_after_a_restart_if_nothing_changed() {
     assert_eq!(restarted.discover(&revision).await.unwrap().len(), 1);
     fs::write(it.folder.path().join("notes.txt"), "other notes").unwrap();
     let restarted = it.elsewhere();
-    assert!(matches!(
-        restarted.discover(&revision).await,
-        Err(SourceError::Gone(_))
-    ));
+    assert!(matches!(restarted.discover(&revision).await, Err(SourceError::Gone(_))));
 }
 
 #[tokio::test]
@@ -135,23 +115,13 @@ async fn what_tools_leave_behind_is_no_part_of_it() {
     let it = Fixture::new();
     write(it.folder.path(), &one_workflow());
     let revision = it.source.resolve("main").await.unwrap();
-    for skipped in [
-        ".git",
-        ".venv",
-        "__pycache__",
-        ".data-runner",
-        "node_modules",
-        "target",
-    ] {
+    for skipped in [".git", ".venv", "__pycache__", ".data-runner", "node_modules", "target"] {
         let folder = it.folder.path().join("workflows/a").join(skipped);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("config.yaml"), "x").unwrap();
     }
     assert_eq!(it.source.resolve("main").await.unwrap(), revision);
-    assert_eq!(
-        it.source.discover(&revision).await.unwrap()[0].files,
-        ["config.yaml", "workflow.py"]
-    );
+    assert_eq!(it.source.discover(&revision).await.unwrap()[0].files, ["config.yaml", "workflow.py"]);
 }
 
 #[tokio::test]
@@ -159,10 +129,7 @@ async fn a_folder_that_is_not_there_yet_can_be_there_later() {
     let it = Fixture::new();
     let later = it.folder.path().join("later");
     let source = FolderSource::new(later.clone(), Limits::default());
-    assert!(matches!(
-        source.resolve("main").await,
-        Err(SourceError::Unreachable { .. })
-    ));
+    assert!(matches!(source.resolve("main").await, Err(SourceError::Unreachable { .. })));
     write(&later, &one_workflow());
     let revision = source.resolve("main").await.unwrap();
     assert_eq!(source.discover(&revision).await.unwrap().len(), 1);
@@ -173,19 +140,9 @@ async fn what_is_too_large_for_a_bundle_is_refused_by_name_and_hides_nothing() {
     let it = Fixture::new();
     write(it.folder.path(), &one_workflow());
     fs::create_dir(it.folder.path().join("workflows/b")).unwrap();
-    fs::write(
-        it.folder.path().join("workflows/b/config.yaml"),
-        "worker_type: polars",
-    )
-    .unwrap();
+    fs::write(it.folder.path().join("workflows/b/config.yaml"), "worker_type: polars").unwrap();
     fs::write(it.folder.path().join("workflows/b/data.bin"), vec![0; 2000]).unwrap();
-    let source = FolderSource::new(
-        it.folder.path().to_owned(),
-        Limits {
-            bytes: 1000,
-            files: 3,
-        },
-    );
+    let source = FolderSource::new(it.folder.path().to_owned(), Limits { bytes: 1000, files: 3 });
     let revision = source.resolve("main").await.unwrap();
     assert!(source.fetch(&revision, "workflows/a", &[]).await.is_ok());
     let error = source.fetch(&revision, "workflows/b", &[]).await.unwrap_err();
@@ -201,14 +158,9 @@ async fn what_is_too_large_for_a_bundle_is_refused_by_name_and_hides_nothing() {
 async fn a_pipe_is_refused_and_never_read() {
     let it = Fixture::new();
     write(it.folder.path(), &one_workflow());
-    let made = std::process::Command::new("mkfifo")
-        .arg(it.folder.path().join("workflows/a/pipe"))
-        .status();
+    let made = std::process::Command::new("mkfifo").arg(it.folder.path().join("workflows/a/pipe")).status();
     assert!(made.unwrap().success());
     let revision = it.source.resolve("main").await.unwrap();
     let error = it.source.fetch(&revision, "workflows/a", &[]).await.unwrap_err();
-    assert!(
-        matches!(&error, SourceError::Refused { path, .. } if path == "workflows/a/pipe"),
-        "{error:?}"
-    );
+    assert!(matches!(&error, SourceError::Refused { path, .. } if path == "workflows/a/pipe"), "{error:?}");
 }

@@ -25,11 +25,7 @@ impl Fixture {
         let origin = Origin::new(folder.path().join("origin.git"));
         let mirror = folder.path().join("mirror.git");
         let source = Arc::new(GitSource::new(&origin.url(), mirror, access(), Limits::default()).unwrap());
-        Self {
-            folder,
-            origin: Mutex::new(origin),
-            source,
-        }
+        Self { folder, origin: Mutex::new(origin), source }
     }
 }
 

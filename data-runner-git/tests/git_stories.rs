@@ -25,11 +25,7 @@ fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let origin = Origin::new(folder.path().join("origin.git"));
     let source = mirror_of(&origin.url(), folder.path(), "mirror.git");
-    World {
-        folder,
-        origin,
-        source,
-    }
+    World { folder, origin, source }
 }
 
 fn mirror_of(url: &str, folder: &Path, name: &str) -> GitSource {
@@ -41,10 +37,7 @@ fn revision(commit: Oid) -> Revision {
 }
 
 async fn program_at(source: &GitSource, revision: &Revision) -> String {
-    let bytes = source
-        .read(revision, "workflows/orders/workflow.py")
-        .await
-        .unwrap();
+    let bytes = source.read(revision, "workflows/orders/workflow.py").await.unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -66,51 +59,24 @@ async fn a_reference_is_a_branch_a_tag_a_commit_or_the_beginning_of_one() {
     let old = it.origin.commit("main", None, &workflow("old"));
     let new = it.origin.commit("main", Some(old), &workflow("new"));
     let me = Signature::now("A", "a@example.org").unwrap();
-    let object = it
-        .origin
-        .repository()
-        .find_object(old, Some(ObjectType::Commit))
-        .unwrap();
-    let annotated = it
-        .origin
-        .repository()
-        .tag("v1", &object, &me, "first", false)
-        .unwrap();
-    it.origin
-        .repository()
-        .tag_lightweight("light", &object, false)
-        .unwrap();
+    let object = it.origin.repository().find_object(old, Some(ObjectType::Commit)).unwrap();
+    let annotated = it.origin.repository().tag("v1", &object, &me, "first", false).unwrap();
+    it.origin.repository().tag_lightweight("light", &object, false).unwrap();
     let annotated = it.origin.repository().find_object(annotated, None).unwrap();
-    it.origin
-        .repository()
-        .tag("nested", &annotated, &me, "a tag of a tag", false)
-        .unwrap();
+    it.origin.repository().tag("nested", &annotated, &me, "a tag of a tag", false).unwrap();
 
     let digits = old.to_string();
-    for reference in [
-        "v1",
-        "light",
-        "nested",
-        "refs/tags/v1",
-        &digits,
-        &digits[..7],
-        &digits.to_uppercase()[..12],
-    ] {
-        let fresh = mirror_of(
-            &it.origin.url(),
-            it.folder.path(),
-            &format!("{}.git", reference.replace('/', "-")),
-        );
+    for reference in
+        ["v1", "light", "nested", "refs/tags/v1", &digits, &digits[..7], &digits.to_uppercase()[..12]]
+    {
+        let fresh =
+            mirror_of(&it.origin.url(), it.folder.path(), &format!("{}.git", reference.replace('/', "-")));
         let seen = fresh.resolve(reference).await.unwrap();
         assert_eq!(seen, revision(old), "{reference}");
         assert_eq!(program_at(&fresh, &seen).await, "old");
     }
     for reference in ["main", "HEAD", "refs/heads/main"] {
-        assert_eq!(
-            it.source.resolve(reference).await.unwrap(),
-            revision(new),
-            "{reference}"
-        );
+        assert_eq!(it.source.resolve(reference).await.unwrap(), revision(new), "{reference}");
     }
 }
 
@@ -118,31 +84,16 @@ async fn a_reference_is_a_branch_a_tag_a_commit_or_the_beginning_of_one() {
 async fn what_is_not_there_is_no_such_reference() {
     let it = world();
     assert!(
-        matches!(
-            it.source.resolve("main").await,
-            Err(SourceError::NoSuchRef { .. })
-        ),
+        matches!(it.source.resolve("main").await, Err(SourceError::NoSuchRef { .. })),
         "nothing was pushed yet"
     );
     it.origin.commit("main", None, &workflow("1"));
     let absent = "0123456789".repeat(4);
-    for reference in [
-        "nope",
-        "v9",
-        "0123456",
-        &absent,
-        "--upload-pack=x",
-        "main~1",
-        "main^{tree}",
-        "",
-        "a b",
-        "@{-1}",
-    ] {
+    for reference in
+        ["nope", "v9", "0123456", &absent, "--upload-pack=x", "main~1", "main^{tree}", "", "a b", "@{-1}"]
+    {
         let error = it.source.resolve(reference).await.unwrap_err();
-        assert!(
-            matches!(error, SourceError::NoSuchRef { .. }),
-            "{reference}: {error:?}"
-        );
+        assert!(matches!(error, SourceError::NoSuchRef { .. }), "{reference}: {error:?}");
     }
 }
 
@@ -156,19 +107,9 @@ async fn a_rewritten_branch_takes_no_revision_away_that_was_resolved() {
 
     let rewritten = it.origin.commit("main", Some(base), &workflow("rewritten"));
     let loose = lost.1.to_string();
-    std::fs::remove_file(
-        it.origin
-            .path()
-            .join("objects")
-            .join(&loose[..2])
-            .join(&loose[2..]),
-    )
-    .unwrap();
+    std::fs::remove_file(it.origin.path().join("objects").join(&loose[..2]).join(&loose[2..])).unwrap();
     assert_eq!(it.source.resolve("main").await.unwrap(), revision(rewritten));
-    assert_eq!(
-        it.source.fetch(&lost.0, "workflows/orders", &[]).await.unwrap(),
-        bundle
-    );
+    assert_eq!(it.source.fetch(&lost.0, "workflows/orders", &[]).await.unwrap(), bundle);
     assert_eq!(it.source.resolve(lost.0.as_str()).await.unwrap(), lost.0);
 
     // Git's own collection of what no ref holds leaves it alone.
@@ -177,10 +118,7 @@ async fn a_rewritten_branch_takes_no_revision_away_that_was_resolved() {
         .env("GIT_DIR", it.folder.path().join("mirror.git"))
         .status();
     assert!(collected.unwrap().success());
-    assert_eq!(
-        it.source.fetch(&lost.0, "workflows/orders", &[]).await.unwrap(),
-        bundle
-    );
+    assert_eq!(it.source.fetch(&lost.0, "workflows/orders", &[]).await.unwrap(), bundle);
 
     // A machine that never saw it cannot have it.
     let other = mirror_of(&it.origin.url(), it.folder.path(), "other.git");
@@ -205,34 +143,17 @@ async fn an_ancestor_needs_no_ref_of_its_own() {
         it.source.resolve("main").await.unwrap();
     }
     let mirror = git2::Repository::open_bare(it.folder.path().join("mirror.git")).unwrap();
-    let kept: Vec<_> = mirror
-        .references()
-        .unwrap()
-        .map(|it| it.unwrap().target())
-        .collect();
+    let kept: Vec<_> = mirror.references().unwrap().map(|it| it.unwrap().target()).collect();
     assert_eq!(kept, [tip]);
 }
 
 #[tokio::test]
 async fn a_server_that_is_down_is_unreachable_and_what_is_here_can_still_be_read() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
-    for url in [
-        format!("https://127.0.0.1:{port}/etl"),
-        format!("ssh://git@127.0.0.1:{port}/etl"),
-    ] {
-        let error = mirror_of(&url, folder.path(), "down.git")
-            .resolve("main")
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&error, SourceError::Unreachable { url: shown, .. } if *shown == url),
-            "{error:?}"
-        );
+    for url in [format!("https://127.0.0.1:{port}/etl"), format!("ssh://git@127.0.0.1:{port}/etl")] {
+        let error = mirror_of(&url, folder.path(), "down.git").resolve("main").await.unwrap_err();
+        assert!(matches!(&error, SourceError::Unreachable { url: shown, .. } if *shown == url), "{error:?}");
     }
 
     let it = world();
@@ -258,11 +179,7 @@ async fn a_submodule_is_refused_by_name_in_a_bundle_and_harmless_elsewhere() {
     for (path, mode, id) in [
         ("workflows/a/config.yaml", 0o100_644, blob),
         ("workflows/b/config.yaml", 0o100_644, blob),
-        (
-            "workflows/b/vendored",
-            0o160_000,
-            Oid::from_str(&"1".repeat(40)).unwrap(),
-        ),
+        ("workflows/b/vendored", 0o160_000, Oid::from_str(&"1".repeat(40)).unwrap()),
     ] {
         index.add(&entry(path, mode, id)).unwrap();
     }
@@ -282,14 +199,8 @@ async fn a_tag_that_is_no_commit_is_refused() {
     let it = world();
     it.origin.commit("main", None, &workflow("1"));
     let blob = it.origin.repository().blob(b"not a commit").unwrap();
-    it.origin
-        .repository()
-        .reference("refs/tags/blob", blob, false, "")
-        .unwrap();
-    assert!(matches!(
-        it.source.resolve("blob").await,
-        Err(SourceError::Refused { .. })
-    ));
+    it.origin.repository().reference("refs/tags/blob", blob, false, "").unwrap();
+    assert!(matches!(it.source.resolve("blob").await, Err(SourceError::Refused { .. })));
 }
 
 #[tokio::test]
@@ -297,18 +208,10 @@ async fn a_branch_may_take_the_place_of_a_folder_of_branches() {
     let it = world();
     let first = it.origin.commit("feature/x", None, &workflow("1"));
     assert_eq!(it.source.resolve("feature/x").await.unwrap(), revision(first));
-    it.origin
-        .repository()
-        .find_reference("refs/heads/feature/x")
-        .unwrap()
-        .delete()
-        .unwrap();
+    it.origin.repository().find_reference("refs/heads/feature/x").unwrap().delete().unwrap();
     let second = it.origin.commit("feature", None, &workflow("2"));
     assert_eq!(it.source.resolve("feature").await.unwrap(), revision(second));
-    assert!(matches!(
-        it.source.resolve("feature/x").await,
-        Err(SourceError::NoSuchRef { .. })
-    ));
+    assert!(matches!(it.source.resolve("feature/x").await, Err(SourceError::NoSuchRef { .. })));
 }
 
 /// `git daemon` on a port of this machine; killed when dropped.
@@ -319,11 +222,7 @@ struct Daemon {
 
 impl Daemon {
     fn serve(base: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         // Called by its own name: `git daemon` would be a process between it and us that dies alone.
         let programs = Command::new("git").arg("--exec-path").output().unwrap().stdout;
         let programs = String::from_utf8(programs).unwrap();
@@ -342,10 +241,7 @@ impl Daemon {
             assert!(Instant::now() < until, "git daemon does not listen");
             std::thread::yield_now();
         }
-        Self {
-            child,
-            url: format!("git://127.0.0.1:{port}/origin.git"),
-        }
+        Self { child, url: format!("git://127.0.0.1:{port}/origin.git") }
     }
 }
 
@@ -366,10 +262,7 @@ async fn over_the_network_pushes_abbreviations_and_rewrites_are_the_same() {
     let second = it.origin.commit("main", Some(first), &workflow("2"));
     assert_eq!(source.resolve("main").await.unwrap(), revision(second));
     let rewritten = it.origin.commit("main", None, &workflow("3"));
-    assert_eq!(
-        source.resolve(&rewritten.to_string()[..10]).await.unwrap(),
-        revision(rewritten)
-    );
+    assert_eq!(source.resolve(&rewritten.to_string()[..10]).await.unwrap(), revision(rewritten));
     assert_eq!(program_at(&source, &revision(second)).await, "2");
 
     let local = it.source.resolve("main").await.unwrap();
@@ -381,26 +274,13 @@ async fn over_the_network_pushes_abbreviations_and_rewrites_are_the_same() {
 async fn a_flood_is_cut_off() {
     let it = world();
     let mut files = workflow("1");
-    let noise: String = (0..40_000_u32)
-        .map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761)))
-        .collect();
-    files.insert(
-        "noise".to_owned(),
-        data_runner_testkit::memory::workflow_source::RepoFile::text(noise),
-    );
+    let noise: String = (0..40_000_u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
+    files.insert("noise".to_owned(), data_runner_testkit::memory::workflow_source::RepoFile::text(noise));
     it.origin.commit("main", None, &files);
     let daemon = Daemon::serve(it.folder.path());
-    let access = data_runner_git::Access {
-        largest_fetch: 10_000,
-        ..access()
-    };
-    let source = GitSource::new(
-        &daemon.url,
-        it.folder.path().join("f.git"),
-        access,
-        Limits::default(),
-    )
-    .unwrap();
+    let access = data_runner_git::Access { largest_fetch: 10_000, ..access() };
+    let source =
+        GitSource::new(&daemon.url, it.folder.path().join("f.git"), access, Limits::default()).unwrap();
     let error = source.resolve("main").await.unwrap_err();
     assert!(matches!(error, SourceError::Refused { .. }), "{error:?}");
 }

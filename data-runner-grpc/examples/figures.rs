@@ -17,9 +17,8 @@ const PIECE: usize = 64 << 10;
 #[tokio::main]
 async fn main() {
     let loopback = "127.0.0.1:0".parse().unwrap();
-    let (supervisor, address) = GrpcTransport::bind(loopback, Arc::new(SampleGate), ServerOptions::default())
-        .await
-        .unwrap();
+    let (supervisor, address) =
+        GrpcTransport::bind(loopback, Arc::new(SampleGate), ServerOptions::default()).await.unwrap();
     let transport = GrpcAgentTransport::new(&format!("http://{address}"), AgentOptions::default()).unwrap();
 
     let mut connects = Vec::new();
@@ -39,9 +38,7 @@ async fn main() {
         let supervisor = supervisor.clone();
         async move {
             while let Ok(event) = supervisor.receive().await {
-                let _ = supervisor
-                    .send(event.session, SupervisorMessage::Drain { epoch: Epoch(1) })
-                    .await;
+                let _ = supervisor.send(event.session, SupervisorMessage::Drain { epoch: Epoch(1) }).await;
             }
         }
     });
@@ -51,10 +48,7 @@ async fn main() {
 
     let (stored, seconds, during) = flood(&supervisor, agent.clone(), 2 << 30).await;
     print("round trip in a log flood", during);
-    println!(
-        "log flood: {:.0} MB/s in pieces of {PIECE} bytes",
-        stored as f64 / seconds / 1e6
-    );
+    println!("log flood: {:.0} MB/s in pieces of {PIECE} bytes", stored as f64 / seconds / 1e6);
 
     let begin = Instant::now();
     for _ in 0..10 {
@@ -98,10 +92,7 @@ async fn flood(
             let mut received = 0;
             while received < bytes {
                 let pieces = supervisor.receive_log(100).await.unwrap();
-                received += pieces
-                    .iter()
-                    .map(|(_, piece)| piece.chunk.payload.len())
-                    .sum::<usize>();
+                received += pieces.iter().map(|(_, piece)| piece.chunk.payload.len()).sum::<usize>();
             }
             (received, begin.elapsed().as_secs_f64())
         }
@@ -119,11 +110,5 @@ async fn flood(
 fn print(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
-    println!(
-        "{what}: p50 {:?}, p99 {:?}, max {:?} ({} times)",
-        at(50),
-        at(99),
-        at(100),
-        times.len()
-    );
+    println!("{what}: p50 {:?}, p99 {:?}, max {:?} ({} times)", at(50), at(99), at(100), times.len());
 }

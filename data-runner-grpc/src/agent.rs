@@ -65,9 +65,7 @@ pub struct GrpcAgentTransport {
 impl GrpcAgentTransport {
     /// For the supervisor at `endpoint`, such as `http://127.0.0.1:7071`. Nothing is connected yet.
     pub fn new(endpoint: &str, options: AgentOptions) -> Result<Self, InvalidEndpoint> {
-        let invalid = || InvalidEndpoint {
-            given: endpoint.to_owned(),
-        };
+        let invalid = || InvalidEndpoint { given: endpoint.to_owned() };
         let uri: Uri = endpoint.parse().map_err(|_| invalid())?;
         if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
             return Err(invalid());
@@ -80,29 +78,18 @@ impl GrpcAgentTransport {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        Ok(Self {
-            peer: endpoint.to_owned(),
-            endpoint: parsed,
-            connect_timeout: options.connect_timeout,
-        })
+        Ok(Self { peer: endpoint.to_owned(), endpoint: parsed, connect_timeout: options.connect_timeout })
     }
 
     async fn client(&self) -> Result<WorkerServiceClient<Channel>, TransportError> {
-        let channel = self
-            .endpoint
-            .connect()
-            .await
-            .map_err(|error| self.unreachable(error))?;
+        let channel = self.endpoint.connect().await.map_err(|error| self.unreachable(error))?;
         Ok(WorkerServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     fn unreachable(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
-        TransportError::Unreachable {
-            peer: self.peer.clone(),
-            source: Box::new(error),
-        }
+        TransportError::Unreachable { peer: self.peer.clone(), source: Box::new(error) }
     }
 
     async fn open(&self, worker: WorkerId) -> Result<Session, TransportError> {
@@ -112,9 +99,7 @@ impl GrpcAgentTransport {
 
         let (up, said) = mpsc::channel(MESSAGES_IN_FLIGHT);
         let mut request = Request::new(ReceiverStream::new(said));
-        request
-            .metadata_mut()
-            .insert(metadata::WORKER, metadata::value(worker).map_err(failed)?);
+        request.metadata_mut().insert(metadata::WORKER, metadata::value(worker).map_err(failed)?);
         let response = talk.session(request).await.map_err(failed)?;
         let id = metadata::session(response.metadata()).map_err(failed)?;
 
@@ -138,9 +123,7 @@ impl GrpcAgentTransport {
 /// A request that belongs to a session.
 fn of_session<T>(message: T, id: SessionId) -> Result<Request<T>, Status> {
     let mut request = Request::new(message);
-    request
-        .metadata_mut()
-        .insert(metadata::SESSION, metadata::value(id)?);
+    request.metadata_mut().insert(metadata::SESSION, metadata::value(id)?);
     Ok(request)
 }
 
@@ -240,18 +223,9 @@ impl AgentSession for Session {
 
     async fn fetch_bundle(&self, claim: Claim, hash: &Sha256) -> Result<Bytes, TransportError> {
         let failed = |status: Status| status::of_call(status, &self.peer);
-        let wanted = proto::FetchBundleRequest {
-            claim: Some(claim.into()),
-            sha256: sha256_bytes(hash),
-        };
+        let wanted = proto::FetchBundleRequest { claim: Some(claim.into()), sha256: sha256_bytes(hash) };
         let request = of_session(wanted, self.id).map_err(failed)?;
-        let mut parts = self
-            .bulk
-            .clone()
-            .fetch_bundle(request)
-            .await
-            .map_err(failed)?
-            .into_inner();
+        let mut parts = self.bulk.clone().fetch_bundle(request).await.map_err(failed)?.into_inner();
         let mut bundle = BytesMut::new();
         while let Some(part) = parts.message().await.map_err(failed)? {
             bundle.extend_from_slice(&part.data);

@@ -10,10 +10,9 @@ pub(crate) fn of_call(status: Status, peer: &str) -> TransportError {
     match (of_stream(&status), status.code()) {
         // That there is no such session says that the session has ended.
         (TransportError::Closed, Code::NotFound) => TransportError::Closed,
-        (TransportError::Closed, _) => TransportError::Unreachable {
-            peer: peer.to_owned(),
-            source: Box::new(status),
-        },
+        (TransportError::Closed, _) => {
+            TransportError::Unreachable { peer: peer.to_owned(), source: Box::new(status) }
+        }
         (error, _) => error,
     }
 }

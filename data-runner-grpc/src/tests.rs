@@ -27,9 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 async fn supervisor() -> (Arc<GrpcTransport>, SocketAddr) {
     let loopback = "127.0.0.1:0".parse().unwrap();
-    GrpcTransport::bind(loopback, Arc::new(SampleGate), ServerOptions::default())
-        .await
-        .unwrap()
+    GrpcTransport::bind(loopback, Arc::new(SampleGate), ServerOptions::default()).await.unwrap()
 }
 
 fn agent(address: SocketAddr) -> GrpcAgentTransport {
@@ -37,10 +35,7 @@ fn agent(address: SocketAddr) -> GrpcAgentTransport {
 }
 
 async fn event(supervisor: &GrpcTransport) -> (SessionId, SessionEvent) {
-    let event = tokio::time::timeout(DEADLINE, supervisor.receive())
-        .await
-        .unwrap()
-        .unwrap();
+    let event = tokio::time::timeout(DEADLINE, supervisor.receive()).await.unwrap().unwrap();
     (event.session, event.what)
 }
 
@@ -54,18 +49,11 @@ async fn opened(supervisor: &GrpcTransport, address: SocketAddr) -> (Box<dyn Age
 /// An agent that says what it likes: its line up, and what it hears.
 async fn raw_session(
     address: SocketAddr,
-) -> (
-    mpsc::Sender<proto::AgentMessage>,
-    tonic::Streaming<proto::SupervisorMessage>,
-) {
-    let mut client = WorkerServiceClient::connect(format!("http://{address}"))
-        .await
-        .unwrap();
+) -> (mpsc::Sender<proto::AgentMessage>, tonic::Streaming<proto::SupervisorMessage>) {
+    let mut client = WorkerServiceClient::connect(format!("http://{address}")).await.unwrap();
     let (up, said) = mpsc::channel(10);
     let mut request = Request::new(ReceiverStream::new(said));
-    request
-        .metadata_mut()
-        .insert(metadata::WORKER, metadata::value(worker_id(1)).unwrap());
+    request.metadata_mut().insert(metadata::WORKER, metadata::value(worker_id(1)).unwrap());
     (up, client.session(request).await.unwrap().into_inner())
 }
 
@@ -74,35 +62,25 @@ async fn only_that_session_ended(supervisor: &GrpcTransport, address: SocketAddr
     assert_eq!(event(supervisor).await.1, SessionEvent::Closed);
     let (session, id) = opened(supervisor, address).await;
     session.send(AgentMessage::HeartBeat).await.unwrap();
-    assert_eq!(
-        event(supervisor).await,
-        (id, SessionEvent::Message(Box::new(AgentMessage::HeartBeat)))
-    );
+    assert_eq!(event(supervisor).await, (id, SessionEvent::Message(Box::new(AgentMessage::HeartBeat))));
 }
 
 #[tokio::test]
 async fn garbage_on_the_port_hurts_nobody() {
     let (supervisor, address) = supervisor().await;
     let (session, id) = opened(&supervisor, address).await;
-    for garbage in [
-        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
-        &[0xff; 100_000],
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0",
-    ] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 100_000], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0"]
+    {
         let mut stranger = TcpStream::connect(address).await.unwrap();
         // It may be thrown out before it has said everything, or after.
         let _ = stranger.write_all(garbage).await;
         let _ = stranger.shutdown().await;
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(DEADLINE, stranger.read_to_end(&mut answer))
-            .await
-            .expect("thrown out");
+        let _ = tokio::time::timeout(DEADLINE, stranger.read_to_end(&mut answer)).await.expect("thrown out");
     }
     session.send(AgentMessage::HeartBeat).await.unwrap();
-    assert_eq!(
-        event(&supervisor).await,
-        (id, SessionEvent::Message(Box::new(AgentMessage::HeartBeat)))
-    );
+    assert_eq!(event(&supervisor).await, (id, SessionEvent::Message(Box::new(AgentMessage::HeartBeat))));
 }
 
 #[tokio::test]
@@ -110,28 +88,15 @@ async fn an_unknown_enum_value_ends_the_session_that_sent_it() {
     let (supervisor, address) = supervisor().await;
     let (up, mut down) = raw_session(address).await;
     assert_eq!(event(&supervisor).await.1, SessionEvent::Opened);
-    let reached = proto::Reached {
-        phase: 77,
-        ago: Some(prost_types::Duration::default()),
-    };
+    let reached = proto::Reached { phase: 77, ago: Some(prost_types::Duration::default()) };
     let status = proto::WorkerStatus {
         claim: Some(claim(1).into()),
         status: Some(worker_status::Status::Reached(reached)),
     };
-    up.send(proto::AgentMessage {
-        kind: Some(agent_message::Kind::WorkerStatus(status)),
-    })
-    .await
-    .unwrap();
+    up.send(proto::AgentMessage { kind: Some(agent_message::Kind::WorkerStatus(status)) }).await.unwrap();
     let told = down.message().await.unwrap_err();
-    assert_eq!(
-        (told.code(), told.message()),
-        (Code::InvalidArgument, "77 is no known Phase")
-    );
-    assert!(matches!(
-        crate::status::of_stream(&told),
-        TransportError::Protocol { .. }
-    ));
+    assert_eq!((told.code(), told.message()), (Code::InvalidArgument, "77 is no known Phase"));
+    assert!(matches!(crate::status::of_stream(&told), TransportError::Protocol { .. }));
     only_that_session_ended(&supervisor, address).await;
 }
 
@@ -140,24 +105,11 @@ async fn an_oversize_message_ends_the_session_that_sent_it() {
     let (supervisor, address) = supervisor().await;
     let (up, mut down) = raw_session(address).await;
     assert_eq!(event(&supervisor).await.1, SessionEvent::Opened);
-    let facts = proto::AgentFacts {
-        host: "x".repeat(MAX_MESSAGE_BYTES + 1),
-        ..Default::default()
-    };
-    let hello = proto::Hello {
-        facts: Some(facts),
-        ..Default::default()
-    };
-    up.send(proto::AgentMessage {
-        kind: Some(agent_message::Kind::Hello(hello)),
-    })
-    .await
-    .unwrap();
+    let facts = proto::AgentFacts { host: "x".repeat(MAX_MESSAGE_BYTES + 1), ..Default::default() };
+    let hello = proto::Hello { facts: Some(facts), ..Default::default() };
+    up.send(proto::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }).await.unwrap();
     let told = down.message().await.unwrap_err();
-    assert!(
-        matches!(crate::status::of_stream(&told), TransportError::Protocol { .. }),
-        "{told:?}"
-    );
+    assert!(matches!(crate::status::of_stream(&told), TransportError::Protocol { .. }), "{told:?}");
     only_that_session_ended(&supervisor, address).await;
 }
 
@@ -174,46 +126,29 @@ async fn an_oversize_message_is_refused_before_it_is_sent() {
     );
     append.chunk.payload = Bytes::from_static(b"x");
     session.send_log(append).await.unwrap();
-    assert_eq!(
-        supervisor.receive_log(1).await.unwrap().len(),
-        1,
-        "the session goes on"
-    );
+    assert_eq!(supervisor.receive_log(1).await.unwrap().len(), 1, "the session goes on");
 }
 
 #[tokio::test]
 async fn calls_without_a_session_or_with_anothers_log_stream_are_refused() {
     let (supervisor, address) = supervisor().await;
     let (_session, id) = opened(&supervisor, address).await;
-    let mut client = WorkerServiceClient::connect(format!("http://{address}"))
-        .await
-        .unwrap();
+    let mut client = WorkerServiceClient::connect(format!("http://{address}")).await.unwrap();
     let nothing = || tokio_stream::pending::<proto::LogAppend>();
     let nameless = client.log_stream(nothing()).await.unwrap_err();
     assert_eq!(nameless.code(), Code::InvalidArgument);
     let of = |id: SessionId| {
         let mut request = Request::new(nothing());
-        request
-            .metadata_mut()
-            .insert(metadata::SESSION, metadata::value(id).unwrap());
+        request.metadata_mut().insert(metadata::SESSION, metadata::value(id).unwrap());
         request
     };
-    let unknown = client
-        .log_stream(of(SessionId::from_uuid(uuid::Uuid::nil())))
-        .await
-        .unwrap_err();
+    let unknown = client.log_stream(of(SessionId::from_uuid(uuid::Uuid::nil()))).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     let second = client.log_stream(of(id)).await.unwrap_err();
     assert_eq!(second.code(), Code::FailedPrecondition);
-    let bundle = client
-        .fetch_bundle(proto::FetchBundleRequest::default())
-        .await
-        .unwrap_err();
+    let bundle = client.fetch_bundle(proto::FetchBundleRequest::default()).await.unwrap_err();
     assert_eq!(bundle.code(), Code::InvalidArgument);
-    let workerless = client
-        .session(tokio_stream::pending::<proto::AgentMessage>())
-        .await
-        .unwrap_err();
+    let workerless = client.session(tokio_stream::pending::<proto::AgentMessage>()).await.unwrap_err();
     assert_eq!(workerless.code(), Code::InvalidArgument);
 }
 
@@ -227,15 +162,9 @@ async fn what_was_said_before_an_agent_left_still_arrives() {
     session.send(AgentMessage::Drained).await.unwrap();
     drop(session);
     for _ in 0..500 {
-        assert_eq!(
-            event(&supervisor).await.1,
-            SessionEvent::Message(Box::new(AgentMessage::HeartBeat))
-        );
+        assert_eq!(event(&supervisor).await.1, SessionEvent::Message(Box::new(AgentMessage::HeartBeat)));
     }
-    assert_eq!(
-        event(&supervisor).await.1,
-        SessionEvent::Message(Box::new(AgentMessage::Drained))
-    );
+    assert_eq!(event(&supervisor).await.1, SessionEvent::Message(Box::new(AgentMessage::Drained)));
     assert_eq!(event(&supervisor).await, (id, SessionEvent::Closed));
 }
 
@@ -244,17 +173,11 @@ async fn what_was_said_before_the_supervisor_shut_down_still_arrives() {
     let (supervisor, address) = supervisor().await;
     let (session, id) = opened(&supervisor, address).await;
     for n in 0..500 {
-        supervisor
-            .send(id, SupervisorMessage::Drain { epoch: Epoch(n) })
-            .await
-            .unwrap();
+        supervisor.send(id, SupervisorMessage::Drain { epoch: Epoch(n) }).await.unwrap();
     }
     supervisor.shut_down().await;
     for n in 0..500 {
-        assert_eq!(
-            session.receive().await.unwrap(),
-            SupervisorMessage::Drain { epoch: Epoch(n) }
-        );
+        assert_eq!(session.receive().await.unwrap(), SupervisorMessage::Drain { epoch: Epoch(n) });
     }
     assert!(matches!(session.receive().await, Err(TransportError::Closed)));
     // The port is free again at once.
@@ -301,9 +224,7 @@ async fn a_cut_connection_closes_the_session_at_both_ends() {
     assert_eq!(event(&supervisor).await, (id, SessionEvent::Closed));
     let heard = tokio::time::timeout(DEADLINE, session.receive()).await.unwrap();
     assert!(matches!(heard, Err(TransportError::Closed)), "{heard:?}");
-    let acked = tokio::time::timeout(DEADLINE, session.receive_log_ack())
-        .await
-        .unwrap();
+    let acked = tokio::time::timeout(DEADLINE, session.receive_log_ack()).await.unwrap();
     assert!(matches!(acked, Err(TransportError::Closed)), "{acked:?}");
 }
 
@@ -311,13 +232,8 @@ async fn a_cut_connection_closes_the_session_at_both_ends() {
 async fn a_peer_that_vanished_without_a_word_is_found_out_by_both_ends() {
     let loopback = "127.0.0.1:0".parse().unwrap();
     let quick = (Duration::from_millis(100), Duration::from_millis(200));
-    let options = ServerOptions {
-        keepalive: quick.0,
-        keepalive_timeout: quick.1,
-    };
-    let (supervisor, address) = GrpcTransport::bind(loopback, Arc::new(SampleGate), options)
-        .await
-        .unwrap();
+    let options = ServerOptions { keepalive: quick.0, keepalive_timeout: quick.1 };
+    let (supervisor, address) = GrpcTransport::bind(loopback, Arc::new(SampleGate), options).await.unwrap();
 
     // Two connections whose bytes, from some moment on, go nowhere: nothing is closed.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -338,11 +254,7 @@ async fn a_peer_that_vanished_without_a_word_is_found_out_by_both_ends() {
             }));
         }
     });
-    let options = AgentOptions {
-        keepalive: quick.0,
-        keepalive_timeout: quick.1,
-        ..AgentOptions::default()
-    };
+    let options = AgentOptions { keepalive: quick.0, keepalive_timeout: quick.1, ..AgentOptions::default() };
     let agent = GrpcAgentTransport::new(&format!("http://{through}"), options).unwrap();
     let session = agent.connect(worker_id(1)).await.unwrap();
     let (id, _) = event(&supervisor).await;
@@ -358,20 +270,13 @@ async fn a_port_that_is_taken_is_named_with_what_to_do() {
     let taken = GrpcTransport::bind(address, Arc::new(SampleGate), ServerOptions::default()).await;
     let error = taken.err().unwrap();
     let text = error.to_string();
-    assert!(
-        text.contains(&address.to_string()) && text.contains("choose another port"),
-        "{text}"
-    );
+    assert!(text.contains(&address.to_string()) && text.contains("choose another port"), "{text}");
     assert!(error.source().is_some());
 }
 
 #[tokio::test]
 async fn who_cannot_be_reached_is_named_and_why_is_kept() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = agent(free).connect(worker_id(1)).await.err().unwrap();
     assert_eq!(error.to_string(), format!("cannot reach http://{free}"));
     let mut chain = String::new();
@@ -386,16 +291,10 @@ async fn who_cannot_be_reached_is_named_and_why_is_kept() {
 #[tokio::test]
 async fn a_supervisor_that_says_nothing_is_given_up() {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = AgentOptions {
-        connect_timeout: Duration::from_millis(200),
-        ..AgentOptions::default()
-    };
+    let options = AgentOptions { connect_timeout: Duration::from_millis(200), ..AgentOptions::default() };
     let endpoint = format!("http://{}", mute.local_addr().unwrap());
-    let connected = GrpcAgentTransport::new(&endpoint, options)
-        .unwrap()
-        .connect(worker_id(1))
-        .await
-        .map(drop);
+    let connected =
+        GrpcAgentTransport::new(&endpoint, options).unwrap().connect(worker_id(1)).await.map(drop);
     let error = connected.unwrap_err();
     assert!(matches!(error, TransportError::Unreachable { .. }), "{error:?}");
     assert_eq!(error.source().unwrap().to_string(), "no answer within 200ms");
@@ -403,14 +302,7 @@ async fn a_supervisor_that_says_nothing_is_given_up() {
 
 #[test]
 fn an_address_that_is_none_is_refused_with_what_is_expected() {
-    for given in [
-        "",
-        "127.0.0.1:7071",
-        "https://supervisor:7071",
-        "http://",
-        "unix:///run/x",
-        "http://a b",
-    ] {
+    for given in ["", "127.0.0.1:7071", "https://supervisor:7071", "http://", "unix:///run/x", "http://a b"] {
         let error = GrpcAgentTransport::new(given, AgentOptions::default()).unwrap_err();
         assert_eq!(error.given, given);
         assert!(error.to_string().contains("expected http://HOST:PORT"), "{error}");

@@ -8,9 +8,7 @@ use data_runner_grpc::{AgentOptions, GrpcAgentTransport, GrpcTransport, ServerOp
 
 async fn make(gate: Arc<dyn BundleGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) {
     let loopback = "127.0.0.1:0".parse().unwrap();
-    let (supervisor, address) = GrpcTransport::bind(loopback, gate, ServerOptions::default())
-        .await
-        .unwrap();
+    let (supervisor, address) = GrpcTransport::bind(loopback, gate, ServerOptions::default()).await.unwrap();
     let agent = GrpcAgentTransport::new(&format!("http://{address}"), AgentOptions::default()).unwrap();
     (supervisor, Arc::new(agent))
 }

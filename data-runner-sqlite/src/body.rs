@@ -60,13 +60,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         trigger: trigger.clone(),
         retry_of: *retry_of,
     };
-    (
-        spec,
-        Progress {
-            state: state.clone(),
-            launch_failures: *launch_failures,
-        },
-    )
+    (spec, Progress { state: state.clone(), launch_failures: *launch_failures })
 }
 
 /// An execution as the three tables have it.
@@ -129,10 +123,7 @@ pub(crate) fn lease(bytes: &[u8]) -> Result<Lease, StateError> {
 
 pub(crate) fn attempt_id(execution: &[u8], number: i64) -> Result<AttemptId, StateError> {
     let number = u32::try_from(number).map_err(|error| corrupt("attempt number", error))?;
-    Ok(AttemptId {
-        execution: execution_id(execution)?,
-        number: AttemptNumber(number),
-    })
+    Ok(AttemptId { execution: execution_id(execution)?, number: AttemptNumber(number) })
 }
 
 /// The bytes of an id, as they are bound.

@@ -67,10 +67,7 @@ impl Catalog for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        bodies
-            .iter()
-            .map(|body| json(body, || "repository".to_owned()))
-            .collect()
+        bodies.iter().map(|body| json(body, || "repository".to_owned())).collect()
     }
 
     async fn workflows(&self) -> Result<Vec<Workflow>, StateError> {
@@ -78,10 +75,7 @@ impl Catalog for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        bodies
-            .iter()
-            .map(|body| json(body, || "workflow".to_owned()))
-            .collect()
+        bodies.iter().map(|body| json(body, || "workflow".to_owned())).collect()
     }
 
     async fn workers(&self, terminated: u32) -> Result<Vec<Worker>, StateError> {
@@ -101,10 +95,7 @@ impl Catalog for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(store_error)?;
-        bodies
-            .iter()
-            .map(|body| json(body, || "worker".to_owned()))
-            .collect()
+        bodies.iter().map(|body| json(body, || "worker".to_owned())).collect()
     }
 
     async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StateError> {
@@ -113,8 +104,7 @@ impl Catalog for SqliteStore {
             .fetch_optional(&self.readers)
             .await
             .map_err(store_error)?;
-        body.map(|body| json(&body, || format!("worker {id}")))
-            .transpose()
+        body.map(|body| json(&body, || format!("worker {id}"))).transpose()
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError> {
@@ -151,20 +141,14 @@ impl Catalog for SqliteStore {
                 .await
             }
         };
-        rows.map_err(store_error)?
-            .into_iter()
-            .map(EventRow::decode)
-            .collect()
+        rows.map_err(store_error)?.into_iter().map(EventRow::decode).collect()
     }
 
     async fn idempotent(&self, key: &str) -> Result<Option<IdempotencyRecord>, StateError> {
-        let row = sqlx::query!(
-            "SELECT key, body_hash, execution, at FROM idempotency WHERE key = ?",
-            key
-        )
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(store_error)?;
+        let row = sqlx::query!("SELECT key, body_hash, execution, at FROM idempotency WHERE key = ?", key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error)?;
         row.map(|row| {
             Ok(IdempotencyRecord {
                 key: row.key,
@@ -199,13 +183,7 @@ struct EventRow {
 impl EventRow {
     fn decode(self) -> Result<StoredEvent, StateError> {
         let index = u32::try_from(self.place).map_err(|error| corrupt("event", error))?;
-        let position = EventPosition {
-            sequence: CommitSequence(unsigned(self.sequence)?),
-            index,
-        };
-        Ok(StoredEvent {
-            position,
-            record: json(&self.body, || "event".to_owned())?,
-        })
+        let position = EventPosition { sequence: CommitSequence(unsigned(self.sequence)?), index };
+        Ok(StoredEvent { position, record: json(&self.body, || "event".to_owned())? })
     }
 }

@@ -26,11 +26,7 @@ pub struct Options {
 impl Options {
     /// The state in `folder`, which is made if it is not there.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            readers: 4,
-            max_bytes: None,
-        }
+        Self { folder: folder.into(), readers: 4, max_bytes: None }
     }
 
     /// How many connections read at one time; 4 unless told, at least 1. Idle ones close after a minute.
@@ -66,11 +62,7 @@ impl Options {
 
     /// The same as a pool of one, which is what sqlx can run migrations on in a task that may move between threads.
     pub(crate) async fn migrating_pool(&self) -> Result<SqlitePool, StateError> {
-        SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(self.writing())
-            .await
-            .map_err(store_error)
+        SqlitePoolOptions::new().max_connections(1).connect_with(self.writing()).await.map_err(store_error)
     }
 
     fn writing(&self) -> SqliteConnectOptions {

@@ -11,17 +11,13 @@ const IO_ERROR_SHARED_MEMORY_SIZE: i32 = 4874;
 
 /// The port's error for one of sqlx.
 pub(crate) fn store_error(error: sqlx::Error) -> StateError {
-    let code = error
-        .as_database_error()
-        .and_then(|e| e.code())
-        .and_then(|code| code.parse::<i32>().ok());
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
     match code {
         Some(IO_ERROR_SHARED_MEMORY_SIZE) => StateError::DiskFull(error.into()),
         Some(code) if code & 0xff == FULL => StateError::DiskFull(error.into()),
-        Some(code) if matches!(code & 0xff, CORRUPT | NOT_A_DATABASE) => StateError::Corrupt {
-            what: "database file".to_owned(),
-            source: error.into(),
-        },
+        Some(code) if matches!(code & 0xff, CORRUPT | NOT_A_DATABASE) => {
+            StateError::Corrupt { what: "database file".to_owned(), source: error.into() }
+        }
         Some(_) | None => StateError::Unavailable(error.into()),
     }
 }
@@ -40,10 +36,7 @@ pub(crate) fn corrupt(
     what: impl Into<String>,
     source: impl Into<data_runner_core::port::Source>,
 ) -> StateError {
-    StateError::Corrupt {
-        what: what.into(),
-        source: source.into(),
-    }
+    StateError::Corrupt { what: what.into(), source: source.into() }
 }
 
 /// The writer is gone: the store was closed, or its runtime is going down.

@@ -33,9 +33,7 @@ impl FileLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(file_error)?;
-                return Err(StateError::Held {
-                    holder: describe(&holder),
-                });
+                return Err(StateError::Held { holder: describe(&holder) });
             }
             Err(error) => return Err(file_error(error.into())),
         }

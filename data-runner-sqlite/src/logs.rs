@@ -48,10 +48,7 @@ impl LogStore for SqliteStore {
         .await
         .map_err(store_error)?;
         let Some(row) = row else {
-            return Ok(LogSummary {
-                end: LogPosition::START,
-                state: LogState::Open,
-            });
+            return Ok(LogSummary { end: LogPosition::START, state: LogState::Open });
         };
         let at = row.closed_at.map(Timestamp::from_micros);
         let state = match (at, row.gap_reason) {
@@ -59,13 +56,7 @@ impl LogStore for SqliteStore {
             (Some(at), None) => LogState::Complete { at },
             (Some(at), Some(reason)) => {
                 let bytes = row.gap_bytes.map(unsigned).transpose()?;
-                LogState::Truncated {
-                    at,
-                    gap: Gap {
-                        bytes,
-                        reason: gap_reason(&reason)?,
-                    },
-                }
+                LogState::Truncated { at, gap: Gap { bytes, reason: gap_reason(&reason)? } }
             }
         };
         Ok(LogSummary {
@@ -165,12 +156,7 @@ impl ChunkRow {
                 self.start_open_stdout,
                 self.start_open_stderr,
             )?,
-            end: position(
-                self.end_offset,
-                self.end_line,
-                self.end_open_stdout,
-                self.end_open_stderr,
-            )?,
+            end: position(self.end_offset, self.end_line, self.end_open_stdout, self.end_open_stderr)?,
             first_at: Timestamp::from_micros(self.first_at),
             last_at: Timestamp::from_micros(self.last_at),
             codec: codec(&self.codec)?,
@@ -208,13 +194,8 @@ fn codec(name: &str) -> Result<Codec, StateError> {
 }
 
 fn gap_reason(name: &str) -> Result<GapReason, StateError> {
-    [
-        GapReason::Quota,
-        GapReason::WorkerLost,
-        GapReason::NotDelivered,
-        GapReason::DiskFull,
-    ]
-    .into_iter()
-    .find(|reason| reason.as_str() == name)
-    .ok_or_else(|| corrupt("log", format!("unknown reason {name:?} of a gap")))
+    [GapReason::Quota, GapReason::WorkerLost, GapReason::NotDelivered, GapReason::DiskFull]
+        .into_iter()
+        .find(|reason| reason.as_str() == name)
+        .ok_or_else(|| corrupt("log", format!("unknown reason {name:?} of a gap")))
 }

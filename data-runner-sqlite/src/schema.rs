@@ -18,11 +18,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// # Errors
 /// `TooNew` for a file of a later version, `Held` where a change is due and a supervisor is at work.
 pub(crate) async fn bring_up(options: &Options, connection: &mut SqliteConnection) -> Result<(), StateError> {
-    let known = MIGRATIONS
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0);
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let found = version(connection).await?;
     if found > known {
         return Err(too_new(found, known));

@@ -84,10 +84,7 @@ async fn workers(
     .fetch_all(connection)
     .await
     .map_err(store_error)?;
-    bodies
-        .iter()
-        .map(|body| json(body, || "worker".to_owned()))
-        .collect()
+    bodies.iter().map(|body| json(body, || "worker".to_owned())).collect()
 }
 
 async fn workflows(
@@ -97,10 +94,7 @@ async fn workflows(
         .fetch_all(connection)
         .await
         .map_err(store_error)?;
-    bodies
-        .iter()
-        .map(|body| json(body, || "workflow".to_owned()))
-        .collect()
+    bodies.iter().map(|body| json(body, || "workflow".to_owned())).collect()
 }
 
 async fn repos(
@@ -110,10 +104,7 @@ async fn repos(
         .fetch_all(connection)
         .await
         .map_err(store_error)?;
-    bodies
-        .iter()
-        .map(|body| json(body, || "repository".to_owned()))
-        .collect()
+    bodies.iter().map(|body| json(body, || "repository".to_owned())).collect()
 }
 
 async fn logs(connection: &mut SqliteConnection) -> Result<Vec<(Claim, LogOffset)>, StateError> {
@@ -131,10 +122,7 @@ async fn logs(connection: &mut SqliteConnection) -> Result<Vec<(Claim, LogOffset
     rows.into_iter()
         .map(|row| {
             let attempt = attempt_id(&row.execution, row.number)?;
-            let claim = Claim {
-                attempt,
-                lease: lease(&row.lease)?,
-            };
+            let claim = Claim { attempt, lease: lease(&row.lease)? };
             Ok((claim, LogOffset(unsigned(row.end_offset)?)))
         })
         .collect()

@@ -75,11 +75,7 @@ impl SqliteStore {
                 .iter()
                 .map(|(table, row, parent, _)| format!("row {row:?} of {table} names nothing in {parent}")),
         );
-        if findings.is_empty() {
-            Ok(())
-        } else {
-            Err(corrupt("database", findings.join("\n")))
-        }
+        if findings.is_empty() { Ok(()) } else { Err(corrupt("database", findings.join("\n"))) }
     }
 
     /// Writes what waits, moves the WAL into the database file and gives the tenure up. The store answers `Unavailable`

@@ -92,24 +92,12 @@ impl Writer {
         at: Timestamp,
         changes: Vec<Change>,
     ) -> Result<CommitSequence, StateError> {
-        self.ask(|reply| {
-            Decision::Commit(Commit {
-                epoch,
-                at,
-                changes,
-                reply,
-            })
-        })
-        .await
+        self.ask(|reply| Decision::Commit(Commit { epoch, at, changes, reply })).await
     }
 
     pub(crate) async fn append(&self, appends: Vec<LogAppend>) -> Result<Vec<LogAck>, StateError> {
         let (reply, answer) = oneshot::channel();
-        let append = Append {
-            acks: Vec::with_capacity(appends.len()),
-            rest: appends.into(),
-            reply,
-        };
+        let append = Append { acks: Vec::with_capacity(appends.len()), rest: appends.into(), reply };
         self.appends.send(append).await.map_err(|_| Closed)?;
         answer.await.map_err(|_| Closed)?
     }
@@ -318,10 +306,7 @@ impl Task {
 
     async fn checkpoint(&mut self) -> Result<(), StateError> {
         let connection = self.connection().await?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-            .execute(connection)
-            .await
-            .map_err(store_error)?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await.map_err(store_error)?;
         Ok(())
     }
 

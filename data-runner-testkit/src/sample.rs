@@ -50,13 +50,7 @@ pub fn lease(n: u64) -> Lease {
 
 /// A revision made of the digit `n`.
 pub fn revision(n: u8) -> Revision {
-    format!("{n:x}")
-        .repeat(40)
-        .chars()
-        .take(40)
-        .collect::<String>()
-        .parse()
-        .expect("hexadecimal")
+    format!("{n:x}").repeat(40).chars().take(40).collect::<String>().parse().expect("hexadecimal")
 }
 
 /// A Polars job of the workflow `samples/orders`.
@@ -68,20 +62,14 @@ pub fn job() -> JobSpec {
         },
         revision: revision(1),
         worker_type: polars(),
-        bundle: BundleRef {
-            hash: Sha256::of(b"bundle"),
-            bytes: 6,
-        },
+        bundle: BundleRef { hash: Sha256::of(b"bundle"), bytes: 6 },
         folder: "workflows/orders".to_owned(),
         entrypoint: "workflow.py".to_owned(),
         python_path: Vec::new(),
         params: BTreeMap::new(),
         env: BTreeMap::new(),
         dependencies: Dependencies::default(),
-        resources: Resources {
-            memory_bytes: 4 << 30,
-            cpus: 2,
-        },
+        resources: Resources { memory_bytes: 4 << 30, cpus: 2 },
         timeout: Duration::from_secs(6 * 3600),
         grace: Duration::from_secs(10),
     }
@@ -107,10 +95,7 @@ pub fn execution(n: u64) -> Execution {
         retry_of: None,
         created_at,
         state: ExecutionState::Queued {
-            waiting: Waiting {
-                reason: WaitingReason::Worker,
-                since: created_at,
-            },
+            waiting: Waiting { reason: WaitingReason::Worker, since: created_at },
         },
         launch_failures: 0,
         attempts: Vec::new(),

@@ -24,11 +24,7 @@ impl Fixture {
         let theirs = Arc::clone(&scripts);
         let machine = ScriptedMachine::new(move |run| theirs.lock().unwrap()[&run.folder].clone());
         let executor = machine.executor(sample::polars());
-        Self {
-            scripts,
-            machine,
-            executor,
-        }
+        Self { scripts, machine, executor }
     }
 }
 
@@ -42,14 +38,8 @@ impl ExecutorFixture for Fixture {
         let number = scripts.len() as u64;
         let folder = PathBuf::from(format!("/run/{number}"));
         scripts.insert(folder.clone(), script);
-        let attempt = AttemptId {
-            execution: sample::execution_id(number),
-            number: AttemptNumber::FIRST,
-        };
-        let claim = Claim {
-            attempt,
-            lease: sample::lease(number),
-        };
+        let attempt = AttemptId { execution: sample::execution_id(number), number: AttemptNumber::FIRST };
+        let claim = Claim { attempt, lease: sample::lease(number) };
         Arc::new(RunRequest {
             claim,
             job: Arc::new(sample::job()),
@@ -71,11 +61,7 @@ impl ExecutorFixture for Fixture {
     }
 
     fn starts(&self, run: &RunRequest) -> usize {
-        self.machine
-            .starts()
-            .into_iter()
-            .filter(|claim| *claim == run.claim)
-            .count()
+        self.machine.starts().into_iter().filter(|claim| *claim == run.claim).count()
     }
 
     fn is_alive(&self, run: &RunRequest) -> bool {

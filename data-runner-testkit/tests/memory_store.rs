@@ -41,14 +41,8 @@ fn an_injected_failure_strikes_once_and_changes_nothing() {
     let epoch = store.acquire_now().unwrap();
     store.fail_next_commit(StoreFault::DiskFull);
     store.fail_next_commit(StoreFault::Unavailable);
-    assert!(matches!(
-        store.commit_now(epoch, at(1), put(1)),
-        Err(StateError::DiskFull(_))
-    ));
-    assert!(matches!(
-        store.commit_now(epoch, at(1), put(1)),
-        Err(StateError::Unavailable(_))
-    ));
+    assert!(matches!(store.commit_now(epoch, at(1), put(1)), Err(StateError::DiskFull(_))));
+    assert!(matches!(store.commit_now(epoch, at(1), put(1)), Err(StateError::Unavailable(_))));
     assert_eq!(store.execution_now(execution_id(1)), None);
     assert_eq!(store.commit_now(epoch, at(1), put(1)).unwrap(), CommitSequence(1));
 }
@@ -58,15 +52,9 @@ fn a_lost_answer_is_an_error_after_the_commit_was_done() {
     let store = MemoryStore::new();
     let epoch = store.acquire_now().unwrap();
     store.fail_next_commit(StoreFault::AnswerLost);
-    assert!(matches!(
-        store.commit_now(epoch, at(1), put(1)),
-        Err(StateError::Unavailable(_))
-    ));
+    assert!(matches!(store.commit_now(epoch, at(1), put(1)), Err(StateError::Unavailable(_))));
     let snapshot = store.load_now(epoch).unwrap();
-    assert_eq!(
-        (snapshot.sequence, snapshot.executions),
-        (CommitSequence(1), vec![execution(1)])
-    );
+    assert_eq!((snapshot.sequence, snapshot.executions), (CommitSequence(1), vec![execution(1)]));
 }
 
 #[test]
@@ -77,9 +65,6 @@ fn loads_and_appends_fail_on_demand_too() {
     store.fail_next_append(StoreFault::DiskFull);
     assert!(store.load_now(epoch).is_err());
     assert!(store.load_now(epoch).is_ok());
-    assert!(matches!(
-        store.append_now(Vec::new()),
-        Err(StateError::DiskFull(_))
-    ));
+    assert!(matches!(store.append_now(Vec::new()), Err(StateError::DiskFull(_))));
     assert!(store.append_now(Vec::new()).is_ok());
 }

@@ -26,10 +26,7 @@ async fn next(supervisor: &dyn Transport) -> SessionEvent {
 }
 
 async fn silent(supervisor: &dyn Transport) -> Option<TransportEvent> {
-    tokio::time::timeout(Duration::from_secs(3600), supervisor.receive())
-        .await
-        .ok()
-        .map(Result::unwrap)
+    tokio::time::timeout(Duration::from_secs(3600), supervisor.receive()).await.ok().map(Result::unwrap)
 }
 
 fn heartbeat() -> SessionEvent {
@@ -46,10 +43,7 @@ async fn a_cut_ends_the_session_at_both_ends_and_a_new_connect_works() {
     assert_eq!(next(&*supervisor).await, SessionEvent::Opened);
     let (heard, ()) = tokio::join!(agent.receive(), async { network.cut(worker_id(1)) });
     assert!(matches!(heard, Err(TransportError::Closed)));
-    assert!(matches!(
-        agent.send(AgentMessage::HeartBeat).await,
-        Err(TransportError::Closed)
-    ));
+    assert!(matches!(agent.send(AgentMessage::HeartBeat).await, Err(TransportError::Closed)));
     assert_eq!(next(&*supervisor).await, SessionEvent::Closed);
     drop(agent);
     assert_eq!(silent(&*supervisor).await, None);
@@ -68,19 +62,12 @@ async fn what_is_said_in_a_partition_arrives_in_order_when_it_heals() {
     agent.send(AgentMessage::Draining).await.unwrap();
     supervisor.send(session, DRAIN).await.unwrap();
     assert_eq!(silent(&*supervisor).await, None);
-    assert!(
-        tokio::time::timeout(Duration::from_secs(3600), agent.receive())
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(3600), agent.receive()).await.is_err());
     let refused = network.agent().connect(worker_id(1)).await;
     assert!(matches!(refused.err(), Some(TransportError::Unreachable { .. })));
     network.heal(worker_id(1));
     assert_eq!(next(&*supervisor).await, heartbeat());
-    assert_eq!(
-        next(&*supervisor).await,
-        SessionEvent::Message(Box::new(AgentMessage::Draining))
-    );
+    assert_eq!(next(&*supervisor).await, SessionEvent::Message(Box::new(AgentMessage::Draining)));
     assert_eq!(agent.receive().await.unwrap(), DRAIN);
 }
 
@@ -128,10 +115,7 @@ async fn a_session_closed_in_a_partition_ends_at_the_other_end_when_it_heals() {
 async fn refused_connects_are_refused_until_they_are_accepted_again() {
     let network = MemoryNetwork::new();
     let without = network.agent().connect(worker_id(1)).await;
-    assert!(
-        matches!(without.err(), Some(TransportError::Unreachable { .. })),
-        "there is no supervisor yet"
-    );
+    assert!(matches!(without.err(), Some(TransportError::Unreachable { .. })), "there is no supervisor yet");
     let _supervisor = network.supervisor();
     network.refuse_connects("not today");
     let refused = network.agent().connect(worker_id(1)).await;

@@ -12,24 +12,13 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 fn show(violation: &Violation) -> String {
-    let Violation {
-        invariant,
-        what,
-        seed,
-        history,
-    } = violation;
-    format!(
-        "seed {seed} breaks {invariant}: {what}\n  {}",
-        history.join("\n  ")
-    )
+    let Violation { invariant, what, seed, history } = violation;
+    format!("seed {seed} breaks {invariant}: {what}\n  {}", history.join("\n  "))
 }
 
 #[test]
 fn seeds_keep_every_invariant_under_all_faults() {
-    let (from, seeds) = (
-        number("DATA_RUNNER_SIM_FROM", 0),
-        number("DATA_RUNNER_SIM_SEEDS", 200),
-    );
+    let (from, seeds) = (number("DATA_RUNNER_SIM_FROM", 0), number("DATA_RUNNER_SIM_SEEDS", 200));
     let mut faults: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut ended: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut started = 0;

@@ -27,12 +27,22 @@ const IMPURE: [&str; 14] = [
 /// Formatting and lints.
 pub fn lint() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-D", "warnings"]))
+    run(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 /// Core's purity: its dependencies here, its code by clippy's `disallowed-methods` (data-runner-core/clippy.toml).
 pub fn purity() -> anyhow::Result<()> {
-    let tree = ["tree", "--package", "data-runner-core", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let tree =
+        ["tree", "--package", "data-runner-core", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
     let tree = output(cargo().args(tree))?;
     let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
     let found: Vec<&str> =
@@ -40,7 +50,16 @@ pub fn purity() -> anyhow::Result<()> {
     if !found.is_empty() {
         bail!("data-runner-core must not depend on {}", found.join(", "));
     }
-    run(cargo().args(["clippy", "--package", "data-runner-core", "--lib", "--quiet", "--", "-D", "warnings"]))?;
+    run(cargo().args([
+        "clippy",
+        "--package",
+        "data-runner-core",
+        "--lib",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     eprintln!("data-runner-core is pure: {} dependencies, none of them does IO", names.len() - 1);
     Ok(())
 }

@@ -23,7 +23,8 @@ const ALLOWED: [&str; 13] = [
 ];
 
 /// C code that a crate brings under a licence which its own metadata does not name; NOTICE must name each.
-const BUNDLED: [(&str, &str); 3] = [("libgit2-sys", "libgit2"), ("openssl-src", "OpenSSL"), ("libsqlite3-sys", "SQLite")];
+const BUNDLED: [(&str, &str); 3] =
+    [("libgit2-sys", "libgit2"), ("openssl-src", "OpenSSL"), ("libsqlite3-sys", "SQLite")];
 
 /// Every package that the lock file names has a licence that we may ship.
 pub fn check() -> anyhow::Result<()> {
@@ -56,7 +57,5 @@ pub fn check() -> anyhow::Result<()> {
 fn is_allowed(licence: &str) -> anyhow::Result<bool> {
     let parsed = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX)
         .with_context(|| format!("{licence:?} is no SPDX expression"))?;
-    Ok(parsed.evaluate(|requirement| {
-        requirement.license.id().is_some_and(|id| ALLOWED.contains(&id.name))
-    }))
+    Ok(parsed.evaluate(|requirement| requirement.license.id().is_some_and(|id| ALLOWED.contains(&id.name))))
 }

@@ -16,9 +16,7 @@ use sqlx::{ConnectOptions, Connection};
 /// If a query does not fit the schema (the compiler's message is printed), or, with `check`, if what is kept is not
 /// what the queries and migrations give.
 pub fn prepare(check: bool) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lies in the workspace")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
     let package = root.join("data-runner-sqlite");
     let scratch = tempfile::tempdir().context("no scratch folder")?;
     let database = scratch.path().join("scratch.db");
@@ -29,10 +27,7 @@ pub fn prepare(check: bool) -> anyhow::Result<()> {
 
     let kept_folder = package.join(".sqlx");
     let (made, kept) = (read(&fresh)?, read(&kept_folder)?);
-    ensure!(
-        !made.is_empty(),
-        "the compiler looked at no query; is data-runner-sqlite as it should be?"
-    );
+    ensure!(!made.is_empty(), "the compiler looked at no query; is data-runner-sqlite as it should be?");
     if made == kept {
         println!("{} queries, all as they are kept", made.len());
         return Ok(());
@@ -48,20 +43,11 @@ pub fn prepare(check: bool) -> anyhow::Result<()> {
 }
 
 fn migrate(migrations: &Path, database: &Path) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut connection = SqliteConnectOptions::new()
-            .filename(database)
-            .create_if_missing(true)
-            .connect()
-            .await?;
-        Migrator::new(migrations)
-            .await?
-            .run(&mut connection)
-            .await
-            .context("the migrations do not run")?;
+        let mut connection =
+            SqliteConnectOptions::new().filename(database).create_if_missing(true).connect().await?;
+        Migrator::new(migrations).await?.run(&mut connection).await.context("the migrations do not run")?;
         connection.close().await?;
         Ok(())
     })
@@ -70,10 +56,7 @@ fn migrate(migrations: &Path, database: &Path) -> anyhow::Result<()> {
 fn compile(root: &Path, package: &Path, database: &Path, fresh: &Path) -> anyhow::Result<()> {
     // The macros run only if cargo thinks that something has changed.
     let library = package.join("src/lib.rs");
-    std::fs::File::options()
-        .append(true)
-        .open(&library)?
-        .set_modified(std::time::SystemTime::now())?;
+    std::fs::File::options().append(true).open(&library)?.set_modified(std::time::SystemTime::now())?;
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root)
         .args(["check", "--quiet", "--package", "data-runner-sqlite", "--lib"])

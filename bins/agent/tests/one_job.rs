@@ -30,12 +30,8 @@ fn bundle() -> Bytes {
     let mut header = tar::Header::new_gnu();
     header.set_size(SCRIPT.len() as u64);
     header.set_mode(0o644);
-    builder
-        .append_data(&mut header, "workflows/w/run.sh", SCRIPT)
-        .unwrap();
-    zstd::bulk::compress(&builder.into_inner().unwrap(), 1)
-        .unwrap()
-        .into()
+    builder.append_data(&mut header, "workflows/w/run.sh", SCRIPT).unwrap();
+    zstd::bulk::compress(&builder.into_inner().unwrap(), 1).unwrap().into()
 }
 
 struct Gate(Bytes);
@@ -61,20 +57,14 @@ fn job(bundle: &Bytes) -> Arc<JobSpec> {
         },
         revision: "1".repeat(40).parse().unwrap(),
         worker_type: "shell".parse().unwrap(),
-        bundle: BundleRef {
-            hash: Sha256::of(bundle),
-            bytes: bundle.len() as u64,
-        },
+        bundle: BundleRef { hash: Sha256::of(bundle), bytes: bundle.len() as u64 },
         folder: "workflows/w".to_owned(),
         entrypoint: "run.sh".to_owned(),
         python_path: Vec::new(),
         params: BTreeMap::new(),
         env: BTreeMap::new(),
         dependencies: Dependencies::default(),
-        resources: Resources {
-            memory_bytes: 256 << 20,
-            cpus: 1,
-        },
+        resources: Resources { memory_bytes: 256 << 20, cpus: 1 },
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(1),
     })
@@ -101,10 +91,7 @@ impl Desk {
                     heartbeat: Duration::from_secs(5),
                     dead_man: Duration::from_secs(60),
                 };
-                transport
-                    .send(session, SupervisorMessage::Welcome(welcome))
-                    .await
-                    .unwrap();
+                transport.send(session, SupervisorMessage::Welcome(welcome)).await.unwrap();
                 return Self { transport, session };
             }
         }
@@ -112,24 +99,12 @@ impl Desk {
 
     /// Runs one job; how long its start took from the assignment, and its end.
     async fn run(&self, job: &Arc<JobSpec>) -> (Duration, FinishReport) {
-        let attempt = AttemptId {
-            execution: ExecutionId::from_uuid(Uuid::now_v7()),
-            number: AttemptNumber::FIRST,
-        };
-        let claim = Claim {
-            attempt,
-            lease: Lease::from_uuid(Uuid::now_v7()),
-        };
+        let attempt =
+            AttemptId { execution: ExecutionId::from_uuid(Uuid::now_v7()), number: AttemptNumber::FIRST };
+        let claim = Claim { attempt, lease: Lease::from_uuid(Uuid::now_v7()) };
         let began = Instant::now();
-        let assign = Assign {
-            claim,
-            epoch: Epoch(1),
-            job: Arc::clone(job),
-        };
-        self.transport
-            .send(self.session, SupervisorMessage::Assign(assign))
-            .await
-            .unwrap();
+        let assign = Assign { claim, epoch: Epoch(1), job: Arc::clone(job) };
+        self.transport.send(self.session, SupervisorMessage::Assign(assign)).await.unwrap();
         let mut took = Duration::ZERO;
         loop {
             let SessionEvent::Message(message) = self.transport.receive().await.unwrap().what else {
@@ -139,10 +114,7 @@ impl Desk {
                 continue;
             };
             match status.status {
-                AttemptStatus::Reached {
-                    phase: Phase::Started,
-                    ..
-                } => took = began.elapsed(),
+                AttemptStatus::Reached { phase: Phase::Started, .. } => took = began.elapsed(),
                 AttemptStatus::Reached { .. } => {}
                 AttemptStatus::Finished(report) => {
                     let ack = SupervisorMessage::StatusAck { claim };
@@ -162,29 +134,13 @@ async fn jobs_run_one_after_another_and_their_logs_arrive() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let transport = GrpcTransport::serve(listener, gate, ServerOptions::default());
-    let arguments = [
-        "agent",
-        "--supervisor",
-        &url,
-        "--state-dir",
-        state.path().to_str().unwrap(),
-    ];
+    let arguments = ["agent", "--supervisor", &url, "--state-dir", state.path().to_str().unwrap()];
     let options = Cli::parse_from(arguments).options;
-    let program = ShimCommand(vec![
-        env!("CARGO_BIN_EXE_data-runner-agent").into(),
-        "internal-shim".into(),
-    ]);
-    let shell = CommandExecutor::new(
-        "shell".parse().unwrap(),
-        runner(&options, program).unwrap(),
-        |run| {
-            let command = vec!["/bin/sh".into(), run.job.entrypoint.clone().into()];
-            Ok(Prepared {
-                command,
-                ..Prepared::default()
-            })
-        },
-    );
+    let program = ShimCommand(vec![env!("CARGO_BIN_EXE_data-runner-agent").into(), "internal-shim".into()]);
+    let shell = CommandExecutor::new("shell".parse().unwrap(), runner(&options, program).unwrap(), |run| {
+        let command = vec!["/bin/sh".into(), run.job.entrypoint.clone().into()];
+        Ok(Prepared { command, ..Prepared::default() })
+    });
     let agent = tokio::spawn(async move { run_with(&options, vec![Arc::new(shell)]).await });
     let desk = Desk::welcome(Arc::clone(&transport)).await;
     let logs = {
@@ -198,19 +154,8 @@ async fn jobs_run_one_after_another_and_their_logs_arrive() {
                             printed.extend_from_slice(&bytes);
                         }
                     }
-                    let outcome = LogOutcome::Stored {
-                        upto: piece.chunk.end.offset,
-                    };
-                    transport
-                        .send_log_ack(
-                            session,
-                            LogAck {
-                                claim: piece.claim,
-                                outcome,
-                            },
-                        )
-                        .await
-                        .unwrap();
+                    let outcome = LogOutcome::Stored { upto: piece.chunk.end.offset };
+                    transport.send_log_ack(session, LogAck { claim: piece.claim, outcome }).await.unwrap();
                 }
             }
             printed
@@ -226,22 +171,12 @@ async fn jobs_run_one_after_another_and_their_logs_arrive() {
     }
     starts.sort();
     println!("from assignment to start: {starts:?}");
-    desk.transport
-        .send(desk.session, SupervisorMessage::Drain { epoch: Epoch(1) })
-        .await
-        .unwrap();
-    tokio::time::timeout(Duration::from_secs(20), agent)
-        .await
-        .expect("it drains")
-        .unwrap()
-        .unwrap();
+    desk.transport.send(desk.session, SupervisorMessage::Drain { epoch: Epoch(1) }).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), agent).await.expect("it drains").unwrap().unwrap();
     assert_eq!(std::fs::read_dir(state.path().join("runs")).unwrap().count(), 0);
     transport.shut_down().await;
-    let mut lines: Vec<String> = String::from_utf8(logs.await.unwrap())
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let mut lines: Vec<String> =
+        String::from_utf8(logs.await.unwrap()).unwrap().lines().map(str::to_owned).collect();
     lines.sort();
     assert_eq!(lines.len(), 10);
     assert_eq!((lines[0].as_str(), lines[9].as_str()), ("err", "out"));

@@ -1,6 +1,7 @@
 //! The `data-runner-supervisor` program.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +21,15 @@ struct Arguments {
     /// The settings; a DATA_RUNNER_… variable overrides a key of the first level
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Where REST listens, instead of the settings' `listen`
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where agents connect to, instead of the settings' `grpc_listen`
+    #[arg(long, value_name = "ADDRESS")]
+    grpc_listen: Option<SocketAddr>,
+    /// Where everything is kept, instead of the settings' `state`
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// The agent's program, for workers on this machine; by default the one beside this program
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
@@ -74,8 +84,13 @@ fn installation(arguments: &Arguments) -> Result<Installation> {
     let environment: BTreeMap<String, String> =
         std::env::vars().filter(|(name, _)| name.starts_with(settings::ENV_PREFIX)).collect();
     match settings::parse(&path.display().to_string(), &text, &environment).into_result() {
-        Ok((settings, warnings)) => {
+        Ok((mut settings, warnings)) => {
             eprint!("{}", render(&warnings, false));
+            settings.listen = arguments.listen.unwrap_or(settings.listen);
+            settings.grpc_listen = arguments.grpc_listen.unwrap_or(settings.grpc_listen);
+            if let Some(state) = &arguments.state {
+                settings.state.clone_from(state);
+            }
             Ok(Installation {
                 settings,
                 local_paths: LocalPaths::Commits,

@@ -70,27 +70,14 @@ impl AgentBuilder {
     /// Fails if another agent uses the folder, or it cannot be read.
     pub fn open(self) -> Result<AgentLoop, AgentError> {
         let mut seed = [0; 32];
-        rand::rngs::SysRng
-            .try_fill_bytes(&mut seed)
-            .map_err(AgentError::Entropy)?;
+        rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(AgentError::Entropy)?;
         let (folder, identity, records) = StateFolder::open(&self.state).map_err(AgentError::State)?;
         let path = folder.bundles();
-        let bundles = Bundles::open(path.clone(), self.bundle_cache_bytes).map_err(|source| {
-            AgentError::State(StateFolderError::Io {
-                doing: "clear",
-                path,
-                source,
-            })
-        })?;
-        let executors: BTreeMap<_, _> = self
-            .executors
-            .into_iter()
-            .map(|executor| (executor.worker_type(), executor))
-            .collect();
-        let facts = AgentFacts {
-            worker_types: executors.keys().cloned().collect(),
-            ..self.facts
-        };
+        let bundles = Bundles::open(path.clone(), self.bundle_cache_bytes)
+            .map_err(|source| AgentError::State(StateFolderError::Io { doing: "clear", path, source }))?;
+        let executors: BTreeMap<_, _> =
+            self.executors.into_iter().map(|executor| (executor.worker_type(), executor)).collect();
+        let facts = AgentFacts { worker_types: executors.keys().cloned().collect(), ..self.facts };
         tracing::info!(worker = %self.worker, incarnation = identity.incarnation, attempts = records.len(), "agent");
         let (news, answers) = mpsc::unbounded_channel();
         let (heard_in, heard) = mpsc::channel(HEARD);

@@ -43,16 +43,12 @@ pub(super) async fn bundle(
     let Some(session) = session else {
         return Err(NoCode::Delayed("there is no connection".to_owned()));
     };
-    let bytes = session
-        .fetch_bundle(claim, &bundle.hash)
-        .await
-        .map_err(|error| match error.retry() {
-            Retry::Later => NoCode::Delayed(chain(&error)),
-            Retry::Never => NoCode::Impossible(source(format!(
-                "the code could not be fetched: {}",
-                chain(&error)
-            ))),
-        })?;
+    let bytes = session.fetch_bundle(claim, &bundle.hash).await.map_err(|error| match error.retry() {
+        Retry::Later => NoCode::Delayed(chain(&error)),
+        Retry::Never => {
+            NoCode::Impossible(source(format!("the code could not be fetched: {}", chain(&error))))
+        }
+    })?;
     if bundles.keep(&bundle.hash, bytes.clone()).await {
         Ok(bytes)
     } else {
@@ -77,14 +73,9 @@ pub(super) async fn unpack(
         std::fs::create_dir_all(&folder)?;
         unpacker.unpack(&bytes, &folder)
     });
-    let unpacked = unpacking
-        .await
-        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+    let unpacked = unpacking.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
     unpacked.map_err(|error| {
-        NoCode::Impossible(source(format!(
-            "the code could not be unpacked: {}",
-            chain(&error)
-        )))
+        NoCode::Impossible(source(format!("the code could not be unpacked: {}", chain(&error))))
     })
 }
 

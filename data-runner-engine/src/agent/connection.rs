@@ -39,23 +39,14 @@ impl Dialing {
                 answer = transport.connect(worker) => answer,
             };
             let _ended = news.send(match answer {
-                Ok(session) => News::Session {
-                    connection,
-                    session: Arc::from(session),
-                },
+                Ok(session) => News::Session { connection, session: Arc::from(session) },
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn Error, "the supervisor was not reached");
-                    News::Event(AgentEvent::ConnectFailed {
-                        connection,
-                        retry: error.retry(),
-                    })
+                    News::Event(AgentEvent::ConnectFailed { connection, retry: error.retry() })
                 }
             });
         });
-        Self {
-            connection,
-            _stop: stop.drop_guard(),
-        }
+        Self { connection, _stop: stop.drop_guard() }
     }
 }
 
@@ -79,22 +70,11 @@ impl Connection {
     ) -> Self {
         let over = CancellationToken::new();
         let (outbox, messages) = mpsc::unbounded_channel();
-        let line = Line {
-            id,
-            session: Arc::clone(&session),
-            heard: heard.clone(),
-        };
+        let line = Line { id, session: Arc::clone(&session), heard: heard.clone() };
         let speaker = tokio::spawn(line.clone().until(over.clone(), speak(line.clone(), messages)));
         tokio::spawn(line.clone().until(over.clone(), listen(line.clone())));
         tokio::spawn(line.clone().until(over.clone(), listen_for_acks(line)));
-        Self {
-            id,
-            session,
-            over: over.clone(),
-            outbox,
-            speaker,
-            _end: over.drop_guard(),
-        }
+        Self { id, session, over: over.clone(), outbox, speaker, _end: over.drop_guard() }
     }
 
     /// Queues a message; they go out in order.
@@ -106,13 +86,7 @@ impl Connection {
     /// Hands over what is queued and waits a moment for the supervisor to end the session: until then the last
     /// message may still be on its way.
     pub(super) async fn farewell(self, heard: &mut mpsc::Receiver<AgentEvent>) {
-        let Self {
-            id,
-            outbox,
-            speaker,
-            session,
-            ..
-        } = self;
+        let Self { id, outbox, speaker, session, .. } = self;
         drop(outbox);
         let said = async {
             // The speaker ends when all is said; what it could not say stays on disk.
@@ -177,10 +151,7 @@ async fn speak(line: Line, mut messages: mpsc::UnboundedReceiver<AgentMessage>) 
 async fn listen(line: Line) -> TaskEnd {
     loop {
         let event = match line.session.receive().await {
-            Ok(message) => AgentEvent::Heard {
-                connection: line.id,
-                message: Box::new(message),
-            },
+            Ok(message) => AgentEvent::Heard { connection: line.id, message: Box::new(message) },
             Err(error) => {
                 tracing::info!(connection = %line.id, error = &error as &dyn Error, "the session has ended");
                 return TaskEnd::Broken;
@@ -195,10 +166,7 @@ async fn listen(line: Line) -> TaskEnd {
 async fn listen_for_acks(line: Line) -> TaskEnd {
     loop {
         let event = match line.session.receive_log_ack().await {
-            Ok(ack) => AgentEvent::LogAcked {
-                connection: line.id,
-                ack,
-            },
+            Ok(ack) => AgentEvent::LogAcked { connection: line.id, ack },
             Err(error) => {
                 tracing::debug!(connection = %line.id, error = &error as &dyn Error, "the log's line has ended");
                 return TaskEnd::Broken;

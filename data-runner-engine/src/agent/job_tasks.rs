@@ -87,9 +87,7 @@ impl JobTasks {
     pub(super) fn prepare(&self) {
         let (request, halt, answer) = (Arc::clone(&self.request), self.halt.clone(), self.answer());
         let Some(executor) = self.executor.clone() else {
-            return answer.step(JobStep::Impossible {
-                failure: no_executor(&self.request),
-            });
+            return answer.step(JobStep::Impossible { failure: no_executor(&self.request) });
         };
         tokio::spawn(async move {
             let prepared = tokio::select! {
@@ -98,13 +96,8 @@ impl JobTasks {
                 prepared = executor.prepare(request) => prepared,
             };
             match prepared {
-                Ok(prepared) => answer.send(News::Prepared {
-                    claim: answer.claim,
-                    prepared,
-                }),
-                Err(error) => answer.step(JobStep::Impossible {
-                    failure: environment(error),
-                }),
+                Ok(prepared) => answer.send(News::Prepared { claim: answer.claim, prepared }),
+                Err(error) => answer.step(JobStep::Impossible { failure: environment(error) }),
             }
         });
     }
@@ -112,9 +105,7 @@ impl JobTasks {
     pub(super) fn start(&mut self) {
         let (request, answer) = (Arc::clone(&self.request), self.answer());
         let (Some(executor), Some(prepared)) = (self.executor.clone(), self.prepared.take()) else {
-            return answer.step(JobStep::Impossible {
-                failure: no_executor(&self.request),
-            });
+            return answer.step(JobStep::Impossible { failure: no_executor(&self.request) });
         };
         tokio::spawn(async move {
             match executor.start(request, prepared).await {
@@ -144,9 +135,7 @@ impl JobTasks {
                 Ok(None) => {
                     let message =
                         "no process of it is on the worker: it was never started, or the machine restarted";
-                    answer.step(JobStep::NotFound {
-                        message: message.to_owned(),
-                    });
+                    answer.step(JobStep::NotFound { message: message.to_owned() });
                 }
                 Err(error) => {
                     tracing::warn!(attempt = %answer.claim, error = &error as &dyn Error, "adopting failed");
@@ -214,14 +203,7 @@ impl JobTasks {
                 };
                 for chunk in chunks {
                     let end = chunk.end.offset;
-                    if session
-                        .send_log(LogAppend {
-                            claim: answer.claim,
-                            chunk,
-                        })
-                        .await
-                        .is_err()
-                    {
+                    if session.send_log(LogAppend { claim: answer.claim, chunk }).await.is_err() {
                         // The session's own task reports its end.
                         return;
                     }
@@ -235,10 +217,7 @@ impl JobTasks {
     }
 
     fn answer(&self) -> Answer {
-        Answer {
-            claim: self.claim(),
-            news: self.news.clone(),
-        }
+        Answer { claim: self.claim(), news: self.news.clone() }
     }
 }
 
@@ -255,26 +234,15 @@ impl Answer {
     }
 
     fn step(&self, step: JobStep) {
-        self.send(News::Event(AgentEvent::Job {
-            claim: self.claim,
-            step,
-        }));
+        self.send(News::Event(AgentEvent::Job { claim: self.claim, step }));
     }
 
     fn job(&self, job: Box<dyn RunningJob>, step: JobStep) {
-        self.send(News::Job {
-            claim: self.claim,
-            job: Arc::from(job),
-            step,
-        });
+        self.send(News::Job { claim: self.claim, job: Arc::from(job), step });
     }
 
     fn log_sent(&self, turn: LogTurn, upto: LogOffset) {
-        self.send(News::Event(AgentEvent::LogSent {
-            claim: self.claim,
-            turn,
-            upto,
-        }));
+        self.send(News::Event(AgentEvent::LogSent { claim: self.claim, turn, upto }));
     }
 }
 

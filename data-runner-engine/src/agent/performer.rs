@@ -24,19 +24,9 @@ use crate::Clock;
 /// What comes back to the loop, with what only the loop holds.
 pub(super) enum News {
     Event(AgentEvent),
-    Session {
-        connection: ConnectionId,
-        session: Arc<dyn AgentSession>,
-    },
-    Prepared {
-        claim: Claim,
-        prepared: Prepared,
-    },
-    Job {
-        claim: Claim,
-        job: Arc<dyn RunningJob>,
-        step: JobStep,
-    },
+    Session { connection: ConnectionId, session: Arc<dyn AgentSession> },
+    Prepared { claim: Claim, prepared: Prepared },
+    Job { claim: Claim, job: Arc<dyn RunningJob>, step: JobStep },
 }
 
 /// Owns the agent's machine and everything that its effects need.
@@ -116,10 +106,7 @@ impl Performer {
             },
             News::Prepared { claim, prepared } => {
                 self.jobs.get_mut(&claim)?.prepared = Some(prepared);
-                Some(AgentEvent::Job {
-                    claim,
-                    step: JobStep::EnvironmentReady,
-                })
+                Some(AgentEvent::Job { claim, step: JobStep::EnvironmentReady })
             }
             News::Job { claim, job, step } => {
                 self.jobs.get_mut(&claim)?.job = Some(job);
@@ -147,9 +134,7 @@ impl Performer {
         let folder = Arc::clone(&self.folder);
         let kept =
             tokio::task::spawn_blocking(move || records.iter().try_for_each(|record| folder.keep(record)));
-        kept.await
-            .map_err(AgentError::Interrupted)?
-            .map_err(AgentError::State)
+        kept.await.map_err(AgentError::Interrupted)?.map_err(AgentError::State)
     }
 
     /// Begins one effect; none waits here.
@@ -158,12 +143,8 @@ impl Performer {
             AgentEffect::End(reason) => return Some(reason),
             AgentEffect::Connect { connection } => {
                 let transport = Arc::clone(&self.transport);
-                self.link = Line::Dialing(Dialing::begin(
-                    connection,
-                    self.worker,
-                    transport,
-                    self.news.clone(),
-                ));
+                self.link =
+                    Line::Dialing(Dialing::begin(connection, self.worker, transport, self.news.clone()));
             }
             AgentEffect::Disconnect { connection: _ } => self.link = Line::Down,
             AgentEffect::Send { connection, message } => {
@@ -185,20 +166,10 @@ impl Performer {
             AgentEffect::Start { claim } => self.with(claim, JobTasks::start),
             AgentEffect::Watch { claim, seen } => self.with(claim, |tasks| tasks.watch(seen)),
             AgentEffect::Stop { claim, reason, grace } => self.with(claim, |tasks| tasks.stop(reason, grace)),
-            AgentEffect::SendLog {
-                connection,
-                claim,
-                turn,
-                from,
-                max_bytes,
-            } => {
-                let line = self
-                    .open(connection)
-                    .map(|open| (Arc::clone(&open.session), open.over.clone()));
+            AgentEffect::SendLog { connection, claim, turn, from, max_bytes } => {
+                let line = self.open(connection).map(|open| (Arc::clone(&open.session), open.over.clone()));
                 if let Some((session, over)) = line {
-                    self.with(claim, |tasks| {
-                        tasks.send_log(session, over, turn, from, max_bytes)
-                    });
+                    self.with(claim, |tasks| tasks.send_log(session, over, turn, from, max_bytes));
                 }
             }
             AgentEffect::RemoveFolder { claim } => self.remove_folder(claim),
@@ -231,10 +202,7 @@ impl Performer {
                 tracing::warn!(attempt = %claim, error = &error as &dyn Error, "a run folder stays");
             }
             // A loop that has ended finds no record at its next start, and nothing to do.
-            let _ended = news.send(News::Event(AgentEvent::Job {
-                claim,
-                step: JobStep::FolderRemoved,
-            }));
+            let _ended = news.send(News::Event(AgentEvent::Job { claim, step: JobStep::FolderRemoved }));
         });
     }
 

@@ -45,11 +45,7 @@ pub enum StateFolderError {
 }
 
 fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> StateFolderError + 'a {
-    move |source| StateFolderError::Io {
-        doing,
-        path: path.to_owned(),
-        source,
-    }
+    move |source| StateFolderError::Io { doing, path: path.to_owned(), source }
 }
 
 /// An agent's state folder; nobody else uses it as long as this lives.
@@ -89,9 +85,7 @@ impl StateFolder {
 
     /// The folder of an attempt.
     pub(super) fn run(&self, attempt: AttemptId) -> PathBuf {
-        self.root
-            .join("runs")
-            .join(format!("{}-{}", attempt.execution, attempt.number))
+        self.root.join("runs").join(format!("{}-{}", attempt.execution, attempt.number))
     }
 
     fn identity_path(&self) -> PathBuf {
@@ -104,9 +98,7 @@ impl StateFolder {
     /// a record that was lost or torn stands for nothing. Not waiting for the disk keeps milliseconds out of each start.
     pub(super) fn keep(&self, record: &AgentRecord) -> Result<(), StateFolderError> {
         match record {
-            AgentRecord::Identity(identity) => {
-                write(&self.identity_path(), identity, Survives::MachineCrash)
-            }
+            AgentRecord::Identity(identity) => write(&self.identity_path(), identity, Survives::MachineCrash),
             AgentRecord::Run(run) => {
                 let folder = self.run(run.claim.attempt);
                 std::fs::create_dir_all(&folder).map_err(failed("make", &folder))?;
@@ -156,10 +148,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateFolderError>
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|source| StateFolderError::Corrupt {
-                path: path.to_owned(),
-                source,
-            }),
+            .map_err(|source| StateFolderError::Corrupt { path: path.to_owned(), source }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }

@@ -70,11 +70,7 @@ impl Actor {
             }
             self.last_turn = now.mono;
             // After all that came in: whoever spoke in time is not declared lost.
-            if self
-                .orchestrator
-                .next_deadline(now)
-                .is_some_and(|due| due.at <= now.mono)
-            {
+            if self.orchestrator.next_deadline(now).is_some_and(|due| due.at <= now.mono) {
                 events.push(Event::Tick);
             }
             let outcome = self.orchestrator.handle_batch(events, now, &mut self.entropy);
@@ -121,18 +117,11 @@ impl Actor {
         self.next_reply += 1;
         let reply = ReplyTo(self.next_reply);
         self.waiting.insert(reply, ask.reply);
-        events.push(Event::Request {
-            reply,
-            request: Box::new(ask.request),
-        });
+        events.push(Event::Request { reply, request: Box::new(ask.request) });
     }
 
     fn take_session_event(&mut self, event: TransportEvent, events: &mut Vec<Event>) {
-        let TransportEvent {
-            session,
-            worker,
-            what,
-        } = event;
+        let TransportEvent { session, worker, what } = event;
         events.push(match what {
             SessionEvent::Opened => {
                 self.open_sessions.insert(session);
@@ -142,11 +131,7 @@ impl Actor {
                 self.open_sessions.remove(&session);
                 Event::SessionClosed { worker, session }
             }
-            SessionEvent::Message(message) => Event::AgentSaid {
-                worker,
-                session,
-                message,
-            },
+            SessionEvent::Message(message) => Event::AgentSaid { worker, session, message },
         });
     }
 
@@ -214,9 +199,7 @@ impl Actor {
         for (_, reply) in std::mem::take(&mut self.waiting) {
             drop(reply.send(Err(RequestError::State(Arc::clone(&error)))));
         }
-        self.shared
-            .published
-            .send_modify(|published| published.stage = Stage::Recovering);
+        self.shared.published.send_modify(|published| published.stage = Stage::Recovering);
         for session in std::mem::take(&mut self.open_sessions) {
             self.transport.close(session).await;
         }
@@ -233,10 +216,7 @@ impl Actor {
                     return Turn::GoOn;
                 }
                 Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the state cannot be loaded"
-                    );
+                    tracing::error!(error = &error as &dyn std::error::Error, "the state cannot be loaded");
                     if error.retry() == Retry::Never {
                         return Turn::Fenced;
                     }
@@ -252,11 +232,7 @@ impl Actor {
     /// Shows what was committed to everybody who reads.
     fn publish(&self, sequence: CommitSequence) {
         let orchestrator = &self.orchestrator;
-        let stage = if orchestrator.is_ending() {
-            Stage::Draining
-        } else {
-            Stage::Serving
-        };
+        let stage = if orchestrator.is_ending() { Stage::Draining } else { Stage::Serving };
         self.shared.published.send_modify(|published| {
             // Clones of maps of Arcs; they change rarely, and only then are they cloned.
             if *published.workflows != *orchestrator.workflows() {
@@ -278,9 +254,7 @@ impl Actor {
     }
 
     fn end(self) {
-        self.shared
-            .published
-            .send_modify(|published| published.stage = Stage::Ended);
+        self.shared.published.send_modify(|published| published.stage = Stage::Ended);
         self.stop.cancel();
         for (_, reply) in self.waiting {
             drop(reply.send(Err(RequestError::Unavailable)));
@@ -296,10 +270,7 @@ struct News {
 
 impl News {
     fn of(changes: &[Change]) -> Self {
-        let mut news = Self {
-            executions: Vec::new(),
-            closed_logs: Vec::new(),
-        };
+        let mut news = Self { executions: Vec::new(), closed_logs: Vec::new() };
         for change in changes {
             match change {
                 Change::PutExecution(execution) => news.executions.push(execution.id),

@@ -79,9 +79,7 @@ impl SupervisorBuilder {
     /// Takes the state, recovers it, and starts the loop. The machine's clocks are used unless `clock` is replaced.
     pub async fn start(self) -> Result<Supervisor, StartError> {
         let mut seed = [0; 32];
-        rand::rngs::SysRng
-            .try_fill_bytes(&mut seed)
-            .map_err(StartError::Entropy)?;
+        rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(StartError::Entropy)?;
         let now = self.clock.now();
         let epoch = self.state.acquire(now.wall).await?;
         let snapshot = self.state.load(epoch).await?;
@@ -91,12 +89,7 @@ impl SupervisorBuilder {
         let (asks_in, asks) = mpsc::channel(INBOX);
         let (sessions_in, sessions) = mpsc::channel(INBOX);
         let (reporter, reports) = mpsc::unbounded_channel::<Event>();
-        let published = Published {
-            sequence,
-            epoch,
-            stage: Stage::Recovering,
-            ..Published::default()
-        };
+        let published = Published { sequence, epoch, stage: Stage::Recovering, ..Published::default() };
         let shared = Arc::new(Shared {
             clock: Arc::clone(&self.clock),
             catalog: self.catalog,
@@ -145,13 +138,7 @@ impl SupervisorBuilder {
             last_turn: now.mono,
         };
         let task = tokio::spawn(actor.run());
-        Ok(Supervisor {
-            handle: Handle { shared },
-            stop,
-            task,
-            tasks,
-            transport,
-        })
+        Ok(Supervisor { handle: Handle { shared }, stop, task, tasks, transport })
     }
 
     /// The machine's clocks.
@@ -170,11 +157,7 @@ impl Supervisor {
     pub async fn ended(&self) {
         let mut published = self.handle.commits();
         // The sender lives in the handle, so waiting cannot fail.
-        drop(
-            published
-                .wait_for(|published| published.stage == Stage::Ended)
-                .await,
-        );
+        drop(published.wait_for(|published| published.stage == Stage::Ended).await);
     }
 
     /// Stops the loop after the batch that it is in; agents and their jobs go on, and find the next supervisor.
@@ -182,10 +165,7 @@ impl Supervisor {
         self.stop.cancel();
         self.transport.shut_down().await;
         if let Err(error) = self.task.await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the supervisor's loop ended badly"
-            );
+            tracing::error!(error = &error as &dyn std::error::Error, "the supervisor's loop ended badly");
         }
         self.tasks.close();
         self.tasks.wait().await;

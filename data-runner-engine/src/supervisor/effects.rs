@@ -21,27 +21,19 @@ impl Actor {
             Effect::Plan { worker, request } => self.ask_provisioner(move |provisioner| async move {
                 let result = provisioner.plan(request).await.map_err(|error| match error {
                     ProvisionError::Rejected { message, hint } => PlanFailure::Rejected { message, hint },
-                    ProvisionError::Unavailable(_) => PlanFailure::Unavailable {
-                        message: chain(&error),
-                    },
+                    ProvisionError::Unavailable(_) => PlanFailure::Unavailable { message: chain(&error) },
                 });
                 Some(Event::Planned { worker, result })
             }),
             Effect::Launch { worker, candidate } => self.ask_provisioner(move |provisioner| async move {
                 let answer = provisioner.launch(worker, (*candidate).clone()).await;
-                Some(Event::LaunchAnswered {
-                    worker,
-                    candidate,
-                    answer,
-                })
+                Some(Event::LaunchAnswered { worker, candidate, answer })
             }),
             Effect::Terminate { worker, machine } => {
                 let clock = Arc::clone(&self.shared.clock);
                 self.ask_provisioner(move |provisioner| async move {
                     if let Err(error) = provisioner.terminate(worker, machine).await {
-                        return Some(Event::ProvisionerFailed {
-                            message: chain(&error),
-                        });
+                        return Some(Event::ProvisionerFailed { message: chain(&error) });
                     }
                     // Ok is no proof; the listing is.
                     Some(list(&*provisioner, clock.now().wall).await)
@@ -63,11 +55,8 @@ impl Actor {
         let Some(provisioner) = &self.provisioner else {
             return;
         };
-        let (call, reporter, stop) = (
-            call(Arc::clone(provisioner)),
-            self.reporter.clone(),
-            self.stop.clone(),
-        );
+        let (call, reporter, stop) =
+            (call(Arc::clone(provisioner)), self.reporter.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             if let Some(Some(event)) = stop.run_until_cancelled(call).await {
                 // The loop has ended if nobody listens; the next start derives the question again.
@@ -80,9 +69,7 @@ impl Actor {
 async fn list(provisioner: &dyn Provisioner, asked_at: data_runner_core::time::Timestamp) -> Event {
     match provisioner.list().await {
         Ok(machines) => Event::Listed { asked_at, machines },
-        Err(error) => Event::ProvisionerFailed {
-            message: chain(&error),
-        },
+        Err(error) => Event::ProvisionerFailed { message: chain(&error) },
     }
 }
 

@@ -40,10 +40,6 @@ impl BundleGate for Gate {
         if !yours {
             return Err(refused);
         }
-        shared
-            .blobs
-            .get(hash)
-            .await
-            .map_err(|error| BundleRefused::Unavailable(Box::new(error)))
+        shared.blobs.get(hash).await.map_err(|error| BundleRefused::Unavailable(Box::new(error)))
     }
 }

@@ -68,18 +68,12 @@ impl Handle {
         how: Repeat,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Arc<Execution>, RequestError> {
-        self.shared
-            .preparation()
-            .repeat(execution, how, idempotency)
-            .await
+        self.shared.preparation().repeat(execution, how, idempotency).await
     }
 
     /// Ends an execution; `by` says who asked. Answered when the wish is durable; the end follows.
     pub async fn cancel(&self, execution: ExecutionId, by: &str) -> Result<Arc<Execution>, RequestError> {
-        let request = Request::Cancel {
-            execution,
-            by: by.to_owned(),
-        };
+        let request = Request::Cancel { execution, by: by.to_owned() };
         match self.shared.ask(request).await {
             Ok(Answer::Execution(execution)) => Ok(execution),
             // Core holds what is active only: what it does not know has ended, or never was.

@@ -31,10 +31,7 @@ pub(super) async fn run(
             Ok(appends) => store(&shared, &*transport, &reports, appends).await,
             Err(TransportError::Closed) => return,
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a log was not understood"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "a log was not understood");
             }
         }
     }
@@ -52,10 +49,7 @@ async fn store(
         Ok(acks) => acks,
         Err(error) => {
             // Nothing is acknowledged. When they come back the agents go on from what is stored.
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "logs could not be stored"
-            );
+            tracing::error!(error = &error as &dyn std::error::Error, "logs could not be stored");
             for session in sessions.into_iter().collect::<std::collections::BTreeSet<_>>() {
                 transport.close(session).await;
             }
@@ -66,10 +60,7 @@ async fn store(
     for (ack, session) in last_acks(sessions, acks) {
         if let LogOutcome::Stored { upto } = ack.outcome {
             shared.log_growth.announce(ack.claim.attempt);
-            drop(reports.send(Event::LogStored {
-                claim: ack.claim,
-                upto,
-            }));
+            drop(reports.send(Event::LogStored { claim: ack.claim, upto }));
         }
         if let Err(error) = transport.send_log_ack(session, ack).await {
             tracing::debug!(%session, error = &error as &dyn std::error::Error, "an acknowledgement was not taken");
@@ -83,7 +74,5 @@ fn last_acks(sessions: Vec<SessionId>, acks: Vec<LogAck>) -> Vec<(LogAck, Sessio
     for (session, ack) in sessions.into_iter().zip(acks) {
         last.insert((session, ack.claim), ack);
     }
-    last.into_iter()
-        .map(|((session, _), ack)| (ack, session))
-        .collect()
+    last.into_iter().map(|((session, _), ack)| (ack, session)).collect()
 }

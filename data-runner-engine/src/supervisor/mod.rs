@@ -63,10 +63,7 @@ impl Shared {
     /// Asks core. Answered after the commit.
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.asks
-            .send(Ask { request, reply })
-            .await
-            .map_err(|_| RequestError::Unavailable)?;
+        self.asks.send(Ask { request, reply }).await.map_err(|_| RequestError::Unavailable)?;
         answer.await.map_err(|_| RequestError::Unavailable)?
     }
 

@@ -39,8 +39,7 @@ impl Preparation<'_> {
     pub(super) async fn execute(&self, given: &str, order: Order) -> Result<Arc<Execution>, RequestError> {
         let workflow = self.current(given, order.reference.as_deref()).await?;
         let defined = self.defined(&workflow, order.reference.as_deref()).await?;
-        self.submit(&workflow, defined, &order, Trigger::Manual, None)
-            .await
+        self.submit(&workflow, defined, &order, Trigger::Manual, None).await
     }
 
     pub(super) async fn repeat(
@@ -49,12 +48,7 @@ impl Preparation<'_> {
         how: Repeat,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Arc<Execution>, RequestError> {
-        let old = self
-            .shared
-            .catalog
-            .execution(id)
-            .await?
-            .ok_or(RequestError::NoSuchExecution(id))?;
+        let old = self.shared.catalog.execution(id).await?.ok_or(RequestError::NoSuchExecution(id))?;
         match how {
             Repeat::Retry => {
                 let submit = Submit {
@@ -73,19 +67,10 @@ impl Preparation<'_> {
             Repeat::Rerun => {
                 let workflow = self.current(&old.workflow_id.to_string(), None).await?;
                 let defined = self.defined(&workflow, None).await?;
-                let params = old
-                    .job
-                    .params
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.to_json()))
-                    .collect();
-                let order = Order {
-                    params,
-                    idempotency,
-                    ..Order::default()
-                };
-                self.submit(&workflow, defined, &order, how.into(), Some(id))
-                    .await
+                let params =
+                    old.job.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
+                let order = Order { params, idempotency, ..Order::default() };
+                self.submit(&workflow, defined, &order, how.into(), Some(id)).await
             }
         }
     }
@@ -114,11 +99,7 @@ impl Preparation<'_> {
         if let Some(reference) = reference {
             let source = self.shared.source(&workflow.repo)?;
             let revision = source.resolve(reference).await?;
-            let folder = self
-                .shared
-                .repos()
-                .read_folder(&*source, &revision, &workflow.path)
-                .await?;
+            let folder = self.shared.repos().read_folder(&*source, &revision, &workflow.path).await?;
             return of_state(workflow, folder.definition);
         }
         of_state(workflow, workflow.definition.clone())
@@ -139,10 +120,7 @@ impl Preparation<'_> {
         }
         let today = self.shared.today();
         let params = params::resolve(&config.params, &order.params, today).map_err(|problems| {
-            RequestError::Invalid {
-                what: "the parameters are wrong".to_owned(),
-                problems,
-            }
+            RequestError::Invalid { what: "the parameters are wrong".to_owned(), problems }
         })?;
         let bundle = self.bundle(workflow, &revision, &config).await?;
         let job: JobSpec = prepare_job(workflow, &revision, &config, bundle, params);
@@ -167,12 +145,8 @@ impl Preparation<'_> {
         revision: &Revision,
         config: &WorkflowConfig,
     ) -> Result<BundleRef, RequestError> {
-        let key: BundleKey = (
-            workflow.repo.clone(),
-            revision.clone(),
-            workflow.path.clone(),
-            config.include.clone(),
-        );
+        let key: BundleKey =
+            (workflow.repo.clone(), revision.clone(), workflow.path.clone(), config.include.clone());
         if let Some(known) = self.shared.bundles.get(&key) {
             return Ok(known);
         }
@@ -199,11 +173,7 @@ impl Preparation<'_> {
 
 impl Bundles {
     fn get(&self, key: &BundleKey) -> Option<BundleRef> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn remember(&self, key: BundleKey, bundle: BundleRef) {
@@ -216,25 +186,16 @@ impl Bundles {
 }
 
 fn fresh_key(key: IdempotencyKey) -> Idempotency {
-    Idempotency {
-        key: key.key,
-        body: key.body,
-        known: None,
-    }
+    Idempotency { key: key.key, body: key.body, known: None }
 }
 
 fn of_state(workflow: &Workflow, state: DefinitionState) -> Result<Defined, RequestError> {
     match state {
-        DefinitionState::Valid(definition) => Ok(Defined {
-            revision: definition.revision,
-            config: definition.config,
-        }),
+        DefinitionState::Valid(definition) => {
+            Ok(Defined { revision: definition.revision, config: definition.config })
+        }
         DefinitionState::Broken { revision, problems } => Err(RequestError::Invalid {
-            what: format!(
-                "{} cannot be run at {}",
-                workflow.qualified_name(),
-                revision.short()
-            ),
+            what: format!("{} cannot be run at {}", workflow.qualified_name(), revision.short()),
             problems,
         }),
     }
@@ -263,21 +224,16 @@ pub(super) fn find_workflow(
     if let Some(workflow) = given.parse().ok().and_then(|id: WorkflowId| workflows.get(&id)) {
         return Ok(Arc::clone(workflow));
     }
-    let alive = || {
-        workflows
-            .values()
-            .filter(|workflow| !matches!(workflow.presence, Presence::Deleted { .. }))
-    };
+    let alive =
+        || workflows.values().filter(|workflow| !matches!(workflow.presence, Presence::Deleted { .. }));
     let named = |workflow: &Arc<Workflow>| match given.split_once('/') {
         Some((repo, name)) => workflow.repo.as_str() == repo && workflow.name.as_str() == name,
         None => workflow.name.as_str() == given,
     };
     let found: Vec<&Arc<Workflow>> = alive().filter(|workflow| named(workflow)).collect();
     // One whose folder went away does not make a name ambiguous.
-    let present: Vec<&&Arc<Workflow>> = found
-        .iter()
-        .filter(|workflow| workflow.presence == Presence::Present)
-        .collect();
+    let present: Vec<&&Arc<Workflow>> =
+        found.iter().filter(|workflow| workflow.presence == Presence::Present).collect();
     match (found.as_slice(), present.as_slice()) {
         ([only], _) => Ok(Arc::clone(only)),
         (_, [only]) => Ok(Arc::clone(only)),
@@ -287,17 +243,11 @@ pub(super) fn find_workflow(
                 .filter(|(likeness, _)| *likeness > 0.8)
                 .max_by(|a, b| a.0.total_cmp(&b.0))
                 .map(|(_, workflow)| workflow.name.to_string());
-            Err(RequestError::NoSuchWorkflow {
-                given: given.to_owned(),
-                nearest,
-            })
+            Err(RequestError::NoSuchWorkflow { given: given.to_owned(), nearest })
         }
         (several, _) => Err(RequestError::AmbiguousWorkflow {
             given: given.to_owned(),
-            candidates: several
-                .iter()
-                .map(|workflow| workflow.qualified_name().to_string())
-                .collect(),
+            candidates: several.iter().map(|workflow| workflow.qualified_name().to_string()).collect(),
         }),
     }
 }

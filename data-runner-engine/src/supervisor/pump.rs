@@ -26,10 +26,7 @@ pub(super) async fn run(
             }
             Err(TransportError::Closed) => return,
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "an agent was not understood"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "an agent was not understood");
             }
         }
     }

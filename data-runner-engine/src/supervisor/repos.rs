@@ -30,35 +30,16 @@ impl Repos<'_> {
         let source = self.shared.opener.open(&repo)?;
         let revision = source.resolve(&repo.reference).await?;
         let folders = self.read_all(&*source, &revision).await?;
-        if let Some(missing) = repo
-            .only
-            .iter()
-            .find(|only| !folders.iter().any(|f| f.path == **only))
-        {
-            return Err(SourceError::NoSuchPath {
-                path: missing.clone(),
-                revision,
-            }
-            .into());
+        if let Some(missing) = repo.only.iter().find(|only| !folders.iter().any(|f| f.path == **only)) {
+            return Err(SourceError::NoSuchPath { path: missing.clone(), revision }.into());
         }
         if folders.is_empty() {
             let message = "there is no folder with a config.yaml below workflows/".to_owned();
-            return Err(SourceError::Refused {
-                path: repo.url.clone(),
-                message,
-            }
-            .into());
+            return Err(SourceError::Refused { path: repo.url.clone(), message }.into());
         }
         let name = repo.name.clone();
         self.shared.keep_source(&repo, source);
-        match self
-            .shared
-            .ask(Request::Register {
-                repo,
-                synced: Synced { revision, folders },
-            })
-            .await
-        {
+        match self.shared.ask(Request::Register { repo, synced: Synced { revision, folders } }).await {
             Ok(Answer::Workflows(workflows)) => Ok(registered(&name, workflows)),
             other => unexpected(other),
         }
@@ -66,12 +47,7 @@ impl Repos<'_> {
 
     /// The repository that a registration means: the one that has this URL already, or a new one.
     fn repo_of(&self, registration: Registration) -> Result<Repo, RequestError> {
-        let Registration {
-            url,
-            name,
-            reference,
-            path,
-        } = registration;
+        let Registration { url, name, reference, path } = registration;
         let published = self.shared.published.borrow().clone();
         let known = published.repos.values().find(|repo| repo.url == url);
         let name = match (name, known) {
@@ -79,9 +55,7 @@ impl Repos<'_> {
             (None, Some(known)) => known.name.clone(),
             (None, None) => name_from(&url, |name| published.repos.contains_key(name))?,
         };
-        let path = path
-            .map(|path| path.trim_matches('/').to_owned())
-            .filter(|path| !path.is_empty());
+        let path = path.map(|path| path.trim_matches('/').to_owned()).filter(|path| !path.is_empty());
         let only = match (path, known) {
             (None, _) => Vec::new(),
             (Some(path), Some(known)) if known.only.is_empty() && known.head.is_some() => {
@@ -99,15 +73,7 @@ impl Repos<'_> {
         };
         let reference = reference.or_else(|| known.map(|known| known.reference.clone()));
         let reference = reference.unwrap_or_else(|| "HEAD".to_owned());
-        Ok(Repo {
-            name,
-            url,
-            reference,
-            only,
-            head: None,
-            synced_at: None,
-            error: None,
-        })
+        Ok(Repo { name, url, reference, only, head: None, synced_at: None, error: None })
     }
 
     pub(super) async fn sync(&self, name: Option<&str>) -> Result<Vec<SyncOutcome>, RequestError> {
@@ -126,26 +92,17 @@ impl Repos<'_> {
                 Look::Same(revision) => Ok(revision),
                 Look::News(synced) => {
                     let revision = synced.revision.clone();
-                    self.shared.report(Event::Synced {
-                        repo: repo.name.clone(),
-                        result: Ok(synced),
-                    });
+                    self.shared.report(Event::Synced { repo: repo.name.clone(), result: Ok(synced) });
                     self.committed(&repo.name, &revision).await;
                     Ok(revision)
                 }
                 Look::Failed(message) => {
                     let result = Err(message.clone());
-                    self.shared.report(Event::Synced {
-                        repo: repo.name.clone(),
-                        result,
-                    });
+                    self.shared.report(Event::Synced { repo: repo.name.clone(), result });
                     Err(message)
                 }
             };
-            outcomes.push(SyncOutcome {
-                repo: repo.name.clone(),
-                result,
-            });
+            outcomes.push(SyncOutcome { repo: repo.name.clone(), result });
         }
         Ok(outcomes)
     }
@@ -155,10 +112,7 @@ impl Repos<'_> {
         let mut published = self.shared.published.subscribe();
         let seen = published.wait_for(|published| {
             published.stage == Stage::Ended
-                || published
-                    .repos
-                    .get(name)
-                    .is_none_or(|repo| repo.head.as_ref() == Some(revision))
+                || published.repos.get(name).is_none_or(|repo| repo.head.as_ref() == Some(revision))
         });
         if tokio::time::timeout(SYNC_COMMIT, seen).await.is_err() {
             tracing::warn!(repo = %name, "what a sync found is not committed yet");
@@ -207,17 +161,9 @@ impl Repos<'_> {
         path: &str,
     ) -> Result<FolderFound, RequestError> {
         let folders = source.discover(revision).await?;
-        let missing = || SourceError::NoSuchPath {
-            path: path.to_owned(),
-            revision: revision.clone(),
-        };
-        let folder = folders
-            .into_iter()
-            .find(|folder| folder.path == path)
-            .ok_or_else(missing)?;
-        self.understand(source, revision, folder)
-            .await?
-            .ok_or_else(|| missing().into())
+        let missing = || SourceError::NoSuchPath { path: path.to_owned(), revision: revision.clone() };
+        let folder = folders.into_iter().find(|folder| folder.path == path).ok_or_else(missing)?;
+        self.understand(source, revision, folder).await?.ok_or_else(|| missing().into())
     }
 
     /// Parses a folder's configuration and checks its script. `None`: its name cannot be a workflow's, which is logged;
@@ -237,10 +183,8 @@ impl Repos<'_> {
             }
         };
         let file = format!("{}/config.yaml", folder.path);
-        let context = config::ParseContext {
-            files: Some(&folder.files),
-            worker_types: &self.shared.worker_types,
-        };
+        let context =
+            config::ParseContext { files: Some(&folder.files), worker_types: &self.shared.worker_types };
         let parsed = config::parse(&file, &folder.config, &context);
         let mut problems = Vec::new();
         if let Some(config) = parsed.value()
@@ -260,11 +204,7 @@ impl Repos<'_> {
             }
         }
         let definition = parsed.with_problems(problems).into_definition(revision.clone());
-        Ok(Some(FolderFound {
-            name,
-            path: folder.path,
-            definition,
-        }))
+        Ok(Some(FolderFound { name, path: folder.path, definition }))
     }
 }
 
@@ -277,16 +217,9 @@ enum Look {
 impl Shared {
     /// The source of a repository that is known.
     pub(super) fn source(&self, name: &RepoName) -> Result<Arc<dyn WorkflowSource>, RequestError> {
-        let repo = self
-            .repo(name)
-            .ok_or_else(|| RequestError::NoSuchRepo(name.to_string()))?;
+        let repo = self.repo(name).ok_or_else(|| RequestError::NoSuchRepo(name.to_string()))?;
         let key = (repo.name.clone(), repo.url.clone());
-        if let Some(source) = self
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-        {
+        if let Some(source) = self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(source));
         }
         let source = self.opener.open(&repo)?;
@@ -320,21 +253,14 @@ pub(super) async fn watch(
                 Some(Look::News(synced)) => Ok(synced),
                 Some(Look::Failed(message)) => Err(message),
             };
-            drop(reports.send(Event::Synced {
-                repo: repo.name.clone(),
-                result,
-            }));
+            drop(reports.send(Event::Synced { repo: repo.name.clone(), result }));
         }
         let pause = if repos.values().all(|repo| repo.kind() == RepoKind::Folder) {
             shared.poll.min(FOLDER_POLL)
         } else {
             shared.poll
         };
-        if stop
-            .run_until_cancelled(tokio::time::sleep(pause))
-            .await
-            .is_none()
-        {
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }
@@ -359,34 +285,14 @@ fn registered(name: &RepoName, workflows: Vec<data_runner_core::workflow::Workfl
 
 /// A name for a repository, after the last part of its URL; with a number if that name is taken.
 fn name_from(url: &str, taken: impl Fn(&RepoName) -> bool) -> Result<RepoName, RequestError> {
-    let last = url
-        .trim_end_matches('/')
-        .trim_end_matches(".git")
-        .trim_end_matches('/');
-    let last = last
-        .rsplit(['/', ':', '\\'])
-        .next()
-        .unwrap_or_default()
-        .to_lowercase();
-    let clean: String = last
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '_' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(50)
-        .collect();
+    let last = url.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/');
+    let last = last.rsplit(['/', ':', '\\']).next().unwrap_or_default().to_lowercase();
+    let clean: String =
+        last.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(50).collect();
     let clean = clean.trim_start_matches(['-', '_']);
     let base = if clean.is_empty() { "repo" } else { clean };
     for number in 1..1000_u32 {
-        let name = if number == 1 {
-            base.to_owned()
-        } else {
-            format!("{base}-{number}")
-        };
+        let name = if number == 1 { base.to_owned() } else { format!("{base}-{number}") };
         let name = RepoName::try_from(name).map_err(|error| invalid("name", &error))?;
         if !taken(&name) {
             return Ok(name);

@@ -16,10 +16,7 @@ pub(crate) struct Announcer {
 impl Announcer {
     pub(crate) fn new() -> Self {
         let buckets = (0..BUCKETS).map(|_| watch::Sender::new(())).collect();
-        Self {
-            buckets,
-            hasher: std::hash::RandomState::new(),
-        }
+        Self { buckets, hasher: std::hash::RandomState::new() }
     }
 
     pub(crate) fn announce(&self, thing: impl Hash) {

@@ -95,10 +95,7 @@ impl House {
     pub fn new(script: impl Fn() -> Script + Send + Sync + 'static) -> Self {
         let network = MemoryNetwork::new();
         let supervisor = network.supervisor();
-        let gate = Arc::new(Gate {
-            bytes: Mutex::new(Bytes::from_static(CODE)),
-            fetched: AtomicU32::new(0),
-        });
+        let gate = Arc::new(Gate { bytes: Mutex::new(Bytes::from_static(CODE)), fetched: AtomicU32::new(0) });
         network.set_gate(Arc::clone(&gate) as Arc<dyn BundleGate>);
         Self {
             network,
@@ -120,10 +117,7 @@ impl House {
             unpacker: Arc::new(OneFile),
             state: self.state.path().to_owned(),
             bundle_cache_bytes: 1 << 20,
-            policy: AgentPolicy {
-                slots: self.slots,
-                ..AgentPolicy::default()
-            },
+            policy: AgentPolicy { slots: self.slots, ..AgentPolicy::default() },
             facts: sample::agent_facts(),
             clock: Arc::new(SystemClock::start()),
         }
@@ -132,10 +126,7 @@ impl House {
     pub fn start(&self) -> Running {
         let (terminate, signals) = mpsc::channel(2);
         let agent = self.builder().open().unwrap();
-        Running {
-            terminate,
-            task: tokio::spawn(agent.run(signals)),
-        }
+        Running { terminate, task: tokio::spawn(agent.run(signals)) }
     }
 
     /// Takes logs in from now on, and acknowledges them.
@@ -158,10 +149,7 @@ impl House {
                         }
                         *stored
                     };
-                    let ack = LogAck {
-                        claim: append.claim,
-                        outcome: LogOutcome::Stored { upto },
-                    };
+                    let ack = LogAck { claim: append.claim, outcome: LogOutcome::Stored { upto } };
                     // The session may be gone; the next one says how much there is.
                     let _gone = supervisor.send_log_ack(session, ack).await;
                 }
@@ -171,10 +159,7 @@ impl House {
 
     pub fn folder(&self, claim: Claim) -> PathBuf {
         let Claim { attempt, .. } = claim;
-        self.state
-            .path()
-            .join("runs")
-            .join(format!("{}-{}", attempt.execution, attempt.number))
+        self.state.path().join("runs").join(format!("{}-{}", attempt.execution, attempt.number))
     }
 
     /// The next session and its Hello. What other sessions say meanwhile is passed over.
@@ -199,38 +184,17 @@ impl House {
         let verdicts = hello
             .attempts
             .iter()
-            .map(|held| {
-                (
-                    held.claim,
-                    Verdict::Keep {
-                        log_from: self.logs.of(held.claim).0,
-                    },
-                )
-            })
+            .map(|held| (held.claim, Verdict::Keep { log_from: self.logs.of(held.claim).0 }))
             .collect();
         let heartbeat = Duration::from_secs(5);
-        let welcome = Welcome {
-            session,
-            epoch: EPOCH,
-            verdicts,
-            heartbeat,
-            dead_man: DEAD_MAN,
-        };
+        let welcome = Welcome { session, epoch: EPOCH, verdicts, heartbeat, dead_man: DEAD_MAN };
         self.say(session, SupervisorMessage::Welcome(welcome)).await;
         (session, hello)
     }
 
     pub async fn assign(&self, session: SessionId, n: u64) -> Claim {
         let claim = claim(n);
-        self.say(
-            session,
-            SupervisorMessage::Assign(Assign {
-                claim,
-                epoch: EPOCH,
-                job: job(),
-            }),
-        )
-        .await;
+        self.say(session, SupervisorMessage::Assign(Assign { claim, epoch: EPOCH, job: job() })).await;
         claim
     }
 
@@ -271,25 +235,13 @@ impl House {
 }
 
 pub fn claim(n: u64) -> Claim {
-    let attempt = AttemptId {
-        execution: sample::execution_id(n),
-        number: AttemptNumber::FIRST,
-    };
-    Claim {
-        attempt,
-        lease: sample::lease(n),
-    }
+    let attempt = AttemptId { execution: sample::execution_id(n), number: AttemptNumber::FIRST };
+    Claim { attempt, lease: sample::lease(n) }
 }
 
 pub fn job() -> Arc<JobSpec> {
-    let bundle = BundleRef {
-        hash: Sha256::of(CODE),
-        bytes: CODE.len() as u64,
-    };
-    Arc::new(JobSpec {
-        bundle,
-        ..sample::job()
-    })
+    let bundle = BundleRef { hash: Sha256::of(CODE), bytes: CODE.len() as u64 };
+    Arc::new(JobSpec { bundle, ..sample::job() })
 }
 
 /// Waits, in virtual time, until something that is not told by a message has happened.

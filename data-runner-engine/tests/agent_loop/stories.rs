@@ -19,21 +19,13 @@ async fn a_job_runs_from_assignment_to_the_removal_of_its_folder() {
     let (_agent, _logs) = (house.start(), house.take_logs());
     let (session, _) = house.welcome().await;
     let claim = house.assign(session, 1).await;
-    for phase in [
-        Phase::Connected,
-        Phase::CodeReady,
-        Phase::EnvironmentReady,
-        Phase::Started,
-    ] {
+    for phase in [Phase::Connected, Phase::CodeReady, Phase::EnvironmentReady, Phase::Started] {
         house.until_phase(phase).await;
     }
     let code = house.folder(claim).join("code/workflow.py");
     assert_eq!(std::fs::read(code).unwrap(), CODE);
     let report = house.until_finished().await;
-    assert_eq!(
-        (report.ending, report.log_end),
-        (Ending::Exited { code: 3 }, LogOffset(9))
-    );
+    assert_eq!((report.ending, report.log_end), (Ending::Exited { code: 3 }, LogOffset(9)));
     house.say(session, SupervisorMessage::StatusAck { claim }).await;
     until("the folder goes", || !house.folder(claim).exists()).await;
     assert_eq!(house.logs.of(claim).1, b"hello\noh\n");
@@ -41,15 +33,13 @@ async fn a_job_runs_from_assignment_to_the_removal_of_its_folder() {
 
 #[tokio::test(start_paused = true)]
 async fn a_log_arrives_whole_over_connections_that_are_cut() {
-    let expected: Vec<u8> = (0..200_u32)
-        .flat_map(|n| format!("{n} {}\n", "x".repeat(20_000)).into_bytes())
-        .collect();
+    let expected: Vec<u8> =
+        (0..200_u32).flat_map(|n| format!("{n} {}\n", "x".repeat(20_000)).into_bytes()).collect();
     let printed = Bytes::from(expected.clone());
     let house = House::new(move || {
         let pieces = printed.chunks(100_000).map(<[u8]>::to_vec);
-        let printing = pieces.fold(Script::new(), |script, piece| {
-            script.prints(piece).sleeps(Duration::from_millis(100))
-        });
+        let printing = pieces
+            .fold(Script::new(), |script, piece| script.prints(piece).sleeps(Duration::from_millis(100)));
         printing.exits(0)
     });
     let (_agent, _logs) = (house.start(), house.take_logs());
@@ -79,14 +69,9 @@ async fn a_restarted_agent_adopts_its_job_and_starts_nothing() {
     let agent = house.start();
     let (session, again) = house.welcome().await;
     assert_eq!(again.incarnation, first.incarnation + 1);
-    assert_eq!(
-        again.attempts.iter().map(|held| held.claim).collect::<Vec<_>>(),
-        [claim]
-    );
+    assert_eq!(again.attempts.iter().map(|held| held.claim).collect::<Vec<_>>(), [claim]);
     house.until_phase(Phase::Started).await;
-    house
-        .machine
-        .release(&std::path::absolute(house.folder(claim)).unwrap());
+    house.machine.release(&std::path::absolute(house.folder(claim)).unwrap());
     assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 0 });
     house.say(session, SupervisorMessage::StatusAck { claim }).await;
     until("the folder goes", || !house.folder(claim).exists()).await;
@@ -105,10 +90,7 @@ async fn an_end_survives_the_agent_that_could_not_report_it() {
     house.network.crash_supervisor();
     tokio::time::sleep(Duration::from_secs(100)).await;
     agent.kill().await;
-    let house = House {
-        supervisor: house.network.supervisor(),
-        ..house
-    };
+    let house = House { supervisor: house.network.supervisor(), ..house };
     let _agent = house.start();
     house.welcome().await;
     assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 7 });
@@ -125,10 +107,7 @@ async fn a_job_that_a_reboot_took_is_reported_as_vanished_and_not_run_again() {
     house.machine.reboot();
     let _agent = house.start();
     house.welcome().await;
-    assert!(matches!(
-        house.until_finished().await.ending,
-        Ending::Vanished { .. }
-    ));
+    assert!(matches!(house.until_finished().await.ending, Ending::Vanished { .. }));
     assert_eq!(house.machine.starts(), [claim]);
 }
 
@@ -157,9 +136,7 @@ async fn the_second_signal_stops_the_job() {
     house.until_phase(Phase::Started).await;
     agent.terminate.send(Terminate).await.unwrap();
     agent.terminate.send(Terminate).await.unwrap();
-    let stopped = Ending::Stopped {
-        reason: StopReason::Interrupted,
-    };
+    let stopped = Ending::Stopped { reason: StopReason::Interrupted };
     assert_eq!(house.until_finished().await.ending, stopped);
     house.say(session, SupervisorMessage::StatusAck { claim }).await;
     assert_eq!(agent.end().await, EndReason::Drained);
@@ -181,19 +158,11 @@ async fn without_a_supervisor_the_job_is_stopped_in_the_end_and_its_result_stays
         began.elapsed()
     );
     assert!(house.machine.alive().is_empty());
-    let house = House {
-        supervisor: house.network.supervisor(),
-        ..house
-    };
+    let house = House { supervisor: house.network.supervisor(), ..house };
     let _agent = house.start();
     let (_, hello) = house.welcome().await;
     assert_eq!(hello.attempts.len(), 1);
-    assert_eq!(
-        house.until_finished().await.ending,
-        Ending::Stopped {
-            reason: StopReason::Interrupted
-        }
-    );
+    assert_eq!(house.until_finished().await.ending, Ending::Stopped { reason: StopReason::Interrupted });
     assert_eq!(house.machine.starts(), [claim]);
 }
 
@@ -202,11 +171,7 @@ async fn a_supervisor_of_an_old_epoch_is_not_obeyed() {
     let house = House::new(|| Script::new().exits(0));
     let _agent = house.start();
     let (session, _) = house.welcome().await;
-    let stale = Assign {
-        claim: claim(1),
-        epoch: Epoch(EPOCH.0 - 1),
-        job: job(),
-    };
+    let stale = Assign { claim: claim(1), epoch: Epoch(EPOCH.0 - 1), job: job() };
     house.say(session, SupervisorMessage::Assign(stale)).await;
     let claim = house.assign(session, 2).await;
     house.until_finished().await;
@@ -234,9 +199,7 @@ async fn code_that_does_not_have_its_hash_is_not_run() {
     let (session, _) = house.welcome().await;
     house.assign(session, 1).await;
     let report = house.until_finished().await;
-    let Ending::NeverStarted { failure } = report.ending else {
-        panic!("{report:?}")
-    };
+    let Ending::NeverStarted { failure } = report.ending else { panic!("{report:?}") };
     assert_eq!(failure.cause, FailureCause::Source);
     assert!(failure.message.contains("does not have the hash"), "{failure:?}");
     assert!(house.machine.starts().is_empty());
@@ -250,10 +213,7 @@ async fn an_environment_that_cannot_be_made_is_reported_with_its_reason() {
     let _agent = house.start();
     let (session, _) = house.welcome().await;
     house.assign(session, 1).await;
-    assert_eq!(
-        house.until_finished().await.ending,
-        Ending::NeverStarted { failure: expected }
-    );
+    assert_eq!(house.until_finished().await.ending, Ending::NeverStarted { failure: expected });
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,22 +251,9 @@ async fn a_flood_that_nobody_takes_delays_neither_heartbeats_nor_a_cancel() {
             beats += 1;
         }
     }
-    assert!(
-        began.elapsed() <= Duration::from_secs(30),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() <= Duration::from_secs(30), "{:?}", began.elapsed());
     let reason = StopReason::Cancelled;
-    house
-        .say(
-            session,
-            SupervisorMessage::Cancel {
-                claim,
-                epoch: EPOCH,
-                reason,
-            },
-        )
-        .await;
+    house.say(session, SupervisorMessage::Cancel { claim, epoch: EPOCH, reason }).await;
     assert_eq!(house.until_finished().await.ending, Ending::Stopped { reason });
 }
 
@@ -318,16 +265,7 @@ async fn a_cancel_reaches_a_job_and_a_disowned_one_leaves_nothing() {
     let claim = house.assign(session, 1).await;
     house.until_phase(Phase::Started).await;
     let reason = StopReason::Disowned;
-    house
-        .say(
-            session,
-            SupervisorMessage::Cancel {
-                claim,
-                epoch: EPOCH,
-                reason,
-            },
-        )
-        .await;
+    house.say(session, SupervisorMessage::Cancel { claim, epoch: EPOCH, reason }).await;
     until("the folder goes", || !house.folder(claim).exists()).await;
     assert!(house.machine.alive().is_empty());
 }
@@ -337,10 +275,7 @@ async fn a_second_agent_on_the_same_folder_is_refused() {
     let house = House::new(Script::new);
     let first = house.builder().open().unwrap();
     let second = house.builder().open().map(drop).unwrap_err();
-    assert!(
-        matches!(second, AgentError::State(StateFolderError::InUse(_))),
-        "{second:?}"
-    );
+    assert!(matches!(second, AgentError::State(StateFolderError::InUse(_))), "{second:?}");
     drop(first);
     assert!(house.builder().open().is_ok(), "the lock goes with its holder");
 }
@@ -352,10 +287,7 @@ async fn a_record_that_cannot_be_read_is_an_error_and_not_an_attempt_forgotten()
     std::fs::create_dir_all(house.folder(claim(1))).unwrap();
     std::fs::write(house.folder(claim(1)).join("record.json"), "[1]").unwrap();
     let error = house.builder().open().map(drop).unwrap_err();
-    assert!(
-        matches!(error, AgentError::State(StateFolderError::Corrupt { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, AgentError::State(StateFolderError::Corrupt { .. })), "{error:?}");
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use data_runner_core::port::{Catalog as _, LogRange, LogStore as _, RunRequest};
 use data_runner_core::workflow::WorkerTypes;
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{
-    AgentBuilder, CodeUnpacker, Handle, Order, Registration, Supervisor, SupervisorBuilder, SystemClock, Terminate,
+    AgentBuilder, CodeUnpacker, Handle, Order, Registration, Supervisor, SupervisorBuilder, SystemClock,
+    Terminate,
 };
 use data_runner_testkit::memory::blob_store::MemoryBlobs;
 use data_runner_testkit::memory::executor::{Script, ScriptedMachine};

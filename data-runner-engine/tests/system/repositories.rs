@@ -92,7 +92,8 @@ async fn a_run_of_another_ref_takes_that_refs_code_and_configuration() {
     let mut kit = Kit::new(|_| Script::new().exits(0));
     let supervisor = kit.ready().await;
     let handle = supervisor.handle();
-    let branch = kit.repo().publish("feature", files(&[("orders", &format!("{CONFIG}labels: {{tier: gold}}\n"))]));
+    let branch =
+        kit.repo().publish("feature", files(&[("orders", &format!("{CONFIG}labels: {{tier: gold}}\n"))]));
     let order = Order { reference: Some("feature".to_owned()), ..Order::default() };
     let execution = handle.execute("orders", order).await.unwrap();
     assert_eq!(execution.job.revision, branch);

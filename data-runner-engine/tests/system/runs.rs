@@ -10,22 +10,26 @@ use crate::kit::{Kit, execute, until};
 
 #[tokio::test(start_paused = true)]
 async fn a_workflow_runs_from_a_registered_repository_to_its_stored_log() {
-    let mut kit = Kit::new(|_| Script::new().prints("hello\n").complains("careful\n").prints("bye\n").exits(0));
+    let mut kit =
+        Kit::new(|_| Script::new().prints("hello\n").complains("careful\n").prints("bye\n").exits(0));
     let supervisor = kit.ready().await;
     let id = execute(&supervisor.handle()).await;
     let execution = until(&supervisor.handle(), id, StateName::Success).await;
     assert_eq!(kit.stdout(&execution).await, b"hello\ncareful\nbye\n");
     let phases = &execution.attempts[0].phases;
     let reached: Vec<Phase> = phases.reached().map(|(phase, _)| phase).collect();
-    assert_eq!(reached, [
-        Phase::Queued,
-        Phase::Connected,
-        Phase::CodeReady,
-        Phase::EnvironmentReady,
-        Phase::Started,
-        Phase::Finished,
-        Phase::Drained
-    ]);
+    assert_eq!(
+        reached,
+        [
+            Phase::Queued,
+            Phase::Connected,
+            Phase::CodeReady,
+            Phase::EnvironmentReady,
+            Phase::Started,
+            Phase::Finished,
+            Phase::Drained
+        ]
+    );
     let summary = kit.store.summary(execution.attempt_id(execution.attempts[0].number)).await.unwrap();
     assert!(matches!(summary.state, LogState::Complete { .. }));
 }

@@ -52,7 +52,10 @@ async fn a_supervisor_that_was_replaced_ends_and_commits_nothing_more() {
     assert!(matches!(error, RequestError::State(_)), "{error}");
     first.ended().await;
     assert_eq!(first.handle().published().stage, Stage::Ended);
-    assert!(matches!(first.handle().execute("orders", Order::default()).await, Err(RequestError::Unavailable)));
+    assert!(matches!(
+        first.handle().execute("orders", Order::default()).await,
+        Err(RequestError::Unavailable)
+    ));
 }
 
 #[tokio::test(start_paused = true)]

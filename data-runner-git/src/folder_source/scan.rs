@@ -16,14 +16,7 @@ use crate::bundle::Limits;
 use crate::snapshot::{Entry, Found, Kind, Snapshot, refused};
 
 /// Folders that are made by tools and are never meant as part of a workflow.
-const SKIPPED: [&str; 6] = [
-    ".git",
-    ".venv",
-    "__pycache__",
-    ".data-runner",
-    "node_modules",
-    "target",
-];
+const SKIPPED: [&str; 6] = [".git", ".venv", "__pycache__", ".data-runner", "node_modules", "target"];
 /// A folder with more is not one of workflows; somebody named the wrong one.
 const ENTRIES: usize = 100_000;
 
@@ -84,12 +77,7 @@ pub(super) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// A look at `root`; what is as it was `before` is not read again.
     pub(super) fn new(root: &'a Path, limits: Limits, before: Option<&'a Scanned>) -> Self {
-        Self {
-            root,
-            limits,
-            before,
-            files: BTreeMap::new(),
-        }
+        Self { root, limits, before, files: BTreeMap::new() }
     }
 
     pub(super) fn run(mut self) -> Result<Scanned, SourceError> {
@@ -98,28 +86,20 @@ impl<'a> Scan<'a> {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Err(refused(&url(), "this is not a folder")),
             Err(error) => {
-                return Err(SourceError::Unreachable {
-                    url: url(),
-                    source: error.into(),
-                });
+                return Err(SourceError::Unreachable { url: url(), source: error.into() });
             }
         }
         self.folder("").map_err(|error| match error {
             ScanError::Source(error) => error,
-            ScanError::Io(error) => SourceError::Local {
-                url: self.root.display().to_string(),
-                source: error.into(),
-            },
+            ScanError::Io(error) => {
+                SourceError::Local { url: self.root.display().to_string(), source: error.into() }
+            }
         })?;
         let revision = revision(&self.files).map_err(|error| SourceError::Local {
             url: self.root.display().to_string(),
             source: error.into(),
         })?;
-        Ok(Scanned {
-            revision,
-            root: self.root.to_owned(),
-            files: self.files,
-        })
+        Ok(Scanned { revision, root: self.root.to_owned(), files: self.files })
     }
 
     fn folder(&mut self, path: &str) -> Result<(), ScanError> {
@@ -127,11 +107,7 @@ impl<'a> Scan<'a> {
             let found = found?;
             let name = found.file_name();
             let shown = name.to_string_lossy();
-            let path = if path.is_empty() {
-                shown.into_owned()
-            } else {
-                format!("{path}/{shown}")
-            };
+            let path = if path.is_empty() { shown.into_owned() } else { format!("{path}/{shown}") };
             let metadata = match found.metadata() {
                 Ok(metadata) => metadata,
                 // It went while we looked; that is the state now.
@@ -158,25 +134,9 @@ impl<'a> Scan<'a> {
         match self.folder(&path) {
             Err(ScanError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {
                 let kind = Kind::Foreign("this folder may not be read");
-                let mark = Mark {
-                    inode: 0,
-                    size: 0,
-                    mode: 0,
-                    changed: (0, 0),
-                };
-                let entry = Entry {
-                    path: path.clone(),
-                    kind,
-                    size: 0,
-                };
-                self.files.insert(
-                    path,
-                    Seen {
-                        entry,
-                        hash: [0; 32],
-                        mark,
-                    },
-                );
+                let mark = Mark { inode: 0, size: 0, mode: 0, changed: (0, 0) };
+                let entry = Entry { path: path.clone(), kind, size: 0 };
+                self.files.insert(path, Seen { entry, hash: [0; 32], mark });
                 Ok(())
             }
             Err(ScanError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -196,9 +156,7 @@ impl<'a> Scan<'a> {
         } else if metadata.is_symlink() {
             Kind::Link
         } else if metadata.is_file() {
-            Kind::File {
-                executable: metadata.mode() & 0o111 != 0,
-            }
+            Kind::File { executable: metadata.mode() & 0o111 != 0 }
         } else {
             Kind::Foreign("this is neither a file nor a symbolic link")
         };
@@ -214,11 +172,7 @@ impl<'a> Scan<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let entry = Entry {
-            path: path.clone(),
-            kind,
-            size: metadata.len(),
-        };
+        let entry = Entry { path: path.clone(), kind, size: metadata.len() };
         self.files.insert(path, Seen { entry, hash, mark });
         Ok(())
     }
@@ -286,15 +240,8 @@ impl Snapshot for Scanned {
     }
 
     fn walk(&self, path: &str) -> Result<Vec<Entry>, SourceError> {
-        let prefix = if path.is_empty() {
-            String::new()
-        } else {
-            format!("{path}/")
-        };
-        let below = self
-            .files
-            .range(prefix.clone()..)
-            .take_while(|(path, _)| path.starts_with(&prefix));
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let below = self.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
         Ok(below.map(|(_, seen)| seen.entry.clone()).collect())
     }
 
@@ -314,10 +261,6 @@ impl Snapshot for Scanned {
             }
         };
         let hash: [u8; 32] = Sha256::digest(&bytes).into();
-        if hash == seen.hash {
-            Ok(bytes.into())
-        } else {
-            Err(gone())
-        }
+        if hash == seen.hash { Ok(bytes.into()) } else { Err(gone()) }
     }
 }

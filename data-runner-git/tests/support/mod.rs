@@ -44,9 +44,7 @@ impl Origin {
                 RepoFile::Executable(bytes) => (0o100_755, bytes.to_vec()),
                 RepoFile::Link(target) => (0o120_000, target.clone().into_bytes()),
             };
-            index
-                .add(&entry(path, mode, self.repository.blob(&bytes).unwrap()))
-                .unwrap();
+            index.add(&entry(path, mode, self.repository.blob(&bytes).unwrap())).unwrap();
         }
         self.commit_index(branch, parent, &mut index)
     }
@@ -54,27 +52,18 @@ impl Origin {
     pub fn commit_index(&self, branch: &str, parent: Option<Oid>, index: &mut Index) -> Oid {
         let tree = index.write_tree_to(&self.repository).unwrap();
         let tree = self.repository.find_tree(tree).unwrap();
-        let parents: Vec<_> = parent
-            .iter()
-            .map(|parent| self.repository.find_commit(*parent).unwrap())
-            .collect();
+        let parents: Vec<_> =
+            parent.iter().map(|parent| self.repository.find_commit(*parent).unwrap()).collect();
         let me = Signature::new("A", "a@example.org", &Time::new(1_767_225_600, 0)).unwrap();
         let parents: Vec<_> = parents.iter().collect();
-        let commit = self
-            .repository
-            .commit(None, &me, &me, "a change", &tree, &parents)
-            .unwrap();
-        self.repository
-            .reference(&format!("refs/heads/{branch}"), commit, true, "push")
-            .unwrap();
+        let commit = self.repository.commit(None, &me, &me, "a change", &tree, &parents).unwrap();
+        self.repository.reference(&format!("refs/heads/{branch}"), commit, true, "push").unwrap();
         commit
     }
 
     /// The tip of `branch`.
     pub fn tip(&self, branch: &str) -> Option<Oid> {
-        self.repository
-            .refname_to_id(&format!("refs/heads/{branch}"))
-            .ok()
+        self.repository.refname_to_id(&format!("refs/heads/{branch}")).ok()
     }
 }
 
@@ -97,22 +86,15 @@ pub fn entry(path: &str, mode: u32, id: Oid) -> IndexEntry {
 
 /// One workflow whose program is `program`.
 pub fn workflow(program: &str) -> RepoFiles {
-    [
-        ("workflows/orders/config.yaml", "worker_type: polars"),
-        ("workflows/orders/workflow.py", program),
-    ]
-    .into_iter()
-    .map(|(path, text)| (path.to_owned(), RepoFile::text(text)))
-    .collect()
+    [("workflows/orders/config.yaml", "worker_type: polars"), ("workflows/orders/workflow.py", program)]
+        .into_iter()
+        .map(|(path, text)| (path.to_owned(), RepoFile::text(text)))
+        .collect()
 }
 
 /// Nothing of the user's own configuration is used.
 pub fn access() -> Access {
-    Access {
-        helper: Helper::Ignore,
-        longest_fetch: Duration::from_secs(60),
-        ..Access::default()
-    }
+    Access { helper: Helper::Ignore, longest_fetch: Duration::from_secs(60), ..Access::default() }
 }
 
 pub fn repo(name: &str, url: &str) -> Repo {

@@ -25,10 +25,6 @@ impl BindError {
         } else {
             "the operating system refuses"
         };
-        Self {
-            address,
-            advice,
-            source,
-        }
+        Self { address, advice, source }
     }
 }

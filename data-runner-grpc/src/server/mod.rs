@@ -40,10 +40,7 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     /// 10 s and 20 s.
     fn default() -> Self {
-        Self {
-            keepalive: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(20),
-        }
+        Self { keepalive: Duration::from_secs(10), keepalive_timeout: Duration::from_secs(20) }
     }
 }
 
@@ -65,12 +62,8 @@ impl GrpcTransport {
         gate: Arc<dyn BundleGate>,
         options: ServerOptions,
     ) -> Result<(Arc<Self>, SocketAddr), BindError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| BindError::new(address, source))?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| BindError::new(address, source))?;
+        let listener = TcpListener::bind(address).await.map_err(|source| BindError::new(address, source))?;
+        let address = listener.local_addr().map_err(|source| BindError::new(address, source))?;
         Ok((Self::serve(listener, gate, options), address))
     }
 
@@ -114,10 +107,7 @@ async fn run(
         )
         .await;
     if let Err(error) = served {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "the server for agents failed"
-        );
+        tracing::error!(error = &error as &dyn std::error::Error, "the server for agents failed");
         // Whoever receives must hear of it.
         sessions.shut();
         over.cancel();

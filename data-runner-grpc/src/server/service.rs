@@ -45,9 +45,7 @@ impl WorkerService for Service {
         let worker = metadata::worker(request.metadata())?;
         let (session, line_end) = self.sessions.open(worker)?;
         let mut response = Response::new(ReceiverStream::new(line_end));
-        response
-            .metadata_mut()
-            .insert(metadata::SESSION, metadata::value(session.id)?);
+        response.metadata_mut().insert(metadata::SESSION, metadata::value(session.id)?);
         tokio::spawn(hear(self.sessions.clone(), session, request.into_inner()));
         Ok(response)
     }
@@ -68,16 +66,10 @@ impl WorkerService for Service {
     ) -> Result<Response<Self::FetchBundleStream>, Status> {
         let session = self.session_of(&request)?;
         let wanted = request.into_inner();
-        let claim = wanted
-            .claim
-            .ok_or_else(|| NotUnderstood::missing("FetchBundleRequest.claim"))?;
+        let claim = wanted.claim.ok_or_else(|| NotUnderstood::missing("FetchBundleRequest.claim"))?;
         let claim = Claim::from_wire(claim)?;
         let hash = sha256(&wanted.sha256)?;
-        let mut rest = self
-            .gate
-            .bundle(session.worker, claim, &hash)
-            .await
-            .map_err(refusal)?;
+        let mut rest = self.gate.bundle(session.worker, claim, &hash).await.map_err(refusal)?;
         let parts = std::iter::from_fn(move || {
             let data = rest.split_to(rest.len().min(BUNDLE_PART_BYTES));
             (!data.is_empty()).then_some(Ok(proto::BundlePart { data }))
@@ -90,10 +82,7 @@ fn refusal(refused: BundleRefused) -> Status {
     match refused {
         BundleRefused::NotYours { .. } => Status::permission_denied(refused.to_string()),
         BundleRefused::Unavailable(ref source) => {
-            tracing::warn!(
-                error = &**source as &dyn std::error::Error,
-                "a bundle cannot be read"
-            );
+            tracing::warn!(error = &**source as &dyn std::error::Error, "a bundle cannot be read");
             Status::unavailable(refused.to_string())
         }
     }

@@ -58,14 +58,9 @@ pub(super) type LineEnd<T> = mpsc::Receiver<Result<T, Status>>;
 
 enum Lines {
     /// It has its session, and not yet its log stream.
-    Session {
-        messages: Line<proto::SupervisorMessage>,
-    },
+    Session { messages: Line<proto::SupervisorMessage> },
     /// It has both.
-    Both {
-        messages: Line<proto::SupervisorMessage>,
-        acks: Line<proto::LogAck>,
-    },
+    Both { messages: Line<proto::SupervisorMessage>, acks: Line<proto::LogAck> },
     /// It has ended. What was said before still goes out.
     Ended,
 }
@@ -154,11 +149,7 @@ impl Sessions {
     }
 
     fn emit(&self, session: &Session, what: SessionEvent, room: Option<OwnedSemaphorePermit>) {
-        let event = TransportEvent {
-            session: session.id,
-            worker: session.worker,
-            what,
-        };
+        let event = TransportEvent { session: session.id, worker: session.worker, what };
         if self.events.send(ArrivedEvent { event, _room: room }).is_err() {
             // Only a transport that was dropped receives nothing, and then all its sessions end.
             tracing::trace!(session = %session.id, "nobody receives");
@@ -179,24 +170,11 @@ impl Sessions {
     /// Hands over a piece of log, when there is room for it.
     pub(super) async fn log_arrived(&self, session: &Session, append: LogAppend) {
         // Beside the payload each piece holds some fields and a place in a queue.
-        let bytes = u32::try_from(append.chunk.payload.len())
-            .unwrap_or(LOG_BYTES_WAITING)
-            .saturating_add(256);
-        let room = self
-            .log_room
-            .clone()
-            .acquire_many_owned(bytes.min(LOG_BYTES_WAITING))
-            .await;
+        let bytes =
+            u32::try_from(append.chunk.payload.len()).unwrap_or(LOG_BYTES_WAITING).saturating_add(256);
+        let room = self.log_room.clone().acquire_many_owned(bytes.min(LOG_BYTES_WAITING)).await;
         let Ok(room) = room else { return };
-        if self
-            .logs
-            .send(ArrivedLog {
-                session: session.id,
-                append,
-                _room: room,
-            })
-            .is_err()
-        {
+        if self.logs.send(ArrivedLog { session: session.id, append, _room: room }).is_err() {
             tracing::trace!(session = %session.id, "nobody receives logs");
         }
     }
@@ -258,9 +236,7 @@ impl Session {
             }
             both @ Lines::Both { .. } => {
                 *lines = both;
-                Err(Status::failed_precondition(
-                    "the session has its log stream already",
-                ))
+                Err(Status::failed_precondition("the session has its log stream already"))
             }
             Lines::Ended => Err(no_such_session()),
         }

@@ -24,11 +24,7 @@ impl From<&JobSpec> for proto::JobSpec {
             folder: job.folder.clone(),
             entrypoint: job.entrypoint.clone(),
             python_path: job.python_path.clone(),
-            params: job
-                .params
-                .iter()
-                .map(|(name, value)| (name.clone(), value.into()))
-                .collect(),
+            params: job.params.iter().map(|(name, value)| (name.clone(), value.into())).collect(),
             env: job.env.clone(),
             dependencies: Some((&job.dependencies).into()),
             resources: Some(proto::Resources {
@@ -43,10 +39,7 @@ impl From<&JobSpec> for proto::JobSpec {
 
 impl FromWire<proto::JobSpec> for JobSpec {
     fn from_wire(wire: proto::JobSpec) -> Result<Self, NotUnderstood> {
-        let params = wire
-            .params
-            .into_iter()
-            .map(|(name, value)| Ok((name, ParamValue::from_wire(value)?)));
+        let params = wire.params.into_iter().map(|(name, value)| Ok((name, ParamValue::from_wire(value)?)));
         Ok(Self {
             workflow: QualifiedName {
                 repo: text(&wire.repo, "JobSpec.repo")?,
@@ -70,19 +63,13 @@ impl FromWire<proto::JobSpec> for JobSpec {
 
 impl FromWire<proto::BundleRef> for BundleRef {
     fn from_wire(wire: proto::BundleRef) -> Result<Self, NotUnderstood> {
-        Ok(Self {
-            hash: sha256(&wire.sha256)?,
-            bytes: wire.bytes,
-        })
+        Ok(Self { hash: sha256(&wire.sha256)?, bytes: wire.bytes })
     }
 }
 
 impl FromWire<proto::Resources> for Resources {
     fn from_wire(wire: proto::Resources) -> Result<Self, NotUnderstood> {
-        Ok(Self {
-            memory_bytes: wire.memory_bytes,
-            cpus: wire.cpus,
-        })
+        Ok(Self { memory_bytes: wire.memory_bytes, cpus: wire.cpus })
     }
 }
 
@@ -105,25 +92,18 @@ impl From<&ParamValue> for proto::ParamValue {
 impl FromWire<proto::ParamValue> for ParamValue {
     fn from_wire(wire: proto::ParamValue) -> Result<Self, NotUnderstood> {
         use proto::param_value::Kind;
-        Ok(
-            match wire
-                .kind
-                .ok_or_else(|| NotUnderstood::missing("ParamValue.kind"))?
-            {
-                Kind::String(text) => Self::String(text),
-                Kind::Int(number) => Self::Int(number),
-                Kind::Float(number) if number.is_finite() => Self::Float(number),
-                Kind::Float(number) => {
-                    return Err(NotUnderstood::new(format!(
-                        "ParamValue.float: {number} is not finite"
-                    )));
-                }
-                Kind::Bool(value) => Self::Bool(value),
-                Kind::Date(date) => Self::Date(text(&date, "ParamValue.date")?),
-                Kind::Datetime(at) => Self::Datetime(text(&at, "ParamValue.datetime")?),
-                Kind::Enum(text) => Self::Enum(text),
-            },
-        )
+        Ok(match wire.kind.ok_or_else(|| NotUnderstood::missing("ParamValue.kind"))? {
+            Kind::String(text) => Self::String(text),
+            Kind::Int(number) => Self::Int(number),
+            Kind::Float(number) if number.is_finite() => Self::Float(number),
+            Kind::Float(number) => {
+                return Err(NotUnderstood::new(format!("ParamValue.float: {number} is not finite")));
+            }
+            Kind::Bool(value) => Self::Bool(value),
+            Kind::Date(date) => Self::Date(text(&date, "ParamValue.date")?),
+            Kind::Datetime(at) => Self::Datetime(text(&at, "ParamValue.datetime")?),
+            Kind::Enum(text) => Self::Enum(text),
+        })
     }
 }
 
@@ -133,9 +113,9 @@ impl From<&Dependencies> for proto::Dependencies {
         let requirements = match &wanted.requirements {
             PythonDependency::Default => None,
             PythonDependency::File(path) => Some(Requirements::RequirementsFile(path.clone())),
-            PythonDependency::List(lines) => Some(Requirements::RequirementsList(proto::RequirementList {
-                lines: lines.clone(),
-            })),
+            PythonDependency::List(lines) => {
+                Some(Requirements::RequirementsList(proto::RequirementList { lines: lines.clone() }))
+            }
         };
         Self {
             python: wanted.python.clone(),
@@ -157,10 +137,7 @@ impl FromWire<proto::Dependencies> for Dependencies {
         Ok(Self {
             python: wire.python,
             requirements,
-            duckdb: DuckdbDependency {
-                version: wire.duckdb_version,
-                extensions: wire.duckdb_extensions,
-            },
+            duckdb: DuckdbDependency { version: wire.duckdb_version, extensions: wire.duckdb_extensions },
         })
     }
 }

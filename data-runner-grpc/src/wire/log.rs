@@ -44,10 +44,7 @@ impl FromWire<proto::LogAppend> for LogAppend {
 
 fn bounded(payload: Bytes) -> Result<Bytes, NotUnderstood> {
     if payload.len() > MAX_PAYLOAD {
-        return Err(NotUnderstood::new(format!(
-            "LogAppend.payload has {} bytes",
-            payload.len()
-        )));
+        return Err(NotUnderstood::new(format!("LogAppend.payload has {} bytes", payload.len())));
     }
     Ok(payload)
 }
@@ -81,28 +78,17 @@ impl From<LogAck> for proto::LogAck {
             LogOutcome::Stored { upto } => Outcome::StoredUpto(upto.0),
             LogOutcome::Refused => Outcome::Refused(proto::LogRefused {}),
         };
-        Self {
-            claim: Some(ack.claim.into()),
-            outcome: Some(outcome),
-        }
+        Self { claim: Some(ack.claim.into()), outcome: Some(outcome) }
     }
 }
 
 impl FromWire<proto::LogAck> for LogAck {
     fn from_wire(wire: proto::LogAck) -> Result<Self, NotUnderstood> {
         use proto::log_ack::Outcome;
-        let outcome = match wire
-            .outcome
-            .ok_or_else(|| NotUnderstood::missing("LogAck.outcome"))?
-        {
-            Outcome::StoredUpto(upto) => LogOutcome::Stored {
-                upto: LogOffset(upto),
-            },
+        let outcome = match wire.outcome.ok_or_else(|| NotUnderstood::missing("LogAck.outcome"))? {
+            Outcome::StoredUpto(upto) => LogOutcome::Stored { upto: LogOffset(upto) },
             Outcome::Refused(proto::LogRefused {}) => LogOutcome::Refused,
         };
-        Ok(Self {
-            claim: required(wire.claim, "LogAck.claim")?,
-            outcome,
-        })
+        Ok(Self { claim: required(wire.claim, "LogAck.claim")?, outcome })
     }
 }

@@ -14,26 +14,19 @@ use super::value::{FromWire, NotUnderstood, Numbered as _, duration, required};
 pub(super) fn status(claim: Claim, status: &AttemptStatus) -> proto::WorkerStatus {
     use proto::worker_status::Status;
     let status = match status {
-        AttemptStatus::Reached { phase, ago } => Status::Reached(proto::Reached {
-            phase: phase.number(),
-            ago: duration(*ago),
-        }),
+        AttemptStatus::Reached { phase, ago } => {
+            Status::Reached(proto::Reached { phase: phase.number(), ago: duration(*ago) })
+        }
         AttemptStatus::Finished(report) => Status::Finished(report.as_ref().into()),
     };
-    proto::WorkerStatus {
-        claim: Some(claim.into()),
-        status: Some(status),
-    }
+    proto::WorkerStatus { claim: Some(claim.into()), status: Some(status) }
 }
 
 /// The way back.
 pub(super) fn read_status(wire: proto::WorkerStatus) -> Result<(Claim, AttemptStatus), NotUnderstood> {
     use proto::worker_status::Status;
     let claim = required(wire.claim, "WorkerStatus.claim")?;
-    let status = match wire
-        .status
-        .ok_or_else(|| NotUnderstood::missing("WorkerStatus.status"))?
-    {
+    let status = match wire.status.ok_or_else(|| NotUnderstood::missing("WorkerStatus.status"))? {
         Status::Reached(reached) => AttemptStatus::Reached {
             phase: Phase::numbered(reached.phase)?,
             ago: required(reached.ago, "Reached.ago")?,
@@ -60,10 +53,7 @@ impl From<&FinishReport> for proto::FinishReport {
 
 impl FromWire<proto::FinishReport> for FinishReport {
     fn from_wire(wire: proto::FinishReport) -> Result<Self, NotUnderstood> {
-        let output = wire
-            .output_json
-            .map(|json| serde_json::from_str(&json))
-            .transpose();
+        let output = wire.output_json.map(|json| serde_json::from_str(&json)).transpose();
         Ok(Self {
             ending: required(wire.ending, "FinishReport.ending")?,
             usage: required(wire.usage, "FinishReport.usage")?,
@@ -90,9 +80,9 @@ impl From<&Ending> for proto::Ending {
         let kind = match ending {
             Ending::Exited { code } => Kind::Exited(u32::from(*code)),
             Ending::Signalled { signal } => Kind::Signalled(u32::from(*signal)),
-            Ending::OutOfMemory { limit_bytes } => Kind::OutOfMemory(proto::OutOfMemory {
-                limit_bytes: *limit_bytes,
-            }),
+            Ending::OutOfMemory { limit_bytes } => {
+                Kind::OutOfMemory(proto::OutOfMemory { limit_bytes: *limit_bytes })
+            }
             Ending::Stopped { reason } => Kind::Stopped(reason.number()),
             Ending::NeverStarted { failure } => Kind::NeverStarted(failure.into()),
             Ending::Vanished { message } => Kind::Vanished(message.clone()),
@@ -104,24 +94,14 @@ impl From<&Ending> for proto::Ending {
 impl FromWire<proto::Ending> for Ending {
     fn from_wire(wire: proto::Ending) -> Result<Self, NotUnderstood> {
         use proto::ending::Kind;
-        Ok(
-            match wire.kind.ok_or_else(|| NotUnderstood::missing("Ending.kind"))? {
-                Kind::Exited(code) => Self::Exited {
-                    code: byte(code, "Ending.exited")?,
-                },
-                Kind::Signalled(signal) => Self::Signalled {
-                    signal: byte(signal, "Ending.signalled")?,
-                },
-                Kind::OutOfMemory(proto::OutOfMemory { limit_bytes }) => Self::OutOfMemory { limit_bytes },
-                Kind::Stopped(reason) => Self::Stopped {
-                    reason: StopReason::numbered(reason)?,
-                },
-                Kind::NeverStarted(failure) => Self::NeverStarted {
-                    failure: Failure::from_wire(failure)?,
-                },
-                Kind::Vanished(message) => Self::Vanished { message },
-            },
-        )
+        Ok(match wire.kind.ok_or_else(|| NotUnderstood::missing("Ending.kind"))? {
+            Kind::Exited(code) => Self::Exited { code: byte(code, "Ending.exited")? },
+            Kind::Signalled(signal) => Self::Signalled { signal: byte(signal, "Ending.signalled")? },
+            Kind::OutOfMemory(proto::OutOfMemory { limit_bytes }) => Self::OutOfMemory { limit_bytes },
+            Kind::Stopped(reason) => Self::Stopped { reason: StopReason::numbered(reason)? },
+            Kind::NeverStarted(failure) => Self::NeverStarted { failure: Failure::from_wire(failure)? },
+            Kind::Vanished(message) => Self::Vanished { message },
+        })
     }
 }
 
@@ -131,20 +111,12 @@ fn byte(number: u32, field: &str) -> Result<u8, NotUnderstood> {
 
 impl From<&Failure> for proto::Failure {
     fn from(failure: &Failure) -> Self {
-        Self {
-            cause: failure.cause.number(),
-            message: failure.message.clone(),
-            hint: failure.hint.clone(),
-        }
+        Self { cause: failure.cause.number(), message: failure.message.clone(), hint: failure.hint.clone() }
     }
 }
 
 impl FromWire<proto::Failure> for Failure {
     fn from_wire(wire: proto::Failure) -> Result<Self, NotUnderstood> {
-        Ok(Self {
-            cause: FailureCause::numbered(wire.cause)?,
-            message: wire.message,
-            hint: wire.hint,
-        })
+        Ok(Self { cause: FailureCause::numbered(wire.cause)?, message: wire.message, hint: wire.hint })
     }
 }

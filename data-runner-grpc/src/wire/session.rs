@@ -32,21 +32,16 @@ impl From<&AgentMessage> for proto::AgentMessage {
 impl FromWire<proto::AgentMessage> for AgentMessage {
     fn from_wire(wire: proto::AgentMessage) -> Result<Self, NotUnderstood> {
         use proto::agent_message::Kind;
-        Ok(
-            match wire
-                .kind
-                .ok_or_else(|| NotUnderstood::missing("AgentMessage.kind"))?
-            {
-                Kind::Hello(hello) => Self::Hello(Hello::from_wire(hello)?),
-                Kind::HeartBeat(proto::HeartBeat {}) => Self::HeartBeat,
-                Kind::WorkerStatus(news) => {
-                    let (claim, status) = read_status(news)?;
-                    Self::WorkerStatus(WorkerStatus { claim, status })
-                }
-                Kind::Draining(proto::Draining {}) => Self::Draining,
-                Kind::Drained(proto::Drained {}) => Self::Drained,
-            },
-        )
+        Ok(match wire.kind.ok_or_else(|| NotUnderstood::missing("AgentMessage.kind"))? {
+            Kind::Hello(hello) => Self::Hello(Hello::from_wire(hello)?),
+            Kind::HeartBeat(proto::HeartBeat {}) => Self::HeartBeat,
+            Kind::WorkerStatus(news) => {
+                let (claim, status) = read_status(news)?;
+                Self::WorkerStatus(WorkerStatus { claim, status })
+            }
+            Kind::Draining(proto::Draining {}) => Self::Draining,
+            Kind::Drained(proto::Drained {}) => Self::Drained,
+        })
     }
 }
 
@@ -64,11 +59,7 @@ impl From<&Hello> for proto::Hello {
                 slots: facts.slots,
                 host: facts.host.clone(),
             }),
-            attempts: hello
-                .attempts
-                .iter()
-                .map(|held| status(held.claim, &held.status))
-                .collect(),
+            attempts: hello.attempts.iter().map(|held| status(held.claim, &held.status)).collect(),
         }
     }
 }
@@ -92,10 +83,7 @@ impl FromWire<proto::WorkerStatus> for HeldAttempt {
 
 impl FromWire<proto::AgentFacts> for AgentFacts {
     fn from_wire(wire: proto::AgentFacts) -> Result<Self, NotUnderstood> {
-        let types = wire
-            .worker_types
-            .iter()
-            .map(|name| text(name, "AgentFacts.worker_types"));
+        let types = wire.worker_types.iter().map(|name| text(name, "AgentFacts.worker_types"));
         Ok(Self {
             version: wire.version,
             worker_types: types.collect::<Result<_, _>>()?,
@@ -122,9 +110,9 @@ impl From<&SupervisorMessage> for proto::SupervisorMessage {
                 epoch: epoch.0,
                 reason: reason.number(),
             }),
-            SupervisorMessage::StatusAck { claim } => Kind::StatusAck(proto::StatusAck {
-                claim: Some((*claim).into()),
-            }),
+            SupervisorMessage::StatusAck { claim } => {
+                Kind::StatusAck(proto::StatusAck { claim: Some((*claim).into()) })
+            }
             SupervisorMessage::Drain { epoch } => Kind::Drain(proto::Drain { epoch: epoch.0 }),
         };
         Self { kind: Some(kind) }
@@ -134,30 +122,21 @@ impl From<&SupervisorMessage> for proto::SupervisorMessage {
 impl FromWire<proto::SupervisorMessage> for SupervisorMessage {
     fn from_wire(wire: proto::SupervisorMessage) -> Result<Self, NotUnderstood> {
         use proto::supervisor_message::Kind;
-        Ok(
-            match wire
-                .kind
-                .ok_or_else(|| NotUnderstood::missing("SupervisorMessage.kind"))?
-            {
-                Kind::Welcome(welcome) => Self::Welcome(Welcome::from_wire(welcome)?),
-                Kind::Assign(assign) => Self::Assign(Assign {
-                    claim: required(assign.claim, "Assign.claim")?,
-                    epoch: Epoch(assign.epoch),
-                    job: Arc::new(required::<_, JobSpec>(assign.job, "Assign.job")?),
-                }),
-                Kind::Cancel(cancel) => Self::Cancel {
-                    claim: required(cancel.claim, "Cancel.claim")?,
-                    epoch: Epoch(cancel.epoch),
-                    reason: StopReason::numbered(cancel.reason)?,
-                },
-                Kind::StatusAck(ack) => Self::StatusAck {
-                    claim: required(ack.claim, "StatusAck.claim")?,
-                },
-                Kind::Drain(drain) => Self::Drain {
-                    epoch: Epoch(drain.epoch),
-                },
+        Ok(match wire.kind.ok_or_else(|| NotUnderstood::missing("SupervisorMessage.kind"))? {
+            Kind::Welcome(welcome) => Self::Welcome(Welcome::from_wire(welcome)?),
+            Kind::Assign(assign) => Self::Assign(Assign {
+                claim: required(assign.claim, "Assign.claim")?,
+                epoch: Epoch(assign.epoch),
+                job: Arc::new(required::<_, JobSpec>(assign.job, "Assign.job")?),
+            }),
+            Kind::Cancel(cancel) => Self::Cancel {
+                claim: required(cancel.claim, "Cancel.claim")?,
+                epoch: Epoch(cancel.epoch),
+                reason: StopReason::numbered(cancel.reason)?,
             },
-        )
+            Kind::StatusAck(ack) => Self::StatusAck { claim: required(ack.claim, "StatusAck.claim")? },
+            Kind::Drain(drain) => Self::Drain { epoch: Epoch(drain.epoch) },
+        })
     }
 }
 
@@ -169,10 +148,7 @@ impl From<&Welcome> for proto::Welcome {
                 Verdict::Keep { log_from } => Wire::KeepLogFrom(log_from.0),
                 Verdict::Stop => Wire::Stop(proto::StopAndForget {}),
             };
-            proto::AttemptVerdict {
-                claim: Some((*claim).into()),
-                verdict: Some(verdict),
-            }
+            proto::AttemptVerdict { claim: Some((*claim).into()), verdict: Some(verdict) }
         });
         Self {
             session: id_bytes(welcome.session.uuid()),
@@ -199,13 +175,8 @@ impl FromWire<proto::Welcome> for Welcome {
 impl FromWire<proto::AttemptVerdict> for (Claim, Verdict) {
     fn from_wire(wire: proto::AttemptVerdict) -> Result<Self, NotUnderstood> {
         use proto::attempt_verdict::Verdict as Wire;
-        let verdict = match wire
-            .verdict
-            .ok_or_else(|| NotUnderstood::missing("AttemptVerdict.verdict"))?
-        {
-            Wire::KeepLogFrom(offset) => Verdict::Keep {
-                log_from: LogOffset(offset),
-            },
+        let verdict = match wire.verdict.ok_or_else(|| NotUnderstood::missing("AttemptVerdict.verdict"))? {
+            Wire::KeepLogFrom(offset) => Verdict::Keep { log_from: LogOffset(offset) },
             Wire::Stop(proto::StopAndForget {}) => Verdict::Stop,
         };
         Ok((required(wire.claim, "AttemptVerdict.claim")?, verdict))

@@ -39,10 +39,7 @@ fn uuid() -> impl Strategy<Value = Uuid> {
 
 fn claim() -> impl Strategy<Value = Claim> {
     (uuid(), any::<u32>(), uuid()).prop_map(|(execution, number, lease)| Claim {
-        attempt: AttemptId {
-            execution: ExecutionId::from_uuid(execution),
-            number: AttemptNumber(number),
-        },
+        attempt: AttemptId { execution: ExecutionId::from_uuid(execution), number: AttemptNumber(number) },
         lease: Lease::from_uuid(lease),
     })
 }
@@ -77,11 +74,8 @@ fn stop_reason() -> impl Strategy<Value = StopReason> {
 }
 
 fn ending() -> impl Strategy<Value = Ending> {
-    let failure = (
-        prop::sample::select(FailureCause::ALL.to_vec()),
-        any::<String>(),
-        any::<Option<String>>(),
-    );
+    let failure =
+        (prop::sample::select(FailureCause::ALL.to_vec()), any::<String>(), any::<Option<String>>());
     prop_oneof![
         any::<u8>().prop_map(|code| Ending::Exited { code }),
         any::<u8>().prop_map(|signal| Ending::Signalled { signal }),
@@ -95,10 +89,8 @@ fn ending() -> impl Strategy<Value = Ending> {
 }
 
 fn status() -> impl Strategy<Value = AttemptStatus> {
-    let usage = (any::<Option<u64>>(), duration()).prop_map(|(peak_memory_bytes, cpu_time)| Usage {
-        peak_memory_bytes,
-        cpu_time,
-    });
+    let usage = (any::<Option<u64>>(), duration())
+        .prop_map(|(peak_memory_bytes, cpu_time)| Usage { peak_memory_bytes, cpu_time });
     let report = (ending(), usage, option::of(json()), any::<u64>(), duration()).prop_map(
         |(ending, usage, output, log_end, ran_for)| FinishReport {
             ending,
@@ -134,12 +126,7 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
         });
     let held = (claim(), status()).prop_map(|(claim, status)| HeldAttempt { claim, status });
     let hello = (any::<u64>(), any::<u64>(), facts, vec(held, 0..4)).prop_map(
-        |(incarnation, epoch, facts, attempts)| Hello {
-            incarnation,
-            epoch: Epoch(epoch),
-            facts,
-            attempts,
-        },
+        |(incarnation, epoch, facts, attempts)| Hello { incarnation, epoch: Epoch(epoch), facts, attempts },
     );
     prop_oneof![
         1 => Just(AgentMessage::HeartBeat),
@@ -158,9 +145,7 @@ fn param() -> impl Strategy<Value = ParamValue> {
     prop_oneof![
         any::<String>().prop_map(ParamValue::String),
         any::<i64>().prop_map(ParamValue::Int),
-        any::<f64>()
-            .prop_filter("finite", |number| number.is_finite())
-            .prop_map(ParamValue::Float),
+        any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(ParamValue::Float),
         any::<bool>().prop_map(ParamValue::Bool),
         day.prop_map(|(year, month, day)| ParamValue::Date(jiff::civil::date(year, month, day))),
         second.prop_map(|(s, ns)| ParamValue::Datetime(jiff::Timestamp::new(s, ns).unwrap())),
@@ -174,33 +159,18 @@ fn dependencies() -> impl Strategy<Value = Dependencies> {
         any::<String>().prop_map(PythonDependency::File),
         vec(any::<String>(), 0..4).prop_map(PythonDependency::List),
     ];
-    (
-        any::<Option<String>>(),
-        requirements,
-        any::<Option<String>>(),
-        vec(any::<String>(), 0..3),
-    )
-        .prop_map(|(python, requirements, version, extensions)| Dependencies {
+    (any::<Option<String>>(), requirements, any::<Option<String>>(), vec(any::<String>(), 0..3)).prop_map(
+        |(python, requirements, version, extensions)| Dependencies {
             python,
             requirements,
             duckdb: DuckdbDependency { version, extensions },
-        })
+        },
+    )
 }
 
 fn job() -> impl Strategy<Value = JobSpec> {
-    let named = (
-        "[a-z0-9][a-z0-9_-]{0,20}",
-        "[a-z0-9][a-z0-9_-]{0,20}",
-        "[0-9a-f]{40,64}",
-        "[a-z]{1,9}",
-    );
-    let code = (
-        any::<[u8; 4]>(),
-        any::<u64>(),
-        any::<String>(),
-        any::<String>(),
-        vec(any::<String>(), 0..3),
-    );
+    let named = ("[a-z0-9][a-z0-9_-]{0,20}", "[a-z0-9][a-z0-9_-]{0,20}", "[0-9a-f]{40,64}", "[a-z]{1,9}");
+    let code = (any::<[u8; 4]>(), any::<u64>(), any::<String>(), any::<String>(), vec(any::<String>(), 0..3));
     let values = (
         btree_map(any::<String>(), param(), 0..4),
         btree_map(any::<String>(), any::<String>(), 0..4),
@@ -214,20 +184,14 @@ fn job() -> impl Strategy<Value = JobSpec> {
         },
         revision: named.2.parse().unwrap(),
         worker_type: named.3.parse().unwrap(),
-        bundle: BundleRef {
-            hash: Sha256::of(&code.0),
-            bytes: code.1,
-        },
+        bundle: BundleRef { hash: Sha256::of(&code.0), bytes: code.1 },
         folder: code.2,
         entrypoint: code.3,
         python_path: code.4,
         params: values.0,
         env: values.1,
         dependencies: values.2,
-        resources: Resources {
-            memory_bytes: limits.0,
-            cpus: limits.1,
-        },
+        resources: Resources { memory_bytes: limits.0, cpus: limits.1 },
         timeout: limits.2,
         grace: limits.3,
     })
@@ -235,25 +199,18 @@ fn job() -> impl Strategy<Value = JobSpec> {
 
 fn supervisor_message() -> impl Strategy<Value = SupervisorMessage> {
     let verdict = prop_oneof![
-        any::<u64>().prop_map(|offset| Verdict::Keep {
-            log_from: LogOffset(offset)
-        }),
+        any::<u64>().prop_map(|offset| Verdict::Keep { log_from: LogOffset(offset) }),
         Just(Verdict::Stop),
     ];
-    let welcome = (
-        uuid(),
-        any::<u64>(),
-        vec((claim(), verdict), 0..4),
-        duration(),
-        duration(),
-    )
-        .prop_map(|(session, epoch, verdicts, heartbeat, dead_man)| Welcome {
+    let welcome = (uuid(), any::<u64>(), vec((claim(), verdict), 0..4), duration(), duration()).prop_map(
+        |(session, epoch, verdicts, heartbeat, dead_man)| Welcome {
             session: SessionId::from_uuid(session),
             epoch: Epoch(epoch),
             verdicts,
             heartbeat,
             dead_man,
-        });
+        },
+    );
     prop_oneof![
         welcome.prop_map(SupervisorMessage::Welcome),
         (claim(), any::<u64>(), job()).prop_map(|(claim, epoch, job)| SupervisorMessage::Assign(Assign {
@@ -273,30 +230,19 @@ fn supervisor_message() -> impl Strategy<Value = SupervisorMessage> {
 
 fn append() -> impl Strategy<Value = LogAppend> {
     let position = || {
-        (
-            any::<u64>(),
-            any::<u64>(),
-            any::<Option<u64>>(),
-            any::<Option<u64>>(),
-        )
-            .prop_map(|(offset, next_line, open_stdout, open_stderr)| LogPosition {
+        (any::<u64>(), any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
+            |(offset, next_line, open_stdout, open_stderr)| LogPosition {
                 offset: LogOffset(offset),
                 next_line,
                 open_stdout,
                 open_stderr,
-            })
+            },
+        )
     };
     let codec = prop::sample::select(vec![Codec::Plain, Codec::Zstd]);
     let times = (any::<i64>(), any::<i64>());
-    (
-        claim(),
-        position(),
-        position(),
-        times,
-        codec,
-        vec(any::<u8>(), 0..300),
-    )
-        .prop_map(|(claim, start, end, times, codec, payload)| LogAppend {
+    (claim(), position(), position(), times, codec, vec(any::<u8>(), 0..300)).prop_map(
+        |(claim, start, end, times, codec, payload)| LogAppend {
             claim,
             chunk: LogChunk {
                 start,
@@ -306,7 +252,8 @@ fn append() -> impl Strategy<Value = LogAppend> {
                 codec,
                 payload: payload.into(),
             },
-        })
+        },
+    )
 }
 
 proptest! {
@@ -346,40 +293,26 @@ proptest! {
 #[test]
 fn unknown_and_unspecified_enum_values_are_errors() {
     for wire in [0, -1, 5, 99] {
-        let cancel = proto::Cancel {
-            claim: Some(said::claim(1).into()),
-            epoch: 1,
-            reason: wire,
-        };
+        let cancel = proto::Cancel { claim: Some(said::claim(1).into()), epoch: 1, reason: wire };
         let kind = proto::supervisor_message::Kind::Cancel(cancel);
         let error = SupervisorMessage::from_wire(proto::SupervisorMessage { kind: Some(kind) }).unwrap_err();
         assert_eq!(error.to_string(), format!("{wire} is no known StopReason"));
     }
     for append in said::log_appends() {
-        let wire = proto::LogAppend {
-            codec: 0,
-            ..append.into()
-        };
-        assert_eq!(
-            LogAppend::from_wire(wire).unwrap_err().to_string(),
-            "0 is no known Codec"
-        );
+        let wire = proto::LogAppend { codec: 0, ..append.into() };
+        assert_eq!(LogAppend::from_wire(wire).unwrap_err().to_string(), "0 is no known Codec");
     }
 }
 
 #[test]
 fn what_is_missing_is_named() {
     assert_eq!(
-        AgentMessage::from_wire(proto::AgentMessage { kind: None })
-            .unwrap_err()
-            .to_string(),
+        AgentMessage::from_wire(proto::AgentMessage { kind: None }).unwrap_err().to_string(),
         "AgentMessage.kind is missing"
     );
     let hello = proto::agent_message::Kind::Hello(proto::Hello::default());
     assert_eq!(
-        AgentMessage::from_wire(proto::AgentMessage { kind: Some(hello) })
-            .unwrap_err()
-            .to_string(),
+        AgentMessage::from_wire(proto::AgentMessage { kind: Some(hello) }).unwrap_err().to_string(),
         "Hello.facts is missing"
     );
 }
@@ -394,31 +327,18 @@ fn ids_and_numbers_out_of_range_are_errors() {
         Claim::from_wire(claim(&[1, 2, 3])).unwrap_err().to_string(),
         "an execution id has 3 bytes instead of 16"
     );
-    let exited = proto::Ending {
-        kind: Some(proto::ending::Kind::Exited(256)),
-    };
-    assert_eq!(
-        Ending::from_wire(exited).unwrap_err().to_string(),
-        "Ending.exited: 256 is above 255"
-    );
-    let negative = prost_types::Duration {
-        seconds: -1,
-        nanos: 0,
-    };
+    let exited = proto::Ending { kind: Some(proto::ending::Kind::Exited(256)) };
+    assert_eq!(Ending::from_wire(exited).unwrap_err().to_string(), "Ending.exited: 256 is above 255");
+    let negative = prost_types::Duration { seconds: -1, nanos: 0 };
     assert!(Duration::from_wire(negative).is_err());
-    let not_finite = proto::ParamValue {
-        kind: Some(proto::param_value::Kind::Float(f64::NAN)),
-    };
+    let not_finite = proto::ParamValue { kind: Some(proto::param_value::Kind::Float(f64::NAN)) };
     assert!(ParamValue::from_wire(not_finite).is_err());
 }
 
 #[test]
 fn a_job_is_encoded_the_same_every_time() {
     let env: BTreeMap<_, _> = (0..50).map(|n| (format!("V{n}"), n.to_string())).collect();
-    let job = JobSpec {
-        env,
-        ..data_runner_testkit::sample::job()
-    };
+    let job = JobSpec { env, ..data_runner_testkit::sample::job() };
     let bytes = proto::JobSpec::from(&job).encode_to_vec();
     for _ in 0..10 {
         assert_eq!(proto::JobSpec::from(&job.clone()).encode_to_vec(), bytes);

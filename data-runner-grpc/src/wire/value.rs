@@ -62,8 +62,7 @@ where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    text.parse()
-        .map_err(|error| NotUnderstood(format!("{field}: {error}")))
+    text.parse().map_err(|error| NotUnderstood(format!("{field}: {error}")))
 }
 
 macro_rules! uuid_bytes {
@@ -123,10 +122,7 @@ impl FromWire<prost_types::Duration> for Duration {
     fn from_wire(wire: prost_types::Duration) -> Result<Self, NotUnderstood> {
         match (u64::try_from(wire.seconds), u32::try_from(wire.nanos)) {
             (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Ok(Self::new(seconds, nanos)),
-            _ => Err(NotUnderstood(format!(
-                "{} s + {} ns is not a duration",
-                wire.seconds, wire.nanos
-            ))),
+            _ => Err(NotUnderstood(format!("{} s + {} ns is not a duration", wire.seconds, wire.nanos))),
         }
     }
 }

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
-use data_runner_engine::supervisor::Repeat as How;
 use data_runner_engine::IdempotencyKey;
+use data_runner_engine::supervisor::Repeat as How;
 use http::header::LOCATION;
 use http::{Extensions, HeaderMap, StatusCode};
 

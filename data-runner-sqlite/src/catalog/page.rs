@@ -21,12 +21,7 @@ const ID_RESOLUTION: Duration = Duration::from_millis(2);
 pub(super) async fn read(readers: &SqlitePool, query: &ExecutionQuery) -> Result<Vec<Execution>, StateError> {
     let mut sql = statement(query);
     // Not kept: there are as many texts as combinations of filters.
-    let rows = sql
-        .build()
-        .persistent(false)
-        .fetch_all(readers)
-        .await
-        .map_err(store_error)?;
+    let rows = sql.build().persistent(false).fetch_all(readers).await.map_err(store_error)?;
     rows.iter().map(|row| decode(row)?.decode()).collect()
 }
 
@@ -61,26 +56,16 @@ fn by_state(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery) {
         ([], Some(_)) => StateName::ALL.as_slice(),
         (states, _) => states,
     };
-    for (place, state) in StateName::ALL
-        .into_iter()
-        .filter(|state| states.contains(state))
-        .enumerate()
-    {
+    for (place, state) in StateName::ALL.into_iter().filter(|state| states.contains(state)).enumerate() {
         sql.push(if place == 0 { "" } else { " UNION ALL " });
         sql.push("SELECT id FROM (SELECT id FROM executions AS e INDEXED BY ");
-        sql.push(if query.workflow.is_some() {
-            "executions_by_workflow"
-        } else {
-            "executions_by_state"
-        });
+        sql.push(if query.workflow.is_some() { "executions_by_workflow" } else { "executions_by_state" });
         sql.push(" WHERE state = ").push_bind(state.as_str());
         if let Some(workflow) = query.workflow {
             sql.push(" AND workflow = ").push_bind(workflow.key());
         }
         within(sql, query, "e.id");
-        sql.push(" ORDER BY id DESC LIMIT ")
-            .push_bind(query.limit)
-            .push(")");
+        sql.push(" ORDER BY id DESC LIMIT ").push_bind(query.limit).push(")");
     }
 }
 
@@ -89,9 +74,7 @@ fn by_label(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery, key: &str, v
         "SELECT l.execution AS id FROM execution_labels AS l CROSS JOIN executions AS e ON e.id = l.execution
         WHERE l.key = ",
     );
-    sql.push_bind(key.to_owned())
-        .push(" AND l.value = ")
-        .push_bind(value.to_owned());
+    sql.push_bind(key.to_owned()).push(" AND l.value = ").push_bind(value.to_owned());
     within(sql, query, "l.execution");
     if let Some(workflow) = query.workflow {
         sql.push(" AND e.workflow = ").push_bind(workflow.key());
@@ -104,8 +87,7 @@ fn by_label(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery, key: &str, v
         }
         sql.push(")");
     }
-    sql.push(" ORDER BY l.execution DESC LIMIT ")
-        .push_bind(query.limit);
+    sql.push(" ORDER BY l.execution DESC LIMIT ").push_bind(query.limit);
 }
 
 /// Cuts the ids to the page's place and time. The times themselves are tested too; the range of ids only spares the
@@ -116,27 +98,11 @@ fn within(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery, id: &str) {
     }
     if let Some(until) = query.until {
         sql.push(" AND e.created_at < ").push_bind(until.micros());
-        bound(
-            sql,
-            id,
-            " < ",
-            " >= ",
-            "ASC",
-            until.after(ID_RESOLUTION),
-            vec![0xff; 17],
-        );
+        bound(sql, id, " < ", " >= ", "ASC", until.after(ID_RESOLUTION), vec![0xff; 17]);
     }
     if let Some(since) = query.since {
         sql.push(" AND e.created_at >= ").push_bind(since.micros());
-        bound(
-            sql,
-            id,
-            " > ",
-            " < ",
-            "DESC",
-            since.before(ID_RESOLUTION),
-            Vec::new(),
-        );
+        bound(sql, id, " > ", " < ", "DESC", since.before(ID_RESOLUTION), Vec::new());
     }
 }
 
@@ -152,11 +118,7 @@ fn bound(
 ) {
     sql.push(" AND ").push(id).push(side);
     sql.push("coalesce((SELECT id FROM executions INDEXED BY executions_by_time WHERE created_at");
-    sql.push(beyond)
-        .push_bind(at.micros())
-        .push(" ORDER BY created_at ")
-        .push(order)
-        .push(" LIMIT 1), ");
+    sql.push(beyond).push_bind(at.micros()).push(" ORDER BY created_at ").push(order).push(" LIMIT 1), ");
     sql.push_bind(else_than).push(")");
 }
 
@@ -187,14 +149,8 @@ mod tests {
     /// What SQLite does for a page of `query`: each step, and the one that it belongs to.
     async fn plan(connection: &mut SqliteConnection, query: &ExecutionQuery) -> Vec<(i64, String)> {
         let sql = format!("EXPLAIN QUERY PLAN {}", statement(query).sql().as_str());
-        let steps = sqlx::query(AssertSqlSafe(sql))
-            .fetch_all(connection)
-            .await
-            .unwrap();
-        steps
-            .iter()
-            .map(|step| (step.get("parent"), step.get("detail")))
-            .collect()
+        let steps = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap();
+        steps.iter().map(|step| (step.get("parent"), step.get("detail"))).collect()
     }
 
     /// Whether a step reads a range of rows that grows with history; whoever sorts it reads it to its end.
@@ -218,11 +174,7 @@ mod tests {
             .map(|bits: u32| {
                 let has = |bit: u32| bits & (1 << bit) != 0;
                 ExecutionQuery {
-                    states: if has(0) {
-                        vec![StateName::Failed, StateName::Success]
-                    } else {
-                        Vec::new()
-                    },
+                    states: if has(0) { vec![StateName::Failed, StateName::Success] } else { Vec::new() },
                     workflow: has(1).then(|| WorkflowId::from_uuid(id)),
                     label: has(2).then(|| ("tier".to_owned(), "gold".to_owned())),
                     since: has(3).then_some(at),
@@ -237,12 +189,7 @@ mod tests {
     #[tokio::test]
     async fn every_page_is_found_by_index_and_no_history_is_sorted() {
         let folder = tempfile::tempdir().unwrap();
-        crate::SqliteStore::open(folder.path())
-            .await
-            .unwrap()
-            .close()
-            .await
-            .unwrap();
+        crate::SqliteStore::open(folder.path()).await.unwrap().close().await.unwrap();
         let url = format!("sqlite://{}", folder.path().join("state.db").display());
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
         for query in queries() {
@@ -251,14 +198,9 @@ mod tests {
                 // The newest of all are read from the end of the table; anything narrower is searched.
                 let newest = step == "SCAN e" && query.states.is_empty() && query.workflow.is_none();
                 let own = step.starts_with("SCAN page") || step.starts_with("SCAN (subquery");
-                assert!(
-                    !step.starts_with("SCAN") || newest || own,
-                    "{step}\n{steps:#?}\n{query:?}"
-                );
+                assert!(!step.starts_with("SCAN") || newest || own, "{step}\n{steps:#?}\n{query:?}");
                 let sorts_history = step == "USE TEMP B-TREE FOR ORDER BY"
-                    && steps
-                        .iter()
-                        .any(|(of, sibling)| of == parent && reads_history(sibling));
+                    && steps.iter().any(|(of, sibling)| of == parent && reads_history(sibling));
                 assert!(!sorts_history, "{steps:#?}\n{query:?}");
             }
         }

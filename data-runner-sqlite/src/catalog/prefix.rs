@@ -21,11 +21,7 @@ pub(super) fn range(prefix: &str) -> Option<(ExecutionId, ExecutionId)> {
 }
 
 fn filled(digits: &str, with: char) -> Option<ExecutionId> {
-    let full: String = digits
-        .chars()
-        .chain(std::iter::repeat(with))
-        .take(DIGITS)
-        .collect();
+    let full: String = digits.chars().chain(std::iter::repeat(with)).take(DIGITS).collect();
     Uuid::try_parse(&full).ok().map(ExecutionId::from_uuid)
 }
 
@@ -50,14 +46,8 @@ mod tests {
 
     #[test]
     fn what_no_id_starts_with_finds_nothing() {
-        for nothing in [
-            "x",
-            "0198-",
-            "01985f3a7",
-            "01985F3A",
-            "é",
-            "01985f3a-7c2e-7d41-9a55-0123456789ab0",
-        ] {
+        for nothing in ["x", "0198-", "01985f3a7", "01985F3A", "é", "01985f3a-7c2e-7d41-9a55-0123456789ab0"]
+        {
             assert_eq!(range(nothing), None, "{nothing}");
         }
     }

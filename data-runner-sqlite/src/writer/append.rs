@@ -26,10 +26,7 @@ pub(super) async fn append<'a>(
     connection: &mut SqliteConnection,
     appends: impl Iterator<Item = &'a LogAppend>,
 ) -> Result<Vec<LogAck>, StateError> {
-    let mut transaction = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(store_error)?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
     let mut heads: BTreeMap<AttemptId, Option<Head>> = BTreeMap::new();
     let mut acks = Vec::new();
     for LogAppend { claim, chunk } in appends {
@@ -43,10 +40,7 @@ pub(super) async fn append<'a>(
             Some(head) if head.lease == Some(claim.lease) => store(&mut transaction, head, chunk).await?,
             Some(_) | None => LogOutcome::Refused,
         };
-        acks.push(LogAck {
-            claim: *claim,
-            outcome,
-        });
+        acks.push(LogAck { claim: *claim, outcome });
     }
     for head in heads.into_values().flatten().filter(|head| head.moved) {
         move_end(&mut transaction, &head).await?;
@@ -74,9 +68,7 @@ async fn store(
         head.moved = true;
     }
     // Stored now, stored before, or beyond the end: it goes on from the end.
-    Ok(LogOutcome::Stored {
-        upto: head.end.offset,
-    })
+    Ok(LogOutcome::Stored { upto: head.end.offset })
 }
 
 /// Whether its numbers fit into SQLite's. No real log has more than 2⁶³ bytes; what claims so is not stored.
@@ -111,12 +103,7 @@ async fn head(connection: &mut SqliteConnection, attempt: AttemptId) -> Result<O
         (Some(_), _) | (None, None) => None,
     };
     let end = position(row.end_offset, row.end_line, row.open_stdout, row.open_stderr)?;
-    Ok(Some(Head {
-        log: row.id,
-        lease: holder,
-        end,
-        moved: false,
-    }))
+    Ok(Some(Head { log: row.id, lease: holder, end, moved: false }))
 }
 
 /// A chunk that only says that an unknown number of bytes is missing ends where it starts, so its offset does not tell

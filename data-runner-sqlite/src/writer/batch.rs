@@ -31,11 +31,7 @@ pub(super) struct Batch {
 
 enum LogChange {
     Open(Claim),
-    Close {
-        attempt: AttemptId,
-        at: Timestamp,
-        gap: Option<Gap>,
-    },
+    Close { attempt: AttemptId, at: Timestamp, gap: Option<Gap> },
 }
 
 impl Batch {
@@ -61,11 +57,7 @@ impl Batch {
                 }
                 Change::OpenLog(claim) => self.logs.push(LogChange::Open(*claim)),
                 Change::CloseLog { attempt, gap } => {
-                    self.logs.push(LogChange::Close {
-                        attempt: *attempt,
-                        at,
-                        gap: *gap,
-                    });
+                    self.logs.push(LogChange::Close { attempt: *attempt, at, gap: *gap });
                 }
                 Change::Record(record) => {
                     self.events.push((sequence, place, record.clone()));
@@ -100,11 +92,7 @@ impl Batch {
 
     async fn write_executions(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
         let new = self.new_executions(connection).await?;
-        let list = json_list(
-            self.executions
-                .values()
-                .map(|execution| rows::execution(execution)),
-        )?;
+        let list = json_list(self.executions.values().map(|execution| rows::execution(execution)))?;
         sqlx::query!(
             "
             INSERT INTO executions (id, workflow, created_at, finished_at, state, body)
@@ -118,17 +106,12 @@ impl Batch {
         .execute(&mut *connection)
         .await
         .map_err(store_error)?;
-        let new = self
+        let new = self.executions.values().filter(|execution| new.contains(&execution.id));
+        write_specs(connection, new).await?;
+        let attempts = self
             .executions
             .values()
-            .filter(|execution| new.contains(&execution.id));
-        write_specs(connection, new).await?;
-        let attempts = self.executions.values().flat_map(|execution| {
-            execution
-                .attempts
-                .iter()
-                .map(|attempt| rows::attempt(execution, attempt))
-        });
+            .flat_map(|execution| execution.attempts.iter().map(|attempt| rows::attempt(execution, attempt)));
         let list = json_list(attempts)?;
         sqlx::query!(
             "
@@ -208,11 +191,7 @@ impl Batch {
     }
 
     async fn write_idempotency(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
-        let list = json_list(
-            self.idempotency
-                .values()
-                .map(|record| Ok(rows::idempotency(record))),
-        )?;
+        let list = json_list(self.idempotency.values().map(|record| Ok(rows::idempotency(record))))?;
         sqlx::query!(
             "
             INSERT INTO idempotency (key, body_hash, execution, at)
@@ -229,10 +208,7 @@ impl Batch {
     }
 
     async fn write_events(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
-        let rows = self
-            .events
-            .iter()
-            .map(|(sequence, place, record)| rows::event(*sequence, *place, record));
+        let rows = self.events.iter().map(|(sequence, place, record)| rows::event(*sequence, *place, record));
         let list = json_list(rows)?;
         sqlx::query!(
             "
@@ -263,12 +239,8 @@ async fn write_specs<'a>(
     .execute(&mut *connection)
     .await
     .map_err(store_error)?;
-    let labels = new.flat_map(|execution| {
-        execution
-            .labels
-            .iter()
-            .map(|label| Ok(rows::label(execution, label)))
-    });
+    let labels =
+        new.flat_map(|execution| execution.labels.iter().map(|label| Ok(rows::label(execution, label))));
     let list = json_list(labels)?;
     sqlx::query!(
         "

@@ -45,10 +45,7 @@ pub(super) async fn commit(
     connection: &mut SqliteConnection,
     group: &[Commit],
 ) -> Result<Vec<Result<CommitSequence, StateError>>, CommitFailure> {
-    let mut transaction = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(store_error)?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
     let tenure = sqlx::query!("SELECT epoch, sequence FROM tenure")
         .fetch_one(&mut *transaction)
         .await
@@ -59,10 +56,7 @@ pub(super) async fn commit(
     let mut outcomes = Vec::with_capacity(group.len());
     for commit in group {
         outcomes.push(if commit.epoch != current {
-            Err(StateError::Fenced {
-                ours: commit.epoch,
-                current,
-            })
+            Err(StateError::Fenced { ours: commit.epoch, current })
         } else {
             if !commit.changes.is_empty() {
                 sequence.0 += 1;
@@ -77,9 +71,6 @@ pub(super) async fn commit(
         .execute(&mut *transaction)
         .await
         .map_err(store_error)?;
-    transaction
-        .commit()
-        .await
-        .map_err(|error| CommitFailure::AtCommit(store_error(error)))?;
+    transaction.commit().await.map_err(|error| CommitFailure::AtCommit(store_error(error)))?;
     Ok(outcomes)
 }

@@ -70,12 +70,7 @@ pub(super) fn worker(worker: &Worker) -> Result<impl Serialize + use<>, StateErr
 
 /// id, repo, name, body.
 pub(super) fn workflow(workflow: &Workflow) -> Result<impl Serialize + use<'_>, StateError> {
-    Ok((
-        hex(workflow.id.uuid()),
-        &workflow.repo,
-        &workflow.name,
-        to_json(workflow)?,
-    ))
+    Ok((hex(workflow.id.uuid()), &workflow.repo, &workflow.name, to_json(workflow)?))
 }
 
 /// name, body.
@@ -85,12 +80,7 @@ pub(super) fn repo(repo: &Repo) -> Result<impl Serialize + use<'_>, StateError> 
 
 /// key, body_hash, execution, at.
 pub(super) fn idempotency(record: &IdempotencyRecord) -> impl Serialize + use<'_> {
-    (
-        &record.key,
-        &record.body,
-        id(record.execution),
-        record.at.micros(),
-    )
+    (&record.key, &record.body, id(record.execution), record.at.micros())
 }
 
 /// sequence, place, execution, body.
@@ -99,10 +89,5 @@ pub(super) fn event(
     place: u32,
     record: &EventRecord,
 ) -> Result<impl Serialize + use<>, StateError> {
-    Ok((
-        signed(sequence.0),
-        place,
-        record.execution.map(id),
-        to_json(record)?,
-    ))
+    Ok((signed(sequence.0), place, record.execution.map(id), to_json(record)?))
 }

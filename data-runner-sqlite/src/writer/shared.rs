@@ -20,22 +20,12 @@ impl Shared {
         match &*self.0 {
             StateError::DiskFull(_) => StateError::DiskFull(source()),
             StateError::Unavailable(_) => StateError::Unavailable(source()),
-            StateError::Corrupt { what, .. } => StateError::Corrupt {
-                what: what.clone(),
-                source: source(),
-            },
-            StateError::Fenced { ours, current } => StateError::Fenced {
-                ours: *ours,
-                current: *current,
-            },
-            StateError::Held { holder } => StateError::Held {
-                holder: holder.clone(),
-            },
-            StateError::TooNew { found, known, hint } => StateError::TooNew {
-                found: *found,
-                known: *known,
-                hint: hint.clone(),
-            },
+            StateError::Corrupt { what, .. } => StateError::Corrupt { what: what.clone(), source: source() },
+            StateError::Fenced { ours, current } => StateError::Fenced { ours: *ours, current: *current },
+            StateError::Held { holder } => StateError::Held { holder: holder.clone() },
+            StateError::TooNew { found, known, hint } => {
+                StateError::TooNew { found: *found, known: *known, hint: hint.clone() }
+            }
         }
     }
 }

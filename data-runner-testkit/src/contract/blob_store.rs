@@ -52,10 +52,7 @@ pub async fn what_nobody_put_is_not_found(fixture: &dyn BlobFixture) {
     let hash = Sha256::of(b"nobody put this");
     assert!(!fixture.store().contains(&hash).await.unwrap());
     let error = fixture.store().get(&hash).await.unwrap_err();
-    assert!(
-        matches!(&error, BlobError::NotFound(missing) if *missing == hash),
-        "{error:?}"
-    );
+    assert!(matches!(&error, BlobError::NotFound(missing) if *missing == hash), "{error:?}");
 }
 
 /// Bytes that no longer have the hash are never given.
@@ -64,10 +61,7 @@ pub async fn damaged_bytes_are_never_given(fixture: &dyn BlobFixture) {
     for damage in [&sample(5)[..], &sample(4)[..99_999], b""] {
         fixture.damage(&hash, damage);
         let error = fixture.store().get(&hash).await.unwrap_err();
-        assert!(
-            matches!(&error, BlobError::Corrupt(damaged) if *damaged == hash),
-            "{error:?}"
-        );
+        assert!(matches!(&error, BlobError::Corrupt(damaged) if *damaged == hash), "{error:?}");
     }
 }
 

@@ -26,58 +26,34 @@ async fn filled(fixture: &dyn StoreFixture) -> Arc<dyn Store> {
 
 fn numbered(n: u64) -> Execution {
     let states = states(1);
-    let label = |parity| {
-        BTreeMap::from([
-            ("parity".to_owned(), parity),
-            ("all".to_owned(), "yes".to_owned()),
-        ])
-    };
+    let label =
+        |parity| BTreeMap::from([("parity".to_owned(), parity), ("all".to_owned(), "yes".to_owned())]);
     Execution {
         state: states[n as usize % states.len()].clone(),
         workflow_id: workflow_id(n % 3 + 1),
-        labels: label(if n.is_multiple_of(2) {
-            "even".to_owned()
-        } else {
-            "odd".to_owned()
-        }),
+        labels: label(if n.is_multiple_of(2) { "even".to_owned() } else { "odd".to_owned() }),
         ..execution(n)
     }
 }
 
 fn any() -> ExecutionQuery {
-    ExecutionQuery {
-        limit: 100,
-        ..ExecutionQuery::default()
-    }
+    ExecutionQuery { limit: 100, ..ExecutionQuery::default() }
 }
 
 async fn ids(store: &dyn Store, query: ExecutionQuery) -> Vec<ExecutionId> {
-    store
-        .executions(query)
-        .await
-        .expect("page")
-        .into_iter()
-        .map(|execution| execution.id)
-        .collect()
+    store.executions(query).await.expect("page").into_iter().map(|execution| execution.id).collect()
 }
 
 /// The numbers that a predicate takes, newest first.
 fn expected(wanted: impl Fn(u64, &Execution) -> bool) -> Vec<ExecutionId> {
-    (1..=21)
-        .rev()
-        .filter(|n| wanted(*n, &numbered(*n)))
-        .map(execution_id)
-        .collect()
+    (1..=21).rev().filter(|n| wanted(*n, &numbered(*n))).map(execution_id).collect()
 }
 
 /// What ended is still there, as it ended.
 pub async fn an_execution_is_found_also_when_it_has_ended(fixture: &dyn StoreFixture) {
     let store = filled(fixture).await;
     for n in 1..=21 {
-        assert_eq!(
-            store.execution(execution_id(n)).await.expect("read"),
-            Some(numbered(n))
-        );
+        assert_eq!(store.execution(execution_id(n)).await.expect("read"), Some(numbered(n)));
     }
     assert_eq!(store.execution(execution_id(22)).await.expect("read"), None);
 }
@@ -87,15 +63,9 @@ pub async fn what_was_committed_is_read_at_once(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
     for n in 1..=20 {
         put(&*store, epoch, &execution(n)).await;
-        assert_eq!(
-            store.execution(execution_id(n)).await.expect("read"),
-            Some(execution(n))
-        );
+        assert_eq!(store.execution(execution_id(n)).await.expect("read"), Some(execution(n)));
         assert_eq!(ids(&*store, any()).await.len() as u64, n);
-        let ended = Execution {
-            state: ExecutionState::Success { at: at(50) },
-            ..execution(n)
-        };
+        let ended = Execution { state: ExecutionState::Success { at: at(50) }, ..execution(n) };
         put(&*store, epoch, &ended).await;
         assert_eq!(store.execution(execution_id(n)).await.expect("read"), Some(ended));
     }
@@ -107,14 +77,7 @@ pub async fn pages_go_from_the_newest_to_the_oldest(fixture: &dyn StoreFixture) 
     let mut read: Vec<Execution> = Vec::new();
     loop {
         let before = read.last().map(|execution| execution.id);
-        let page = store
-            .executions(ExecutionQuery {
-                before,
-                limit: 4,
-                ..any()
-            })
-            .await
-            .expect("page");
+        let page = store.executions(ExecutionQuery { before, limit: 4, ..any() }).await.expect("page");
         if page.is_empty() {
             break;
         }
@@ -129,123 +92,37 @@ pub async fn pages_go_from_the_newest_to_the_oldest(fixture: &dyn StoreFixture) 
 pub async fn executions_are_filtered_by_state_workflow_label_and_time(fixture: &dyn StoreFixture) {
     let store = filled(fixture).await;
     for state in StateName::ALL {
-        let query = ExecutionQuery {
-            states: vec![state],
-            ..any()
-        };
-        assert_eq!(
-            ids(&*store, query).await,
-            expected(|_, one| one.state.name() == state),
-            "{state}"
-        );
+        let query = ExecutionQuery { states: vec![state], ..any() };
+        assert_eq!(ids(&*store, query).await, expected(|_, one| one.state.name() == state), "{state}");
     }
-    let query = ExecutionQuery {
-        states: vec![StateName::Failed, StateName::Queued, StateName::Failed],
-        ..any()
-    };
+    let query =
+        ExecutionQuery { states: vec![StateName::Failed, StateName::Queued, StateName::Failed], ..any() };
     let failed_or_queued =
         |one: &Execution| matches!(one.state.name(), StateName::Failed | StateName::Queued);
-    assert_eq!(
-        ids(&*store, query).await,
-        expected(|_, one| failed_or_queued(one))
-    );
+    assert_eq!(ids(&*store, query).await, expected(|_, one| failed_or_queued(one)));
 
-    let query = ExecutionQuery {
-        workflow: Some(workflow_id(2)),
-        ..any()
-    };
-    assert_eq!(
-        ids(&*store, query).await,
-        expected(|_, one| one.workflow_id == workflow_id(2))
-    );
-    assert_eq!(
-        ids(
-            &*store,
-            ExecutionQuery {
-                workflow: Some(workflow_id(9)),
-                ..any()
-            }
-        )
-        .await,
-        []
-    );
+    let query = ExecutionQuery { workflow: Some(workflow_id(2)), ..any() };
+    assert_eq!(ids(&*store, query).await, expected(|_, one| one.workflow_id == workflow_id(2)));
+    assert_eq!(ids(&*store, ExecutionQuery { workflow: Some(workflow_id(9)), ..any() }).await, []);
 
     let label = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
-    let query = ExecutionQuery {
-        label: label("parity", "even"),
-        ..any()
-    };
+    let query = ExecutionQuery { label: label("parity", "even"), ..any() };
     assert_eq!(ids(&*store, query).await, expected(|n, _| n.is_multiple_of(2)));
-    assert_eq!(
-        ids(
-            &*store,
-            ExecutionQuery {
-                label: label("parity", "prime"),
-                ..any()
-            }
-        )
-        .await,
-        []
-    );
-    assert_eq!(
-        ids(
-            &*store,
-            ExecutionQuery {
-                label: label("even", "parity"),
-                ..any()
-            }
-        )
-        .await,
-        []
-    );
+    assert_eq!(ids(&*store, ExecutionQuery { label: label("parity", "prime"), ..any() }).await, []);
+    assert_eq!(ids(&*store, ExecutionQuery { label: label("even", "parity"), ..any() }).await, []);
 
-    let query = ExecutionQuery {
-        since: Some(at(5)),
-        until: Some(at(9)),
-        ..any()
-    };
-    assert_eq!(
-        ids(&*store, query).await,
-        expected(|n, _| (5..9).contains(&n)),
-        "since is in, until is not"
-    );
-    assert_eq!(
-        ids(
-            &*store,
-            ExecutionQuery {
-                since: Some(at(50)),
-                ..any()
-            }
-        )
-        .await,
-        []
-    );
-    assert_eq!(
-        ids(
-            &*store,
-            ExecutionQuery {
-                until: Some(at(1)),
-                ..any()
-            }
-        )
-        .await,
-        []
-    );
+    let query = ExecutionQuery { since: Some(at(5)), until: Some(at(9)), ..any() };
+    assert_eq!(ids(&*store, query).await, expected(|n, _| (5..9).contains(&n)), "since is in, until is not");
+    assert_eq!(ids(&*store, ExecutionQuery { since: Some(at(50)), ..any() }).await, []);
+    assert_eq!(ids(&*store, ExecutionQuery { until: Some(at(1)), ..any() }).await, []);
 }
 
 /// Filters narrow each other, and pages go on within them.
 pub async fn filters_and_pages_combine(fixture: &dyn StoreFixture) {
     let store = filled(fixture).await;
-    let labels = [
-        None,
-        Some(("parity".to_owned(), "odd".to_owned())),
-        Some(("all".to_owned(), "yes".to_owned())),
-    ];
-    let state_lists = [
-        vec![],
-        vec![StateName::Queued],
-        vec![StateName::Running, StateName::Success],
-    ];
+    let labels =
+        [None, Some(("parity".to_owned(), "odd".to_owned())), Some(("all".to_owned(), "yes".to_owned()))];
+    let state_lists = [vec![], vec![StateName::Queued], vec![StateName::Running, StateName::Success]];
     for label in &labels {
         for states in &state_lists {
             for workflow in [None, Some(workflow_id(1))] {
@@ -273,10 +150,7 @@ pub async fn filters_and_pages_combine(fixture: &dyn StoreFixture) {
 fn matches(one: &Execution, query: &ExecutionQuery) -> bool {
     (query.states.is_empty() || query.states.contains(&one.state.name()))
         && query.workflow.is_none_or(|workflow| workflow == one.workflow_id)
-        && query
-            .label
-            .as_ref()
-            .is_none_or(|(key, value)| one.labels.get(key) == Some(value))
+        && query.label.as_ref().is_none_or(|(key, value)| one.labels.get(key) == Some(value))
         && query.since.is_none_or(|since| one.created_at >= since)
         && query.until.is_none_or(|until| one.created_at < until)
         && query.before.is_none_or(|before| one.id < before)
@@ -289,30 +163,13 @@ pub async fn a_prefix_finds_every_id_that_starts_so_newest_first(fixture: &dyn S
     for length in 0..=text.len() {
         let prefix = &text[..length];
         let wanted = expected(|n, _| execution_id(n).to_string().starts_with(prefix));
-        assert_eq!(
-            store.executions_by_prefix(prefix, 100).await.expect("find"),
-            wanted,
-            "{prefix}"
-        );
+        assert_eq!(store.executions_by_prefix(prefix, 100).await.expect("find"), wanted, "{prefix}");
     }
-    assert_eq!(
-        store.executions_by_prefix("", 2).await.expect("find"),
-        [execution_id(21), execution_id(20)]
-    );
-    for nothing in [
-        "ffff",
-        "zzz",
-        "%",
-        "_",
-        &text.to_uppercase(),
-        &format!("{text}0"),
-        &text.replace('-', ""),
-    ] {
-        assert_eq!(
-            store.executions_by_prefix(nothing, 9).await.expect("find"),
-            [],
-            "{nothing}"
-        );
+    assert_eq!(store.executions_by_prefix("", 2).await.expect("find"), [execution_id(21), execution_id(20)]);
+    for nothing in
+        ["ffff", "zzz", "%", "_", &text.to_uppercase(), &format!("{text}0"), &text.replace('-', "")]
+    {
+        assert_eq!(store.executions_by_prefix(nothing, 9).await.expect("find"), [], "{nothing}");
     }
 }
 
@@ -323,15 +180,7 @@ pub async fn counts_follow_every_transition(fixture: &dyn StoreFixture) {
     assert_eq!(store.counts().await.expect("counts"), zero);
     for state in states(1) {
         let name = state.name();
-        put(
-            &*store,
-            epoch,
-            &Execution {
-                state,
-                ..execution(1)
-            },
-        )
-        .await;
+        put(&*store, epoch, &Execution { state, ..execution(1) }).await;
         let mut one = zero.clone();
         one.insert(name, 1);
         assert_eq!(store.counts().await.expect("counts"), one);
@@ -348,10 +197,7 @@ pub async fn counts_follow_every_transition(fixture: &dyn StoreFixture) {
 /// Live workers, and as many of the dead as are asked for.
 pub async fn workers_are_the_live_ones_and_the_newest_of_the_others(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
-    let changes = workers()
-        .into_iter()
-        .map(|worker| Change::PutWorker(Arc::new(worker)))
-        .collect();
+    let changes = workers().into_iter().map(|worker| Change::PutWorker(Arc::new(worker))).collect();
     store.commit(epoch, at(1), changes).await.expect("commit");
     let dead = workers().iter().filter(|worker| !is_live(worker)).count();
     for wanted in 0..=dead {
@@ -364,16 +210,9 @@ pub async fn workers_are_the_live_ones_and_the_newest_of_the_others(fixture: &dy
                 is_live(worker) || gone > skipped
             })
             .collect();
-        assert_eq!(
-            store.workers(wanted as u32).await.expect("workers"),
-            expected,
-            "{wanted}"
-        );
+        assert_eq!(store.workers(wanted as u32).await.expect("workers"), expected, "{wanted}");
     }
-    assert_eq!(
-        store.worker(worker_id(8)).await.expect("worker"),
-        workers().into_iter().nth(7)
-    );
+    assert_eq!(store.worker(worker_id(8)).await.expect("worker"), workers().into_iter().nth(7));
     assert_eq!(store.worker(worker_id(99)).await.expect("worker"), None);
 }
 
@@ -389,11 +228,7 @@ pub async fn repositories_and_workflows_come_in_order_of_their_names(fixture: &d
     ];
     store.commit(epoch, at(1), changes).await.expect("commit");
     assert_eq!(store.repos().await.expect("repos"), [repo("alpha"), repo("zeta")]);
-    let expected = [
-        workflow(3, "alpha", "a"),
-        workflow(2, "alpha", "b"),
-        workflow(1, "zeta", "a"),
-    ];
+    let expected = [workflow(3, "alpha", "a"), workflow(2, "alpha", "b"), workflow(1, "zeta", "a")];
     assert_eq!(store.workflows().await.expect("workflows"), expected);
 }
 
@@ -407,64 +242,23 @@ pub async fn events_resume_after_any_position(fixture: &dyn StoreFixture) {
         changes.insert(0, Change::PutExecution(Arc::new(execution(commit))));
         store.commit(epoch, at(1), changes).await.expect("commit");
     }
-    let query = |after, execution, limit| EventQuery {
-        after,
-        execution,
-        limit,
-    };
-    let all = store
-        .events(query(EventPosition::default(), None, 100))
-        .await
-        .expect("events");
-    let positions: Vec<(u64, u32)> = all
-        .iter()
-        .map(|event| (event.position.sequence.0, event.position.index))
-        .collect();
-    assert_eq!(
-        positions,
-        [
-            (1, 0),
-            (2, 0),
-            (2, 1),
-            (3, 0),
-            (3, 1),
-            (3, 2),
-            (4, 0),
-            (4, 1),
-            (4, 2),
-            (4, 3)
-        ]
-    );
+    let query = |after, execution, limit| EventQuery { after, execution, limit };
+    let all = store.events(query(EventPosition::default(), None, 100)).await.expect("events");
+    let positions: Vec<(u64, u32)> =
+        all.iter().map(|event| (event.position.sequence.0, event.position.index)).collect();
+    assert_eq!(positions, [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2), (4, 3)]);
     for (n, event) in all.iter().enumerate() {
-        let rest = store
-            .events(query(event.position, None, 100))
-            .await
-            .expect("events");
+        let rest = store.events(query(event.position, None, 100)).await.expect("events");
         assert_eq!(rest, all[n + 1..]);
-        let next = store
-            .events(query(event.position, None, 1))
-            .await
-            .expect("events");
+        let next = store.events(query(event.position, None, 1)).await.expect("events");
         assert_eq!(next.first(), all.get(n + 1));
     }
-    let of_one = store
-        .events(query(EventPosition::default(), Some(execution_id(1)), 100))
-        .await
-        .expect("events");
+    let of_one =
+        store.events(query(EventPosition::default(), Some(execution_id(1)), 100)).await.expect("events");
     assert_eq!(of_one.len(), 4);
-    assert!(
-        of_one
-            .iter()
-            .all(|event| event.record.execution == Some(execution_id(1)))
-    );
-    let after = EventPosition {
-        sequence: CommitSequence(2),
-        index: 0,
-    };
-    let later = store
-        .events(query(after, Some(execution_id(1)), 100))
-        .await
-        .expect("events");
+    assert!(of_one.iter().all(|event| event.record.execution == Some(execution_id(1))));
+    let after = EventPosition { sequence: CommitSequence(2), index: 0 };
+    let later = store.events(query(after, Some(execution_id(1)), 100)).await.expect("events");
     assert_eq!(later, of_one[2..]);
 }
 
@@ -478,17 +272,9 @@ pub async fn an_event_comes_back_as_it_was_recorded(fixture: &dyn StoreFixture) 
     ];
     let changes = records.iter().cloned().map(Change::Record).collect();
     store.commit(epoch, at(1), changes).await.expect("commit");
-    let all = EventQuery {
-        limit: 10,
-        ..EventQuery::default()
-    };
-    let read: Vec<_> = store
-        .events(all)
-        .await
-        .expect("events")
-        .into_iter()
-        .map(|event| event.record)
-        .collect();
+    let all = EventQuery { limit: 10, ..EventQuery::default() };
+    let read: Vec<_> =
+        store.events(all).await.expect("events").into_iter().map(|event| event.record).collect();
     assert_eq!(read, records);
 }
 
@@ -496,22 +282,13 @@ pub async fn an_event_comes_back_as_it_was_recorded(fixture: &dyn StoreFixture) 
 pub async fn an_idempotency_key_leads_to_what_it_made(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
     store.commit(epoch, at(1), one_of_each()).await.expect("commit");
-    assert_eq!(
-        store.idempotent("key").await.expect("read"),
-        Some(idempotency("key", 1))
-    );
+    assert_eq!(store.idempotent("key").await.expect("read"), Some(idempotency("key", 1)));
     assert_eq!(store.idempotent("KEY").await.expect("read"), None);
     let odd = "POST /workflows/a/execute \u{1f600}'%\0";
     let record = idempotency(odd, 2);
-    store
-        .commit(epoch, at(2), vec![Change::PutIdempotency(record.clone())])
-        .await
-        .expect("commit");
+    store.commit(epoch, at(2), vec![Change::PutIdempotency(record.clone())]).await.expect("commit");
     let read = store.idempotent(odd).await.expect("read");
-    assert_eq!(
-        read.as_ref().map(|record| &record.body),
-        Some(&Sha256::of(odd.as_bytes()))
-    );
+    assert_eq!(read.as_ref().map(|record| &record.body), Some(&Sha256::of(odd.as_bytes())));
     assert_eq!(read, Some(record));
 }
 

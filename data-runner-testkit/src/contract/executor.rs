@@ -85,22 +85,14 @@ macro_rules! executor_contract {
 
 /// A clause that hangs must fail.
 pub async fn within_a_minute(clause: impl Future<Output = ()>) {
-    tokio::time::timeout(Duration::from_secs(60), clause)
-        .await
-        .expect("the clause ends in time");
+    tokio::time::timeout(Duration::from_secs(60), clause).await.expect("the clause ends in time");
 }
 
 /// Prepares and starts what `run` asks for.
 pub async fn start(fixture: &impl ExecutorFixture, run: &Arc<RunRequest>) -> Box<dyn RunningJob> {
     let executor = fixture.executor();
-    let prepared = executor
-        .prepare(Arc::clone(run))
-        .await
-        .expect("it can be prepared");
-    executor
-        .start(Arc::clone(run), prepared)
-        .await
-        .expect("it can be started")
+    let prepared = executor.prepare(Arc::clone(run)).await.expect("it can be prepared");
+    executor.start(Arc::clone(run), prepared).await.expect("it can be started")
 }
 
 /// Follows `job` to its end.
@@ -133,14 +125,9 @@ pub async fn follow(job: &dyn RunningJob) -> (Vec<LogChunk>, JobEnd) {
 /// What stands in `chunks` of `stream`.
 pub fn bytes_of(chunks: &[LogChunk], stream: Stream) -> Vec<u8> {
     let mut all = Vec::new();
-    for segment in chunks
-        .iter()
-        .flat_map(|chunk| chunk.segments().expect("a whole chunk"))
-    {
+    for segment in chunks.iter().flat_map(|chunk| chunk.segments().expect("a whole chunk")) {
         match segment {
-            Segment::Output {
-                stream: its, bytes, ..
-            } if its == stream => all.extend_from_slice(&bytes),
+            Segment::Output { stream: its, bytes, .. } if its == stream => all.extend_from_slice(&bytes),
             Segment::Output { .. } => {}
             Segment::Missing { gap, .. } => panic!("{gap:?} in a log that must be whole"),
         }
@@ -156,10 +143,7 @@ async fn run_to_end(fixture: &impl ExecutorFixture, script: Script) -> (Vec<LogC
 
 /// Waits until the job has printed something.
 async fn has_begun(job: &dyn RunningJob) {
-    assert!(matches!(
-        job.changed(LogOffset(0)).await.expect("news"),
-        JobNews::Log(_)
-    ));
+    assert!(matches!(job.changed(LogOffset(0)).await.expect("news"), JobNews::Log(_)));
 }
 
 /// Output, then exactly one end.
@@ -170,24 +154,16 @@ pub async fn output_comes_and_then_one_end_that_stays_the_same(fixture: &mut imp
     assert_eq!(bytes_of(&chunks, Stream::Stdout), b"hello\n");
     assert_eq!(end.ending, Ending::Exited { code: 0 });
     for _ in 0..3 {
-        assert_eq!(
-            job.changed(end.log_end).await.expect("news"),
-            JobNews::Ended(Box::new(end.clone()))
-        );
+        assert_eq!(job.changed(end.log_end).await.expect("news"), JobNews::Ended(Box::new(end.clone())));
     }
     assert_eq!(job.running_for(), end.ran_for);
 }
 
 /// Bytes, not text.
 pub async fn both_streams_come_back_byte_for_byte(fixture: &mut impl ExecutorFixture) {
-    let binary: Vec<u8> = (0..100_000_u32)
-        .flat_map(|n| [n as u8, (n >> 7) as u8, b'\r', 0])
-        .collect();
+    let binary: Vec<u8> = (0..100_000_u32).flat_map(|n| [n as u8, (n >> 7) as u8, b'\r', 0]).collect();
     let backwards: Vec<u8> = binary.iter().rev().copied().collect();
-    let script = Script::new()
-        .prints(binary.clone())
-        .complains(backwards.clone())
-        .prints("no newline");
+    let script = Script::new().prints(binary.clone()).complains(backwards.clone()).prints("no newline");
     let (chunks, _) = run_to_end(fixture, script).await;
     assert!(bytes_of(&chunks, Stream::Stdout) == [&binary[..], b"no newline"].concat());
     assert!(bytes_of(&chunks, Stream::Stderr) == backwards);
@@ -202,9 +178,7 @@ pub async fn a_line_of_ten_megabytes_comes_back_whole(fixture: &mut impl Executo
 
 /// A flood is only much of the same.
 pub async fn a_million_lines_come_back(fixture: &mut impl ExecutorFixture) {
-    let lines: Vec<u8> = (0..1_000_000_u32)
-        .flat_map(|n| format!("{n}\n").into_bytes())
-        .collect();
+    let lines: Vec<u8> = (0..1_000_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
     let (chunks, _) = run_to_end(fixture, Script::new().prints(lines.clone())).await;
     assert!(bytes_of(&chunks, Stream::Stdout) == lines);
     assert_eq!(chunks.last().expect("chunks").end.next_line, 1_000_001);
@@ -213,12 +187,7 @@ pub async fn a_million_lines_come_back(fixture: &mut impl ExecutorFixture) {
 /// One sequence for both streams.
 pub async fn what_is_written_to_both_streams_keeps_its_order(fixture: &mut impl ExecutorFixture) {
     let pause = Duration::from_millis(30);
-    let script = Script::new()
-        .complains("1\n")
-        .sleeps(pause)
-        .prints("2\n")
-        .sleeps(pause)
-        .complains("3\n");
+    let script = Script::new().complains("1\n").sleeps(pause).prints("2\n").sleeps(pause).complains("3\n");
     let (chunks, _) = run_to_end(fixture, script).await;
     let all: Vec<u8> = chunks
         .iter()
@@ -235,10 +204,7 @@ pub async fn what_is_written_to_both_streams_keeps_its_order(fixture: &mut impl 
 pub async fn a_line_is_seen_while_the_job_runs(fixture: &mut impl ExecutorFixture) {
     let run = fixture.request(Script::new().prints("first\n").waits().prints("second\n"));
     let job = start(fixture, &run).await;
-    assert_eq!(
-        job.changed(LogOffset(0)).await.expect("news"),
-        JobNews::Log(LogOffset(6))
-    );
+    assert_eq!(job.changed(LogOffset(0)).await.expect("news"), JobNews::Log(LogOffset(6)));
     let chunks = job.read_log(LogOffset(0), 1000).await.expect("the log");
     assert_eq!(bytes_of(&chunks, Stream::Stdout), b"first\n");
     fixture.release(&run);
@@ -248,10 +214,7 @@ pub async fn a_line_is_seen_while_the_job_runs(fixture: &mut impl ExecutorFixtur
 /// 0 to 255.
 pub async fn an_exit_code_is_reported_as_it_is(fixture: &mut impl ExecutorFixture) {
     for code in [1, 42, 255] {
-        assert_eq!(
-            run_to_end(fixture, Script::new().exits(code)).await.1.ending,
-            Ending::Exited { code }
-        );
+        assert_eq!(run_to_end(fixture, Script::new().exits(code)).await.1.ending, Ending::Exited { code });
     }
 }
 
@@ -263,20 +226,12 @@ pub async fn a_signal_that_is_not_ours_is_reported(fixture: &mut impl ExecutorFi
 
 /// The reason is what the caller said.
 pub async fn a_stopped_job_ends_with_the_reason(fixture: &mut impl ExecutorFixture) {
-    for reason in [
-        StopReason::Cancelled,
-        StopReason::Interrupted,
-        StopReason::Disowned,
-    ] {
+    for reason in [StopReason::Cancelled, StopReason::Interrupted, StopReason::Disowned] {
         let run = fixture.request(Script::new().prints("on\n").waits());
         let job = start(fixture, &run).await;
         has_begun(job.as_ref()).await;
-        job.stop(reason, Duration::from_secs(30))
-            .await
-            .expect("it can be stopped");
-        job.stop(StopReason::Timeout, Duration::ZERO)
-            .await
-            .expect("a second stop changes nothing");
+        job.stop(reason, Duration::from_secs(30)).await.expect("it can be stopped");
+        job.stop(StopReason::Timeout, Duration::ZERO).await.expect("a second stop changes nothing");
         assert_eq!(follow(job.as_ref()).await.1.ending, Ending::Stopped { reason });
         assert!(!fixture.is_alive(&run));
     }
@@ -287,16 +242,9 @@ pub async fn a_job_that_exits_when_told_to_stop_was_stopped(fixture: &mut impl E
     let run = fixture.request(Script::new().prints("on\n").waits().on_term(OnTerm::Exits(0)));
     let job = start(fixture, &run).await;
     has_begun(job.as_ref()).await;
-    job.stop(StopReason::Cancelled, Duration::from_secs(30))
-        .await
-        .expect("it can be stopped");
+    job.stop(StopReason::Cancelled, Duration::from_secs(30)).await.expect("it can be stopped");
     let (_, end) = follow(job.as_ref()).await;
-    assert_eq!(
-        end.ending,
-        Ending::Stopped {
-            reason: StopReason::Cancelled
-        }
-    );
+    assert_eq!(end.ending, Ending::Stopped { reason: StopReason::Cancelled });
 }
 
 /// TERM, grace, KILL.
@@ -305,21 +253,10 @@ pub async fn a_job_that_ignores_term_is_killed_after_its_grace(fixture: &mut imp
     let job = start(fixture, &run).await;
     has_begun(job.as_ref()).await;
     let grace = Duration::from_millis(200);
-    job.stop(StopReason::Cancelled, grace)
-        .await
-        .expect("it can be stopped");
+    job.stop(StopReason::Cancelled, grace).await.expect("it can be stopped");
     let (_, end) = follow(job.as_ref()).await;
-    assert_eq!(
-        end.ending,
-        Ending::Stopped {
-            reason: StopReason::Cancelled
-        }
-    );
-    assert!(
-        end.ran_for >= grace,
-        "it had its grace: {:?}",
-        end.ran_for
-    );
+    assert_eq!(end.ending, Ending::Stopped { reason: StopReason::Cancelled });
+    assert!(end.ran_for >= grace, "it had its grace: {:?}", end.ran_for);
     assert!(!fixture.is_alive(&run));
 }
 
@@ -328,13 +265,8 @@ pub async fn a_job_that_ended_first_keeps_its_own_end(fixture: &mut impl Executo
     let run = fixture.request(Script::new().exits(3));
     let job = start(fixture, &run).await;
     let (_, end) = follow(job.as_ref()).await;
-    job.stop(StopReason::Cancelled, Duration::ZERO)
-        .await
-        .expect("to stop what has ended is no error");
-    assert_eq!(
-        job.changed(end.log_end).await.expect("news"),
-        JobNews::Ended(Box::new(end.clone()))
-    );
+    job.stop(StopReason::Cancelled, Duration::ZERO).await.expect("to stop what has ended is no error");
+    assert_eq!(job.changed(end.log_end).await.expect("news"), JobNews::Ended(Box::new(end.clone())));
     assert_eq!(end.ending, Ending::Exited { code: 3 });
 }
 
@@ -345,12 +277,7 @@ pub async fn a_job_that_runs_too_long_is_stopped_for_that(fixture: &mut impl Exe
     Arc::make_mut(&mut request.job).timeout = Duration::from_millis(100);
     let job = start(fixture, &run).await;
     let (_, end) = follow(job.as_ref()).await;
-    assert_eq!(
-        end.ending,
-        Ending::Stopped {
-            reason: StopReason::Timeout
-        }
-    );
+    assert_eq!(end.ending, Ending::Stopped { reason: StopReason::Timeout });
     assert!(end.ran_for >= Duration::from_millis(100));
 }
 
@@ -366,10 +293,7 @@ pub async fn an_end_is_given_only_when_the_whole_tree_is_gone(fixture: &mut impl
 /// What the job wrote to `DATA_RUNNER_OUTPUT`.
 pub async fn output_that_is_json_comes_back(fixture: &mut impl ExecutorFixture) {
     let (_, end) = run_to_end(fixture, Script::new().outputs(r#"{"rows": 3}"#)).await;
-    assert_eq!(
-        end.output.map(|output| output.to_string()),
-        Some(r#"{"rows":3}"#.to_owned())
-    );
+    assert_eq!(end.output.map(|output| output.to_string()), Some(r#"{"rows":3}"#.to_owned()));
 }
 
 /// It does not fail the job.
@@ -379,22 +303,12 @@ pub async fn output_that_is_no_json_is_left_out(fixture: &mut impl ExecutorFixtu
 }
 
 async fn adopt(fixture: &impl ExecutorFixture, run: &Arc<RunRequest>) -> Option<Box<dyn RunningJob>> {
-    fixture
-        .executor()
-        .adopt(Arc::clone(run))
-        .await
-        .expect("adopt answers")
+    fixture.executor().adopt(Arc::clone(run)).await.expect("adopt answers")
 }
 
 /// And the log goes on where it was.
 pub async fn a_restarted_agent_adopts_a_job_that_runs(fixture: &mut impl ExecutorFixture) {
-    let run = fixture.request(
-        Script::new()
-            .prints("before\n")
-            .waits()
-            .prints("after\n")
-            .exits(5),
-    );
+    let run = fixture.request(Script::new().prints("before\n").waits().prints("after\n").exits(5));
     let job = start(fixture, &run).await;
     has_begun(job.as_ref()).await;
     drop(job);
@@ -415,16 +329,9 @@ pub async fn a_restarted_agent_stops_a_job_that_it_adopted(fixture: &mut impl Ex
     drop(job);
     fixture.restart_agent();
     let job = adopt(fixture, &run).await.expect("it is found");
-    job.stop(StopReason::Cancelled, Duration::from_secs(30))
-        .await
-        .expect("it can be stopped");
+    job.stop(StopReason::Cancelled, Duration::from_secs(30)).await.expect("it can be stopped");
     let (_, end) = follow(job.as_ref()).await;
-    assert_eq!(
-        end.ending,
-        Ending::Stopped {
-            reason: StopReason::Cancelled
-        }
-    );
+    assert_eq!(end.ending, Ending::Stopped { reason: StopReason::Cancelled });
 }
 
 /// With the same end and the same log.
@@ -456,11 +363,7 @@ pub async fn a_job_whose_watcher_was_killed_has_vanished_with_all_its_processes(
         }
         let (chunks, end) = follow(job.as_ref()).await;
         assert!(matches!(end.ending, Ending::Vanished { .. }), "{:?}", end.ending);
-        assert_eq!(
-            bytes_of(&chunks, Stream::Stdout),
-            b"on\n",
-            "what it had printed is there"
-        );
+        assert_eq!(bytes_of(&chunks, Stream::Stdout), b"on\n", "what it had printed is there");
         assert!(!fixture.is_alive(&run));
     }
 }
@@ -495,26 +398,17 @@ pub async fn a_job_is_never_started_twice(fixture: &mut impl ExecutorFixture) {
 
 /// The first chunk holds the byte at the offset; chunks join.
 pub async fn the_log_can_be_read_from_any_offset_as_often_as_asked(fixture: &mut impl ExecutorFixture) {
-    let text: Vec<u8> = (0..200_000_u32)
-        .flat_map(|n| format!("{n}\n").into_bytes())
-        .collect();
+    let text: Vec<u8> = (0..200_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
     let run = fixture.request(Script::new().prints(text.clone()));
     let job = start(fixture, &run).await;
     let (chunks, end) = follow(job.as_ref()).await;
     for from in chunks.iter().map(|chunk| chunk.start.offset) {
         let again = job.read_log(from, usize::MAX).await.expect("the log");
-        assert!(
-            bytes_of(&again, Stream::Stdout) == text[from.0 as usize..],
-            "from {from}"
-        );
+        assert!(bytes_of(&again, Stream::Stdout) == text[from.0 as usize..], "from {from}");
     }
     for from in [1, 1000, end.log_end.0 - 1] {
         let holds = job.read_log(LogOffset(from), 1).await.expect("the log");
-        assert_eq!(
-            holds.len(),
-            1,
-            "at least one chunk, and about as much as was asked for"
-        );
+        assert_eq!(holds.len(), 1, "at least one chunk, and about as much as was asked for");
         assert!(holds[0].start.offset.0 <= from && from < holds[0].end.offset.0);
     }
     assert_eq!(job.read_log(end.log_end, usize::MAX).await.expect("the log"), []);
@@ -530,14 +424,8 @@ pub async fn waiting_for_news_can_be_given_up_and_taken_up_again(fixture: &mut i
         assert!(given_up.is_err(), "nothing happens meanwhile");
     }
     fixture.release(&run);
-    assert_eq!(
-        job.changed(LogOffset(1)).await.expect("news"),
-        JobNews::Log(LogOffset(2))
-    );
-    assert!(matches!(
-        job.changed(LogOffset(2)).await.expect("news"),
-        JobNews::Ended(_)
-    ));
+    assert_eq!(job.changed(LogOffset(1)).await.expect("news"), JobNews::Log(LogOffset(2)));
+    assert!(matches!(job.changed(LogOffset(2)).await.expect("news"), JobNews::Ended(_)));
 }
 
 /// Only `stop` stops.

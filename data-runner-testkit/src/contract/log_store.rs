@@ -18,23 +18,14 @@ use crate::sample::{at, execution_id, lease};
 
 /// The claim of attempt `number` of execution `n`, under a lease of its own.
 pub(super) fn claim(n: u64, number: u32) -> Claim {
-    let attempt = AttemptId {
-        execution: execution_id(n),
-        number: AttemptNumber(number),
-    };
-    Claim {
-        attempt,
-        lease: lease(n * 100 + u64::from(number)),
-    }
+    let attempt = AttemptId { execution: execution_id(n), number: AttemptNumber(number) };
+    Claim { attempt, lease: lease(n * 100 + u64::from(number)) }
 }
 
 /// Appends `count` chunks of one line each to a log that is empty.
 pub(super) async fn append_lines(store: &dyn Store, claim: Claim, count: usize) -> Vec<LogChunk> {
     let chunks = lines(count);
-    assert_eq!(
-        append(store, claim, &chunks).await.last(),
-        Some(&stored(&chunks[count - 1]))
-    );
+    assert_eq!(append(store, claim, &chunks).await.last(), Some(&stored(&chunks[count - 1])));
     chunks
 }
 
@@ -50,22 +41,14 @@ fn lines(count: usize) -> Vec<LogChunk> {
 }
 
 async fn append(store: &dyn Store, claim: Claim, chunks: &[LogChunk]) -> Vec<LogOutcome> {
-    let appends = chunks
-        .iter()
-        .map(|chunk| LogAppend {
-            claim,
-            chunk: chunk.clone(),
-        })
-        .collect();
+    let appends = chunks.iter().map(|chunk| LogAppend { claim, chunk: chunk.clone() }).collect();
     let acks = store.append(appends).await.expect("append");
     assert!(acks.iter().all(|ack| ack.claim == claim));
     acks.into_iter().map(|ack| ack.outcome).collect()
 }
 
 fn stored(chunk: &LogChunk) -> LogOutcome {
-    LogOutcome::Stored {
-        upto: chunk.end.offset,
-    }
+    LogOutcome::Stored { upto: chunk.end.offset }
 }
 
 async fn open(fixture: &dyn StoreFixture, claims: &[Claim]) -> (Arc<dyn Store>, Epoch) {
@@ -76,25 +59,16 @@ async fn open(fixture: &dyn StoreFixture, claims: &[Claim]) -> (Arc<dyn Store>, 
 }
 
 async fn close(store: &dyn Store, epoch: Epoch, claim: Claim, gap: Option<Gap>) {
-    let change = Change::CloseLog {
-        attempt: claim.attempt,
-        gap,
-    };
+    let change = Change::CloseLog { attempt: claim.attempt, gap };
     store.commit(epoch, at(7), vec![change]).await.expect("commit");
 }
 
 async fn read_all(store: &dyn Store, claim: Claim) -> Vec<LogChunk> {
-    store
-        .read(claim.attempt, LogRange::FromOffset(LogOffset(0)), u32::MAX)
-        .await
-        .expect("read")
+    store.read(claim.attempt, LogRange::FromOffset(LogOffset(0)), u32::MAX).await.expect("read")
 }
 
 async fn read_lines(store: &dyn Store, claim: Claim, from: u64, to: u64) -> Vec<LogChunk> {
-    store
-        .read(claim.attempt, LogRange::Lines { from, to }, u32::MAX)
-        .await
-        .expect("read")
+    store.read(claim.attempt, LogRange::Lines { from, to }, u32::MAX).await.expect("read")
 }
 
 fn bytes_of(chunks: &[LogChunk], wanted: Stream) -> Vec<u8> {
@@ -135,16 +109,10 @@ pub async fn a_repeated_chunk_is_acknowledged_and_not_stored_twice(fixture: &dyn
     let (store, _) = open(fixture, &[claim(1, 1)]).await;
     let chunks = append_lines(&*store, claim(1, 1), 3).await;
     for chunk in &chunks {
-        assert_eq!(
-            append(&*store, claim(1, 1), std::slice::from_ref(chunk)).await,
-            [stored(&chunks[2])]
-        );
+        assert_eq!(append(&*store, claim(1, 1), std::slice::from_ref(chunk)).await, [stored(&chunks[2])]);
     }
     let twice = [chunks.clone(), chunks.clone()].concat();
-    assert_eq!(
-        append(&*store, claim(1, 1), &twice).await,
-        vec![stored(&chunks[2]); 6]
-    );
+    assert_eq!(append(&*store, claim(1, 1), &twice).await, vec![stored(&chunks[2]); 6]);
     assert_eq!(read_all(&*store, claim(1, 1)).await, chunks);
 }
 
@@ -155,15 +123,9 @@ pub async fn a_chunk_beyond_the_end_is_not_stored_and_the_end_is_said(fixture: &
     let start = LogOutcome::Stored { upto: LogOffset(0) };
     assert_eq!(append(&*store, claim(1, 1), &chunks[1..2]).await, [start]);
     append(&*store, claim(1, 1), &chunks[..1]).await;
-    assert_eq!(
-        append(&*store, claim(1, 1), &chunks[2..]).await,
-        [stored(&chunks[0]); 2]
-    );
+    assert_eq!(append(&*store, claim(1, 1), &chunks[2..]).await, [stored(&chunks[0]); 2]);
     assert_eq!(read_all(&*store, claim(1, 1)).await, chunks[..1]);
-    assert_eq!(
-        append(&*store, claim(1, 1), &chunks[1..]).await.last(),
-        Some(&stored(&chunks[3]))
-    );
+    assert_eq!(append(&*store, claim(1, 1), &chunks[1..]).await.last(), Some(&stored(&chunks[3])));
     assert_eq!(read_all(&*store, claim(1, 1)).await, chunks);
 }
 
@@ -172,32 +134,20 @@ pub async fn a_chunk_that_contradicts_what_is_stored_is_refused(fixture: &dyn St
     let (store, _) = open(fixture, &[claim(1, 1)]).await;
     let chunks = append_lines(&*store, claim(1, 1), 2).await;
     let end = chunks[1].end;
-    let mut builder = ChunkBuilder::resume(LogPosition {
-        next_line: end.next_line + 5,
-        ..end
-    });
+    let mut builder = ChunkBuilder::resume(LogPosition { next_line: end.next_line + 5, ..end });
     builder.push(Stream::Stdout, at(9), b"x\n");
     let other = builder.finish().expect("a line");
-    assert_eq!(
-        append(&*store, claim(1, 1), &[other]).await,
-        [LogOutcome::Refused]
-    );
+    assert_eq!(append(&*store, claim(1, 1), &[other]).await, [LogOutcome::Refused]);
     let mut backwards = lines(3).remove(2);
     backwards.end.offset = LogOffset(0);
-    assert_eq!(
-        append(&*store, claim(1, 1), &[backwards]).await,
-        [LogOutcome::Refused]
-    );
+    assert_eq!(append(&*store, claim(1, 1), &[backwards]).await, [LogOutcome::Refused]);
     assert_eq!(read_all(&*store, claim(1, 1)).await, chunks);
 }
 
 /// Invariant I5, for logs.
 pub async fn a_stale_lease_is_refused(fixture: &dyn StoreFixture) {
     let (store, _) = open(fixture, &[claim(1, 1)]).await;
-    let stale = Claim {
-        lease: lease(9999),
-        ..claim(1, 1)
-    };
+    let stale = Claim { lease: lease(9999), ..claim(1, 1) };
     assert_eq!(append(&*store, stale, &lines(1)).await, [LogOutcome::Refused]);
     assert_eq!(read_all(&*store, claim(1, 1)).await, []);
 }
@@ -205,14 +155,8 @@ pub async fn a_stale_lease_is_refused(fixture: &dyn StoreFixture) {
 /// Nobody may fill the store with logs that were never asked for.
 pub async fn a_log_that_was_never_opened_is_refused(fixture: &dyn StoreFixture) {
     let (store, _) = open(fixture, &[claim(1, 1)]).await;
-    assert_eq!(
-        append(&*store, claim(1, 2), &lines(1)).await,
-        [LogOutcome::Refused]
-    );
-    assert_eq!(
-        append(&*store, claim(2, 1), &lines(1)).await,
-        [LogOutcome::Refused]
-    );
+    assert_eq!(append(&*store, claim(1, 2), &lines(1)).await, [LogOutcome::Refused]);
+    assert_eq!(append(&*store, claim(2, 1), &lines(1)).await, [LogOutcome::Refused]);
 }
 
 /// What comes after the end changes nothing any more.
@@ -221,10 +165,7 @@ pub async fn a_closed_log_is_refused_and_keeps_what_it_has(fixture: &dyn StoreFi
     let chunks = lines(3);
     append(&*store, claim(1, 1), &chunks[..2]).await;
     close(&*store, epoch, claim(1, 1), None).await;
-    assert_eq!(
-        append(&*store, claim(1, 1), &chunks).await,
-        [LogOutcome::Refused; 3]
-    );
+    assert_eq!(append(&*store, claim(1, 1), &chunks).await, [LogOutcome::Refused; 3]);
     assert_eq!(read_all(&*store, claim(1, 1)).await, chunks[..2]);
 }
 
@@ -232,10 +173,7 @@ pub async fn a_closed_log_is_refused_and_keeps_what_it_has(fixture: &dyn StoreFi
 pub async fn acknowledgements_come_in_the_order_of_the_appends(fixture: &dyn StoreFixture) {
     let (store, _) = open(fixture, &[claim(1, 1), claim(2, 1)]).await;
     let chunks = lines(3);
-    let one = |claim, n: usize| LogAppend {
-        claim,
-        chunk: chunks[n].clone(),
-    };
+    let one = |claim, n: usize| LogAppend { claim, chunk: chunks[n].clone() };
     let appends = vec![
         one(claim(1, 1), 0),
         one(claim(2, 1), 1),
@@ -269,16 +207,9 @@ pub async fn a_log_is_read_from_any_offset(fixture: &dyn StoreFixture) {
     let chunks = append_lines(&*store, claim(1, 1), 6).await;
     for offset in 0..=chunks[5].end.offset.0 + 1 {
         let range = LogRange::FromOffset(LogOffset(offset));
-        let expected: Vec<LogChunk> = chunks
-            .iter()
-            .filter(|chunk| chunk.end.offset > LogOffset(offset))
-            .cloned()
-            .collect();
-        assert_eq!(
-            store.read(claim(1, 1).attempt, range, 100).await.expect("read"),
-            expected,
-            "{offset}"
-        );
+        let expected: Vec<LogChunk> =
+            chunks.iter().filter(|chunk| chunk.end.offset > LogOffset(offset)).cloned().collect();
+        assert_eq!(store.read(claim(1, 1).attempt, range, 100).await.expect("read"), expected, "{offset}");
     }
 }
 
@@ -290,10 +221,7 @@ pub async fn a_read_is_cut_to_its_limit(fixture: &dyn StoreFixture) {
     let mut read: Vec<LogChunk> = Vec::new();
     loop {
         let from = read.last().map_or(LogOffset(0), |chunk| chunk.end.offset);
-        let page = store
-            .read(attempt, LogRange::FromOffset(from), 2)
-            .await
-            .expect("read");
+        let page = store.read(attempt, LogRange::FromOffset(from), 2).await.expect("read");
         assert!(page.len() <= 2);
         if page.is_empty() {
             break;
@@ -301,18 +229,9 @@ pub async fn a_read_is_cut_to_its_limit(fixture: &dyn StoreFixture) {
         read.extend(page);
     }
     assert_eq!(read, chunks);
-    let page = store
-        .read(attempt, LogRange::Lines { from: 2, to: 6 }, 3)
-        .await
-        .expect("read");
+    let page = store.read(attempt, LogRange::Lines { from: 2, to: 6 }, 3).await.expect("read");
     assert_eq!(page, chunks[1..4]);
-    assert_eq!(
-        store
-            .read(attempt, LogRange::FromOffset(LogOffset(0)), 0)
-            .await
-            .expect("read"),
-        []
-    );
+    assert_eq!(store.read(attempt, LogRange::FromOffset(LogOffset(0)), 0).await.expect("read"), []);
 }
 
 /// A range of lines gives exactly the chunks that hold them.
@@ -337,9 +256,8 @@ pub async fn a_line_of_ten_megabytes_lies_over_many_chunks(fixture: &dyn StoreFi
     // Not compressible, so that the store has to do with real sizes.
     let mut entropy = data_runner_core::time::Entropy::from_number(1);
     for n in 0..160 {
-        let piece: Vec<u8> = (0..8192)
-            .flat_map(|_| (entropy.bits() | 0x2020_2020_2020_2020).to_le_bytes())
-            .collect();
+        let piece: Vec<u8> =
+            (0..8192).flat_map(|_| (entropy.bits() | 0x2020_2020_2020_2020).to_le_bytes()).collect();
         builder.push(Stream::Stdout, at(2 + n), &piece);
         chunks.extend(builder.finish());
     }
@@ -376,11 +294,7 @@ pub async fn an_open_line_of_one_stream_is_found_behind_lines_of_the_other(fixtu
     let read = read_lines(&*store, claim(1, 1), 1, 1).await;
     assert_eq!(bytes_of(&read, Stream::Stderr), b"progress 1% 100%\n");
     let two = read_lines(&*store, claim(1, 1), 3, 3).await;
-    assert_eq!(
-        two.first(),
-        Some(&chunks[2]),
-        "what comes before line 3 is not read"
-    );
+    assert_eq!(two.first(), Some(&chunks[2]), "what comes before line 3 is not read");
     let texts: Vec<Vec<u8>> = two
         .iter()
         .flat_map(|chunk| chunk.pieces().expect("whole"))
@@ -401,21 +315,9 @@ pub async fn a_gap_within_a_log_is_stored_like_bytes(fixture: &dyn StoreFixture)
     let mut chunks = Vec::new();
     builder.push(Stream::Stdout, at(1), b"half a li");
     chunks.extend(builder.finish());
-    builder.push_gap(
-        at(2),
-        Gap {
-            bytes: Some(1000),
-            reason: GapReason::Quota,
-        },
-    );
+    builder.push_gap(at(2), Gap { bytes: Some(1000), reason: GapReason::Quota });
     chunks.extend(builder.finish());
-    builder.push_gap(
-        at(3),
-        Gap {
-            bytes: None,
-            reason: GapReason::DiskFull,
-        },
-    );
+    builder.push_gap(at(3), Gap { bytes: None, reason: GapReason::DiskFull });
     chunks.extend(builder.finish());
     assert_eq!(chunks[2].start, chunks[2].end, "an unknown gap moves nothing");
     for _ in 0..2 {
@@ -425,19 +327,13 @@ pub async fn a_gap_within_a_log_is_stored_like_bytes(fixture: &dyn StoreFixture)
         }
     }
     assert_eq!(read_all(&*store, claim(1, 1)).await, chunks);
-    assert_eq!(
-        store.summary(claim(1, 1).attempt).await.expect("summary").end,
-        chunks[2].end
-    );
+    assert_eq!(store.summary(claim(1, 1).attempt).await.expect("summary").end, chunks[2].end);
 }
 
 /// What is not there is empty, not an error.
 pub async fn an_attempt_without_a_log_has_the_empty_one(fixture: &dyn StoreFixture) {
     let (store, _) = acquired(fixture).await;
-    let empty = LogSummary {
-        end: LogPosition::START,
-        state: LogState::Open,
-    };
+    let empty = LogSummary { end: LogPosition::START, state: LogState::Open };
     assert_eq!(store.summary(claim(1, 1).attempt).await.expect("summary"), empty);
     assert_eq!(read_all(&*store, claim(1, 1)).await, []);
     assert_eq!(read_lines(&*store, claim(1, 1), 1, 9).await, []);
@@ -448,16 +344,10 @@ pub async fn a_summary_tells_the_end_and_that_the_log_is_complete(fixture: &dyn 
     let (store, epoch) = open(fixture, &[claim(1, 1)]).await;
     let attempt = claim(1, 1).attempt;
     let chunks = append_lines(&*store, claim(1, 1), 3).await;
-    let open = LogSummary {
-        end: chunks[2].end,
-        state: LogState::Open,
-    };
+    let open = LogSummary { end: chunks[2].end, state: LogState::Open };
     assert_eq!(store.summary(attempt).await.expect("summary"), open);
     close(&*store, epoch, claim(1, 1), None).await;
-    let complete = LogSummary {
-        end: chunks[2].end,
-        state: LogState::Complete { at: at(7) },
-    };
+    let complete = LogSummary { end: chunks[2].end, state: LogState::Complete { at: at(7) } };
     assert_eq!(store.summary(attempt).await.expect("summary"), complete);
 }
 
@@ -465,10 +355,7 @@ pub async fn a_summary_tells_the_end_and_that_the_log_is_complete(fixture: &dyn 
 pub async fn a_log_closed_with_a_gap_says_what_is_missing(fixture: &dyn StoreFixture) {
     let (store, epoch) = open(fixture, &[claim(1, 1), claim(2, 1)]).await;
     for (n, bytes) in [(1, Some(77)), (2, None)] {
-        let gap = Gap {
-            bytes,
-            reason: GapReason::WorkerLost,
-        };
+        let gap = Gap { bytes, reason: GapReason::WorkerLost };
         close(&*store, epoch, claim(n, 1), Some(gap)).await;
         let state = store.summary(claim(n, 1).attempt).await.expect("summary").state;
         assert_eq!(state, LogState::Truncated { at: at(7), gap });
@@ -479,14 +366,8 @@ pub async fn a_log_closed_with_a_gap_says_what_is_missing(fixture: &dyn StoreFix
 pub async fn the_first_close_of_a_log_stands(fixture: &dyn StoreFixture) {
     let (store, epoch) = open(fixture, &[claim(1, 1)]).await;
     close(&*store, epoch, claim(1, 1), None).await;
-    let gap = Some(Gap {
-        bytes: Some(1),
-        reason: GapReason::NotDelivered,
-    });
-    let again = Change::CloseLog {
-        attempt: claim(1, 1).attempt,
-        gap,
-    };
+    let gap = Some(Gap { bytes: Some(1), reason: GapReason::NotDelivered });
+    let again = Change::CloseLog { attempt: claim(1, 1).attempt, gap };
     store.commit(epoch, at(8), vec![again]).await.expect("commit");
     let state = store.summary(claim(1, 1).attempt).await.expect("summary").state;
     assert_eq!(state, LogState::Complete { at: at(7) });

@@ -45,9 +45,7 @@ impl Ends {
 
     /// Connects the agent of that worker and hears of it at the supervisor's end.
     async fn opened(&self, worker: WorkerId) -> (Box<dyn AgentSession>, SessionId) {
-        let session = within(self.agent.connect(worker))
-            .await
-            .expect("the supervisor can be reached");
+        let session = within(self.agent.connect(worker)).await.expect("the supervisor can be reached");
         let event = self.event().await;
         assert_eq!((event.worker, &event.what), (worker, &SessionEvent::Opened));
         (session, event.session)
@@ -55,9 +53,7 @@ impl Ends {
 
     /// The next event at the supervisor's end.
     async fn event(&self) -> TransportEvent {
-        within(self.supervisor.receive())
-            .await
-            .expect("the transport is open")
+        within(self.supervisor.receive()).await.expect("the transport is open")
     }
 
     /// The next message at the supervisor's end.
@@ -72,18 +68,13 @@ impl Ends {
 
 /// What must come, must come within half a minute; a minute of silence fails the test rather than hangs it.
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), what)
-        .await
-        .expect("nothing came within 30 s")
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("nothing came within 30 s")
 }
 
 /// The first attempt of execution number `n`, under lease number `n`.
 pub fn claim(n: u64) -> Claim {
     Claim {
-        attempt: AttemptId {
-            execution: sample::execution_id(n),
-            number: AttemptNumber::FIRST,
-        },
+        attempt: AttemptId { execution: sample::execution_id(n), number: AttemptNumber::FIRST },
         lease: sample::lease(n),
     }
 }

@@ -37,16 +37,8 @@ impl BlobStore for MemoryBlobs {
     }
 
     async fn get(&self, hash: &Sha256) -> Result<Bytes, BlobError> {
-        let bytes = self
-            .blobs()
-            .get(hash)
-            .cloned()
-            .ok_or_else(|| BlobError::NotFound(hash.clone()))?;
-        if Sha256::of(&bytes) == *hash {
-            Ok(bytes)
-        } else {
-            Err(BlobError::Corrupt(hash.clone()))
-        }
+        let bytes = self.blobs().get(hash).cloned().ok_or_else(|| BlobError::NotFound(hash.clone()))?;
+        if Sha256::of(&bytes) == *hash { Ok(bytes) } else { Err(BlobError::Corrupt(hash.clone())) }
     }
 
     async fn contains(&self, hash: &Sha256) -> Result<bool, BlobError> {

@@ -86,20 +86,12 @@ impl Default for Script {
 impl Script {
     /// A job that does nothing and exits with 0.
     pub fn new() -> Self {
-        Self {
-            prepare_fails: None,
-            steps: Vec::new(),
-            end: ScriptEnd::Exit(0),
-            on_term: OnTerm::Dies,
-        }
+        Self { prepare_fails: None, steps: Vec::new(), end: ScriptEnd::Exit(0), on_term: OnTerm::Dies }
     }
 
     /// A job whose environment cannot be made.
     pub fn unpreparable(failure: Failure) -> Self {
-        Self {
-            prepare_fails: Some(failure),
-            ..Self::new()
-        }
+        Self { prepare_fails: Some(failure), ..Self::new() }
     }
 
     /// Then it writes `bytes` to standard output.
@@ -142,10 +134,7 @@ impl Script {
     /// And exits with `code`.
     #[must_use]
     pub fn exits(self, code: u8) -> Self {
-        Self {
-            end: ScriptEnd::Exit(code),
-            ..self
-        }
+        Self { end: ScriptEnd::Exit(code), ..self }
     }
 
     /// And ends like this.
@@ -183,10 +172,7 @@ impl ScriptedMachine {
 
     /// An executor for `worker_type` on this machine. Another one later is the agent after a restart.
     pub fn executor(&self, worker_type: WorkerType) -> ScriptedExecutor {
-        ScriptedExecutor {
-            machine: self.clone(),
-            worker_type,
-        }
+        ScriptedExecutor { machine: self.clone(), worker_type }
     }
 
     /// Every claim that a process was started for, in order: none may be there twice.
@@ -214,18 +200,14 @@ impl ScriptedMachine {
     /// Ends the job of `folder` as if its shim had been killed: it is found, and has vanished.
     pub fn lose(&self, folder: &Path) {
         if let Some(job) = self.job(folder) {
-            job.finish(Ending::Vanished {
-                message: "its shim is gone without an exit record".to_owned(),
-            });
+            job.finish(Ending::Vanished { message: "its shim is gone without an exit record".to_owned() });
         }
     }
 
     /// The machine starts again: nothing of what ran can be found any more.
     pub fn reboot(&self) {
         for job in std::mem::take(&mut *locked(&self.0.jobs)).into_values() {
-            job.finish(Ending::Vanished {
-                message: "the machine was started again".to_owned(),
-            });
+            job.finish(Ending::Vanished { message: "the machine was started again".to_owned() });
         }
     }
 
@@ -250,10 +232,7 @@ impl Executor for ScriptedExecutor {
     async fn prepare(&self, run: Arc<RunRequest>) -> Result<Prepared, ExecuteError> {
         match (self.machine.0.script_of)(&run).prepare_fails {
             Some(failure) => Err(ExecuteError::Failed(failure)),
-            None => Ok(Prepared {
-                command: vec!["scripted".into()],
-                ..Prepared::default()
-            }),
+            None => Ok(Prepared { command: vec!["scripted".into()], ..Prepared::default() }),
         }
     }
 
@@ -278,10 +257,7 @@ impl Executor for ScriptedExecutor {
     }
 
     async fn adopt(&self, run: Arc<RunRequest>) -> Result<Option<Box<dyn RunningJob>>, ExecuteError> {
-        Ok(self
-            .machine
-            .job(&run.folder)
-            .map(|job| Box::new(ScriptedJob(job)) as Box<dyn RunningJob>))
+        Ok(self.machine.job(&run.folder).map(|job| Box::new(ScriptedJob(job)) as Box<dyn RunningJob>))
     }
 }
 
@@ -354,10 +330,7 @@ impl Job {
         if state.end.is_none() {
             state.end = Some(JobEnd {
                 ending,
-                usage: Usage {
-                    peak_memory_bytes: Some(1 << 20),
-                    cpu_time: Duration::from_millis(1),
-                },
+                usage: Usage { peak_memory_bytes: Some(1 << 20), cpu_time: Duration::from_millis(1) },
                 output: state.output.take(),
                 log_end: state.position.offset,
                 ran_for: self.started.elapsed(),

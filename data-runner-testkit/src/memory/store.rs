@@ -91,9 +91,7 @@ impl MemoryStore {
     pub fn acquire_now(&self) -> Result<Epoch, StateError> {
         let mut shared = self.lock();
         if let Tenure::Held(epoch) = shared.tenure {
-            return Err(StateError::Held {
-                holder: format!("the supervisor of epoch {epoch}"),
-            });
+            return Err(StateError::Held { holder: format!("the supervisor of epoch {epoch}") });
         }
         shared.tables.epoch.0 += 1;
         let epoch = shared.tables.epoch;
@@ -155,20 +153,12 @@ impl MemoryStore {
 
     /// [`Catalog::execution`], at once.
     pub fn execution_now(&self, id: ExecutionId) -> Option<Execution> {
-        self.lock()
-            .tables
-            .executions
-            .get(&id)
-            .map(|execution| Execution::clone(execution))
+        self.lock().tables.executions.get(&id).map(|execution| Execution::clone(execution))
     }
 
     /// [`Catalog::worker`], at once.
     pub fn worker_now(&self, id: WorkerId) -> Option<Worker> {
-        self.lock()
-            .tables
-            .workers
-            .get(&id)
-            .map(|worker| Worker::clone(worker))
+        self.lock().tables.workers.get(&id).map(|worker| Worker::clone(worker))
     }
 
     /// [`Catalog::events`], at once.
@@ -252,13 +242,7 @@ impl Catalog for MemoryStore {
     }
 
     async fn repos(&self) -> Result<Vec<Repo>, StateError> {
-        Ok(self
-            .lock()
-            .tables
-            .repos
-            .values()
-            .map(|repo| Repo::clone(repo))
-            .collect())
+        Ok(self.lock().tables.repos.values().map(|repo| Repo::clone(repo)).collect())
     }
 
     async fn workflows(&self) -> Result<Vec<Workflow>, StateError> {

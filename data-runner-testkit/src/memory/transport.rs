@@ -56,10 +56,7 @@ impl MemoryNetwork {
     /// it hears `Closed` and nothing more, the agents see their sessions end.
     pub fn supervisor(&self) -> Arc<dyn Transport> {
         let generation = self.locked().start_supervisor();
-        Arc::new(SupervisorEnd {
-            network: self.clone(),
-            generation,
-        })
+        Arc::new(SupervisorEnd { network: self.clone(), generation })
     }
 
     /// Kills the supervisor's end: its sessions end, connects are `Unreachable` until there is a new one.
@@ -69,9 +66,7 @@ impl MemoryNetwork {
 
     /// An agent's end. Every agent may have its own, or all the same.
     pub fn agent(&self) -> Arc<dyn AgentTransport> {
-        Arc::new(AgentEnd {
-            network: self.clone(),
-        })
+        Arc::new(AgentEnd { network: self.clone() })
     }
 
     /// Who answers when an agent asks for code; until this is called such a request is `Unreachable`.

@@ -95,11 +95,7 @@ impl MemorySource {
     }
 
     fn files(&self, revision: &Revision) -> Result<RepoFiles, SourceError> {
-        self.state()
-            .revisions
-            .get(revision)
-            .cloned()
-            .ok_or_else(|| SourceError::Gone(revision.clone()))
+        self.state().revisions.get(revision).cloned().ok_or_else(|| SourceError::Gone(revision.clone()))
     }
 }
 
@@ -117,17 +113,12 @@ impl WorkflowSource for MemorySource {
             return Ok(revision.clone());
         }
         let is_commit = reference.len() >= 4;
-        let mut matching = state
-            .revisions
-            .keys()
-            .filter(|revision| is_commit && revision.as_str().starts_with(reference));
+        let mut matching =
+            state.revisions.keys().filter(|revision| is_commit && revision.as_str().starts_with(reference));
         match (matching.next(), matching.next()) {
             (Some(revision), None) => Ok(revision.clone()),
             (Some(_), Some(_)) => Err(refused(reference, "several commits begin with these digits")),
-            (None, _) => Err(SourceError::NoSuchRef {
-                url: URL.to_owned(),
-                reference: reference.to_owned(),
-            }),
+            (None, _) => Err(SourceError::NoSuchRef { url: URL.to_owned(), reference: reference.to_owned() }),
         }
     }
 
@@ -136,9 +127,8 @@ impl WorkflowSource for MemorySource {
         let mut folders: Vec<_> = files
             .iter()
             .filter_map(|(path, config)| {
-                let folder = path
-                    .strip_suffix("/config.yaml")
-                    .filter(|path| path.starts_with("workflows/"))?;
+                let folder =
+                    path.strip_suffix("/config.yaml").filter(|path| path.starts_with("workflows/"))?;
                 let prefix = format!("{folder}/");
                 Some(WorkflowFolder {
                     path: folder.to_owned(),
@@ -197,28 +187,18 @@ impl WorkflowSource for MemorySource {
                 }
             }
         }
-        archive(&held).map_err(|error| SourceError::Local {
-            url: URL.to_owned(),
-            source: error.into(),
-        })
+        archive(&held).map_err(|error| SourceError::Local { url: URL.to_owned(), source: error.into() })
     }
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn clean(path: &str) -> Result<String, SourceError> {
-    let parts: Vec<_> = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if path.starts_with('/') || parts.is_empty() || parts.contains(&"..") {
-        return Err(refused(
-            path,
-            "a path is relative to the repository and stays in it",
-        ));
+        return Err(refused(path, "a path is relative to the repository and stays in it"));
     }
     Ok(parts.join("/"))
 }
@@ -261,11 +241,7 @@ fn archive(files: &RepoFiles) -> std::io::Result<Bytes> {
         header.set_mtime(0);
         header.set_uid(0);
         header.set_gid(0);
-        header.set_mode(if matches!(file, RepoFile::Executable(_)) {
-            0o755
-        } else {
-            0o644
-        });
+        header.set_mode(if matches!(file, RepoFile::Executable(_)) { 0o755 } else { 0o644 });
         match file {
             RepoFile::Plain(bytes) | RepoFile::Executable(bytes) => {
                 header.set_size(bytes.len() as u64);
@@ -289,17 +265,11 @@ fn refuse_pointer(path: &str, bytes: &[u8]) -> Result<(), SourceError> {
 }
 
 fn no_such_path(path: &str, revision: &Revision) -> SourceError {
-    SourceError::NoSuchPath {
-        path: path.to_owned(),
-        revision: revision.clone(),
-    }
+    SourceError::NoSuchPath { path: path.to_owned(), revision: revision.clone() }
 }
 
 fn refused(path: &str, message: &str) -> SourceError {
-    SourceError::Refused {
-        path: path.to_owned(),
-        message: message.to_owned(),
-    }
+    SourceError::Refused { path: path.to_owned(), message: message.to_owned() }
 }
 
 /// Opens sources in memory by their URL; an unknown URL opens an empty repository.
@@ -314,23 +284,13 @@ impl MemoryOpener {
 
     /// The repository at `url`, which is made if there is none.
     pub fn at(&self, url: &str) -> MemorySource {
-        self.0
-            .lock()
-            .expect("no holder panics")
-            .entry(url.to_owned())
-            .or_default()
-            .clone()
+        self.0.lock().expect("no holder panics").entry(url.to_owned()).or_default().clone()
     }
 }
 
 impl SourceOpener for MemoryOpener {
     fn open(&self, repo: &Repo) -> Result<Arc<dyn WorkflowSource>, SourceError> {
-        if repo
-            .url
-            .split("://")
-            .nth(1)
-            .is_some_and(|rest| rest.contains('@'))
-        {
+        if repo.url.split("://").nth(1).is_some_and(|rest| rest.contains('@')) {
             return Err(refused("the repository", "a URL must not hold a password"));
         }
         Ok(Arc::new(self.at(&repo.url)))

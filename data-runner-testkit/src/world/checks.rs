@@ -20,12 +20,7 @@ impl World {
 
     fn violation(&self, invariant: &'static str, what: String) -> Box<Violation> {
         let history = self.history.iter().cloned().collect();
-        Box::new(Violation {
-            invariant,
-            what,
-            seed: self.seed,
-            history,
-        })
+        Box::new(Violation { invariant, what, seed: self.seed, history })
     }
 
     /// I2: at most one live process an execution, over all hosts; and no attempt is ever started twice.
@@ -55,10 +50,9 @@ impl World {
             }
             let numbers = execution.attempts.iter().map(|attempt| attempt.number.0);
             if !numbers.eq(1..=u32::try_from(execution.attempts.len()).unwrap_or(u32::MAX)) {
-                return Err(self.violation(
-                    "I4",
-                    format!("the attempts of {} do not rise by one", execution.id),
-                ));
+                return Err(
+                    self.violation("I4", format!("the attempts of {} do not rise by one", execution.id))
+                );
             }
             if execution.state.name().is_terminal() {
                 let (id, state) = (execution.id, execution.state.name());
@@ -73,11 +67,7 @@ impl World {
     fn check_logs(&self, execution: &data_runner_core::execution::Execution) -> Result<(), Box<Violation>> {
         for attempt in &execution.attempts {
             let id = execution.attempt_id(attempt.number);
-            let stored = bytes_of(
-                &self
-                    .store
-                    .read_now(id, LogRange::FromOffset(LogOffset(0)), u32::MAX),
-            );
+            let stored = bytes_of(&self.store.read_now(id, LogRange::FromOffset(LogOffset(0)), u32::MAX));
             let summary = self.store.summary_now(id);
             let complete = matches!(summary.state, LogState::Complete { .. });
             if let LogState::Open = summary.state {
@@ -86,11 +76,8 @@ impl World {
             if let (Some(AttemptEnd::Reported(report)), true) = (&attempt.end, complete)
                 && report.log_end.0 != stored.len() as u64
             {
-                let what = format!(
-                    "the log of {id} has {} of {} bytes, and no gap",
-                    stored.len(),
-                    report.log_end
-                );
+                let what =
+                    format!("the log of {id} has {} of {} bytes, and no gap", stored.len(), report.log_end);
                 return Err(self.violation("I8", what));
             }
             if let Some(printed) = self.printed(id)
@@ -104,11 +91,7 @@ impl World {
 
     /// I9: never more machines than allowed, those on their way in or out included.
     fn check_cap(&self) -> Result<(), Box<Violation>> {
-        let on = self
-            .hosts
-            .values()
-            .filter(|host| host.life == MachineLife::On)
-            .count();
+        let on = self.hosts.values().filter(|host| host.life == MachineLife::On).count();
         if on > self.size.workers as usize {
             return Err(self.violation("I9", format!("{on} machines run, {} may", self.size.workers)));
         }
@@ -119,11 +102,8 @@ impl World {
     /// execution a key), I14 (recovering gives what lives).
     pub(super) fn check_liveness(&self) -> Result<(), Box<Violation>> {
         if self.acknowledged.len() != self.size.executions as usize {
-            let what = format!(
-                "{} of {} requests were acknowledged",
-                self.acknowledged.len(),
-                self.size.executions
-            );
+            let what =
+                format!("{} of {} requests were acknowledged", self.acknowledged.len(), self.size.executions);
             return Err(self.violation("I1", what));
         }
         for (client, id) in &self.acknowledged {
@@ -159,10 +139,8 @@ impl World {
         if recovered.durable() != live.durable() {
             return Err(self.violation("I14", "recovering gives another state than lives".to_owned()));
         }
-        let unended = live
-            .executions()
-            .filter(|execution| execution.state.name() == StateName::Running)
-            .count();
+        let unended =
+            live.executions().filter(|execution| execution.state.name() == StateName::Running).count();
         if unended > 0 && self.is_quiet() {
             return Err(self.violation("I1", format!("{unended} executions run for ever")));
         }
@@ -172,9 +150,7 @@ impl World {
 
 /// The output that chunks hold, in order.
 pub(super) fn bytes_of(chunks: &[LogChunk]) -> Vec<u8> {
-    let segments = chunks
-        .iter()
-        .flat_map(|chunk| chunk.segments().expect("nothing damages a chunk here"));
+    let segments = chunks.iter().flat_map(|chunk| chunk.segments().expect("nothing damages a chunk here"));
     let mut bytes = Vec::new();
     for segment in segments {
         match segment {

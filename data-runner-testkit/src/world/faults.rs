@@ -19,19 +19,9 @@ pub struct Faults {
 
 impl Faults {
     /// All of them.
-    pub const ALL: Self = Self {
-        crashes: true,
-        network: true,
-        store: true,
-        machines: true,
-    };
+    pub const ALL: Self = Self { crashes: true, network: true, store: true, machines: true };
     /// None of them.
-    pub const NONE: Self = Self {
-        crashes: false,
-        network: false,
-        store: false,
-        machines: false,
-    };
+    pub const NONE: Self = Self { crashes: false, network: false, store: false, machines: false };
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,12 +42,7 @@ impl World {
 
     pub(super) fn plan_faults(&mut self) {
         let troubled = u64::try_from(self.size.troubled.as_millis()).unwrap_or(u64::MAX);
-        let Faults {
-            crashes,
-            network,
-            store,
-            machines,
-        } = self.faults;
+        let Faults { crashes, network, store, machines } = self.faults;
         let kinds = [
             (crashes, Strike::KillSupervisor, 3),
             (crashes, Strike::KillAgent, 4),
@@ -117,8 +102,7 @@ impl World {
                 "commit failed"
             }
             Strike::FailAppend => {
-                self.store
-                    .fail_next_append(crate::memory::store::StoreFault::AnswerLost);
+                self.store.fail_next_append(crate::memory::store::StoreFault::AnswerLost);
                 "append failed"
             }
         };

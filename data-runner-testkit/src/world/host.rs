@@ -98,10 +98,7 @@ impl Host {
 
     /// The attempts of which a process lives here.
     pub(super) fn alive(&self) -> impl Iterator<Item = AttemptId> + '_ {
-        self.jobs
-            .iter()
-            .filter(|(_, job)| matches!(job.process, Process::Alive))
-            .map(|(attempt, _)| *attempt)
+        self.jobs.iter().filter(|(_, job)| matches!(job.process, Process::Alive)).map(|(attempt, _)| *attempt)
     }
 }
 
@@ -126,9 +123,7 @@ impl World {
     }
 
     pub(super) fn agent_lives(&self, worker: WorkerId, life: u64) -> bool {
-        self.hosts
-            .get(&worker)
-            .is_some_and(|host| host.agent.is_some() && host.agent_life == life)
+        self.hosts.get(&worker).is_some_and(|host| host.agent.is_some() && host.agent_life == life)
     }
 
     /// The agent is wanted on this machine: its process begins soon, if none is there.
@@ -148,13 +143,8 @@ impl World {
         host.agent_life += 1;
         host.disk.identity.incarnation += 1;
         let records = host.disk.runs.values().cloned().collect();
-        let agent = Agent::recover(
-            host.disk.identity,
-            records,
-            sample::agent_facts(),
-            AgentPolicy::default(),
-            now,
-        );
+        let agent =
+            Agent::recover(host.disk.identity, records, sample::agent_facts(), AgentPolicy::default(), now);
         host.agent = Some(agent);
         let life = host.agent_life;
         self.note(|| format!("agent of {worker} starts"));
@@ -241,10 +231,7 @@ impl World {
             return;
         };
         host.alarm += 1;
-        let (alarm, wait) = (
-            host.alarm,
-            due.at.0.saturating_sub(now).max(Duration::from_millis(1)),
-        );
+        let (alarm, wait) = (host.alarm, due.at.0.saturating_sub(now).max(Duration::from_millis(1)));
         self.after(wait, Happening::Host(worker, Due::Alarm(alarm)));
     }
 
@@ -261,11 +248,7 @@ impl World {
         match effect {
             AgentEffect::Connect { connection } => {
                 let wait = self.millis(1, 200);
-                let due = super::network::Due::Connect {
-                    worker,
-                    connection,
-                    agent,
-                };
+                let due = super::network::Due::Connect { worker, connection, agent };
                 self.after(wait, Happening::Network(due));
             }
             AgentEffect::Disconnect { connection } => {
@@ -296,13 +279,7 @@ impl World {
             AgentEffect::Adopt { claim, .. } => self.adopt(worker, agent, claim),
             AgentEffect::Watch { claim, seen } => self.watch(worker, claim, seen),
             AgentEffect::Stop { claim, reason, grace } => self.stop_job(worker, claim, reason, grace),
-            AgentEffect::SendLog {
-                connection,
-                claim,
-                turn,
-                from,
-                max_bytes,
-            } => {
+            AgentEffect::SendLog { connection, claim, turn, from, max_bytes } => {
                 self.send_log(worker, agent, connection, claim, turn, from, max_bytes);
             }
             AgentEffect::RemoveFolder { claim } => {
@@ -310,13 +287,7 @@ impl World {
                     host.disk.runs.remove(&claim.attempt);
                     host.jobs.remove(&claim.attempt);
                 }
-                self.job_answer(
-                    worker,
-                    agent,
-                    Duration::from_millis(1),
-                    claim,
-                    JobStep::FolderRemoved,
-                );
+                self.job_answer(worker, agent, Duration::from_millis(1), claim, JobStep::FolderRemoved);
             }
             AgentEffect::End(_) => self.kill_agent(worker),
         }
@@ -326,11 +297,7 @@ impl World {
     fn spawn(&mut self, worker: WorkerId, life: u64, claim: Claim) {
         let lines = u32::try_from(self.entropy.below(20)).unwrap_or(0);
         let started = self.now;
-        let Some(host) = self
-            .hosts
-            .get_mut(&worker)
-            .filter(|host| host.life == MachineLife::On)
-        else {
+        let Some(host) = self.hosts.get_mut(&worker).filter(|host| host.life == MachineLife::On) else {
             return;
         };
         host.jobs.insert(
@@ -356,27 +323,16 @@ impl World {
     fn adopt(&mut self, worker: WorkerId, life: u64, claim: Claim) {
         let wait = self.millis(1, 500);
         let now = self.now;
-        let job = self
-            .hosts
-            .get(&worker)
-            .and_then(|host| host.jobs.get(&claim.attempt));
+        let job = self.hosts.get(&worker).and_then(|host| host.jobs.get(&claim.attempt));
         let step = match job {
-            Some(job) => JobStep::Adopted {
-                running_for: now.saturating_sub(job.started),
-            },
-            None => JobStep::NotFound {
-                message: "no process was ever started".to_owned(),
-            },
+            Some(job) => JobStep::Adopted { running_for: now.saturating_sub(job.started) },
+            None => JobStep::NotFound { message: "no process was ever started".to_owned() },
         };
         self.job_answer(worker, life, wait, claim, step);
     }
 
     fn watch(&mut self, worker: WorkerId, claim: Claim, seen: LogOffset) {
-        if let Some(job) = self
-            .hosts
-            .get_mut(&worker)
-            .and_then(|host| host.jobs.get_mut(&claim.attempt))
-        {
+        if let Some(job) = self.hosts.get_mut(&worker).and_then(|host| host.jobs.get_mut(&claim.attempt)) {
             job.watch = Some(seen);
         }
         self.answer_watch(worker, claim);
@@ -427,10 +383,8 @@ impl World {
     }
 
     fn stop_job(&mut self, worker: WorkerId, claim: Claim, reason: StopReason, grace: Duration) {
-        let wait = Duration::from_millis(
-            self.entropy
-                .below(u64::try_from(grace.as_millis()).unwrap_or(1).max(1)),
-        );
+        let wait =
+            Duration::from_millis(self.entropy.below(u64::try_from(grace.as_millis()).unwrap_or(1).max(1)));
         if let Some(job) = self.alive_job(worker, claim) {
             job.stopping.get_or_insert(reason);
             self.after(wait, Happening::Host(worker, Due::Stopped { claim }));
@@ -469,10 +423,7 @@ impl World {
         from: LogOffset,
         max_bytes: u64,
     ) {
-        let spool = self
-            .hosts
-            .get(&worker)
-            .and_then(|host| host.jobs.get(&claim.attempt));
+        let spool = self.hosts.get(&worker).and_then(|host| host.jobs.get(&claim.attempt));
         let chunks: Vec<LogChunk> = spool.map_or_else(Vec::new, |job| {
             let begins = job.spool.iter().skip_while(|chunk| chunk.end.offset <= from);
             let limit = LogOffset(from.0.saturating_add(max_bytes));
@@ -489,12 +440,7 @@ impl World {
                 self.send_way(session, Way::LogUp(Box::new(LogAppend { claim, chunk })));
             }
         }
-        self.answer(
-            worker,
-            life,
-            Duration::from_millis(1),
-            AgentEvent::LogSent { claim, turn, upto },
-        );
+        self.answer(worker, life, Duration::from_millis(1), AgentEvent::LogSent { claim, turn, upto });
     }
 
     /// What a job has printed, where its host still has it.

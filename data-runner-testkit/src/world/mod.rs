@@ -69,11 +69,7 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self {
-            executions: 12,
-            workers: 3,
-            troubled: Duration::from_secs(3600),
-        }
+        Self { executions: 12, workers: 3, troubled: Duration::from_secs(3600) }
     }
 }
 
@@ -196,10 +192,7 @@ impl World {
 
     fn clock(&self) -> Now {
         let wall: Timestamp = sample::at(0).after(self.now);
-        Now {
-            wall,
-            mono: Mono(self.now),
-        }
+        Now { wall, mono: Mono(self.now) }
     }
 
     fn after(&mut self, wait: Duration, happening: Happening) {
@@ -259,12 +252,7 @@ impl World {
         for execution in self.ended.values() {
             *ended.entry(execution.state.name().as_str()).or_insert(0) += 1;
         }
-        let digest = self
-            .digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Report {
             submitted: self.acknowledged.len(),
             ended,

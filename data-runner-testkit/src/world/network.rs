@@ -66,24 +66,12 @@ pub(super) enum Due {
 impl World {
     pub(super) fn on_network(&mut self, due: Due) {
         match due {
-            Due::Connect {
-                worker,
-                connection,
-                agent,
-            } => self.on_connect(worker, connection, agent),
+            Due::Connect { worker, connection, agent } => self.on_connect(worker, connection, agent),
             Due::Arrive { session, way } => self.on_arrival(session, way),
-            Due::AgentHears {
-                worker,
-                connection,
-                agent,
-            } => {
+            Due::AgentHears { worker, connection, agent } => {
                 self.tell_agent(worker, agent, AgentEvent::Disconnected { connection });
             }
-            Due::SupervisorHears {
-                worker,
-                session,
-                epoch,
-            } => {
+            Due::SupervisorHears { worker, session, epoch } => {
                 if self.supervisor.epoch() == Some(epoch) {
                     self.tell(Event::SessionClosed { worker, session });
                 }
@@ -95,11 +83,7 @@ impl World {
         if !self.agent_lives(worker, agent) {
             return;
         }
-        let cut = self
-            .network
-            .cut
-            .get(&worker)
-            .is_some_and(|until| *until > self.now);
+        let cut = self.network.cut.get(&worker).is_some_and(|until| *until > self.now);
         let Some(epoch) = self.supervisor.epoch().filter(|_| !cut) else {
             let retry = Retry::Later;
             return self.tell_agent(worker, agent, AgentEvent::ConnectFailed { connection, retry });
@@ -107,16 +91,7 @@ impl World {
         self.network.opened += 1;
         let session = sample::session_id(self.network.opened);
         let last = [self.now; 4];
-        self.network.sessions.insert(
-            session,
-            Session {
-                worker,
-                connection,
-                agent,
-                epoch,
-                last,
-            },
-        );
+        self.network.sessions.insert(session, Session { worker, connection, agent, epoch, last });
         self.tell(Event::SessionOpened { worker, session });
         self.tell_agent(worker, agent, AgentEvent::Connected { connection });
     }
@@ -148,22 +123,13 @@ impl World {
         };
         let (worker, connection, agent, epoch) =
             (session.worker, session.connection, session.agent, session.epoch);
-        if self
-            .network
-            .cut
-            .get(&worker)
-            .is_some_and(|until| *until > self.now)
-        {
+        if self.network.cut.get(&worker).is_some_and(|until| *until > self.now) {
             return self.break_session(id);
         }
         match way {
             Way::Up(message) => {
                 if self.supervisor.epoch() == Some(epoch) {
-                    self.tell(Event::AgentSaid {
-                        worker,
-                        session: id,
-                        message,
-                    });
+                    self.tell(Event::AgentSaid { worker, session: id, message });
                 }
             }
             Way::Down(message) => self.tell_agent(worker, agent, AgentEvent::Heard { connection, message }),
@@ -178,15 +144,8 @@ impl World {
 
     pub(super) fn session_named(&self, worker: WorkerId, connection: ConnectionId) -> Option<SessionId> {
         let of = |session: &Session| session.worker == worker && session.connection == connection;
-        let found = self
-            .network
-            .sessions
-            .iter()
-            .rev()
-            .find(|(_, session)| of(session));
-        found
-            .filter(|(_, session)| self.agent_lives(worker, session.agent))
-            .map(|(id, _)| *id)
+        let found = self.network.sessions.iter().rev().find(|(_, session)| of(session));
+        found.filter(|(_, session)| self.agent_lives(worker, session.agent)).map(|(id, _)| *id)
     }
 
     /// The supervisor closes a session.
@@ -199,30 +158,10 @@ impl World {
         let Some(session) = self.network.sessions.remove(&id) else {
             return;
         };
-        let Session {
-            worker,
-            connection,
-            agent,
-            epoch,
-            ..
-        } = session;
+        let Session { worker, connection, agent, epoch, .. } = session;
         let (a, b) = (self.millis(0, 5_000), self.millis(0, 5_000));
-        self.after(
-            a,
-            Happening::Network(Due::AgentHears {
-                worker,
-                connection,
-                agent,
-            }),
-        );
-        self.after(
-            b,
-            Happening::Network(Due::SupervisorHears {
-                worker,
-                session: id,
-                epoch,
-            }),
-        );
+        self.after(a, Happening::Network(Due::AgentHears { worker, connection, agent }));
+        self.after(b, Happening::Network(Due::SupervisorHears { worker, session: id, epoch }));
     }
 
     pub(super) fn network_lost_supervisor(&mut self) {
@@ -233,11 +172,7 @@ impl World {
     }
 
     pub(super) fn network_lost_agent(&mut self, worker: WorkerId) {
-        let of = self
-            .network
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.worker == worker);
+        let of = self.network.sessions.iter().filter(|(_, session)| session.worker == worker);
         let lost: Vec<SessionId> = of.map(|(id, _)| *id).collect();
         for session in lost {
             self.break_session(session);

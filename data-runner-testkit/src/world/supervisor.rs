@@ -35,11 +35,7 @@ pub(super) struct Supervisor {
 
 pub(super) enum Life {
     Down,
-    Up {
-        orchestrator: Box<Orchestrator>,
-        epoch: Epoch,
-        turn_planned: bool,
-    },
+    Up { orchestrator: Box<Orchestrator>, epoch: Epoch, turn_planned: bool },
 }
 
 /// What the supervisor has before it.
@@ -72,18 +68,10 @@ enum Crash {
 
 impl Supervisor {
     pub(super) fn new(entropy: Entropy, workers: u32) -> Self {
-        let pool = Pool::Shared {
-            min: 1,
-            max: workers,
-            slots: 1,
-            idle: Duration::from_secs(300),
-        };
+        let pool = Pool::Shared { min: 1, max: workers, slots: 1, idle: Duration::from_secs(300) };
         Self {
             life: Life::Down,
-            policy: Policy {
-                pool,
-                ..Policy::local(workers, 1)
-            },
+            policy: Policy { pool, ..Policy::local(workers, 1) },
             entropy,
             inbox: Vec::new(),
             waiting: BTreeMap::new(),
@@ -149,19 +137,9 @@ impl World {
         let orchestrator = Box::new(Orchestrator::recover(snapshot, policy, epoch, now));
         let new = orchestrator.workflows().is_empty();
         self.note(|| format!("supervisor starts, epoch {epoch}"));
-        self.supervisor.life = Life::Up {
-            orchestrator,
-            epoch,
-            turn_planned: false,
-        };
+        self.supervisor.life = Life::Up { orchestrator, epoch, turn_planned: false };
         if new {
-            self.ask(
-                Request::Register {
-                    repo: repo(),
-                    synced: synced(),
-                },
-                None,
-            );
+            self.ask(Request::Register { repo: repo(), synced: synced() }, None);
         }
         self.plan_turn(Duration::ZERO);
     }
@@ -191,13 +169,7 @@ impl World {
 
     fn tell_after(&mut self, wait: Duration, event: Event) {
         if let Some(epoch) = self.supervisor.epoch() {
-            self.after(
-                wait,
-                Happening::Supervisor(Due::Arrive {
-                    epoch,
-                    event: Box::new(event),
-                }),
-            );
+            self.after(wait, Happening::Supervisor(Due::Arrive { epoch, event: Box::new(event) }));
         }
     }
 
@@ -216,27 +188,18 @@ impl World {
         if let Some(client) = client {
             self.supervisor.waiting.insert(reply, client);
         }
-        self.tell(Event::Request {
-            reply,
-            request: Box::new(request),
-        });
+        self.tell(Event::Request { reply, request: Box::new(request) });
     }
 
     pub(super) fn submit(&mut self, n: u32) {
-        let Some(workflow) = self
-            .supervisor
-            .orchestrator()
-            .and_then(|it| it.workflows().keys().next().copied())
+        let Some(workflow) =
+            self.supervisor.orchestrator().and_then(|it| it.workflows().keys().next().copied())
         else {
             return;
         };
         let key = format!("client-{n}");
         let known = self.store.idempotent_now(&key);
-        let idempotency = Idempotency {
-            key,
-            body: Sha256::of(&n.to_be_bytes()),
-            known,
-        };
+        let idempotency = Idempotency { key, body: Sha256::of(&n.to_be_bytes()), known };
         let submit = Submit {
             workflow,
             job: Arc::new(sample::job()),
@@ -252,13 +215,7 @@ impl World {
     }
 
     pub(super) fn cancel(&mut self, execution: ExecutionId) {
-        self.ask(
-            Request::Cancel {
-                execution,
-                by: "a client".to_owned(),
-            },
-            None,
-        );
+        self.ask(Request::Cancel { execution, by: "a client".to_owned() }, None);
     }
 
     fn take_turn(&mut self) {
@@ -266,20 +223,12 @@ impl World {
         let mut events = std::mem::take(&mut self.supervisor.inbox);
         self.refresh_keys(&mut events);
         let crash = self.draw_crash();
-        let Life::Up {
-            orchestrator,
-            epoch,
-            turn_planned,
-        } = &mut self.supervisor.life
-        else {
+        let Life::Up { orchestrator, epoch, turn_planned } = &mut self.supervisor.life else {
             return;
         };
         *turn_planned = false;
         let epoch = *epoch;
-        if orchestrator
-            .next_deadline(now)
-            .is_some_and(|due| due.at <= now.mono)
-        {
+        if orchestrator.next_deadline(now).is_some_and(|due| due.at <= now.mono) {
             events.push(Event::Tick);
         }
         let outcome = orchestrator.handle_batch(events, now, &mut self.supervisor.entropy);
@@ -306,10 +255,7 @@ impl World {
     fn refresh_keys(&self, events: &mut [Event]) {
         for event in events {
             if let Event::Request { request, .. } = event
-                && let Request::Submit(Submit {
-                    idempotency: Some(key),
-                    ..
-                }) = request.as_mut()
+                && let Request::Submit(Submit { idempotency: Some(key), .. }) = request.as_mut()
             {
                 key.known = self.store.idempotent_now(&key.key);
             }
@@ -319,11 +265,7 @@ impl World {
     /// Wakes the supervisor when something is due; only the newest alarm counts.
     fn plan_deadline(&mut self) {
         let now = self.clock();
-        let Some(due) = self
-            .supervisor
-            .orchestrator()
-            .and_then(|it| it.next_deadline(now))
-        else {
+        let Some(due) = self.supervisor.orchestrator().and_then(|it| it.next_deadline(now)) else {
             return;
         };
         let wait = due.at.since(now.mono).max(Duration::from_millis(1));
@@ -355,21 +297,10 @@ impl World {
         self.supervisor.inbox.clear();
         self.supervisor.waiting.clear();
         self.network_lost_supervisor();
-        let snapshot = self
-            .store
-            .load_now(epoch)
-            .expect("only commits were told to fail");
-        let orchestrator = Box::new(Orchestrator::recover(
-            snapshot,
-            self.supervisor.policy.clone(),
-            epoch,
-            self.clock(),
-        ));
-        self.supervisor.life = Life::Up {
-            orchestrator,
-            epoch,
-            turn_planned: false,
-        };
+        let snapshot = self.store.load_now(epoch).expect("only commits were told to fail");
+        let orchestrator =
+            Box::new(Orchestrator::recover(snapshot, self.supervisor.policy.clone(), epoch, self.clock()));
+        self.supervisor.life = Life::Up { orchestrator, epoch, turn_planned: false };
         self.plan_turn(Duration::from_millis(100));
     }
 
@@ -388,13 +319,7 @@ impl World {
             Effect::CloseSession { session } => self.close_session(session),
             Effect::Plan { worker, .. } => {
                 let wait = self.millis(1, 2_000);
-                self.tell_after(
-                    wait,
-                    Event::Planned {
-                        worker,
-                        result: Ok(vec![candidate()]),
-                    },
-                );
+                self.tell_after(wait, Event::Planned { worker, result: Ok(vec![candidate()]) });
             }
             Effect::Launch { worker, candidate } => self.launch(worker, *candidate),
             Effect::Terminate { worker, .. } => self.terminate(worker),
@@ -429,16 +354,10 @@ impl World {
         let unheard = self.faults.machines && self.is_troubled() && self.entropy.below(10) == 0;
         if !self.hosts.contains_key(&worker) {
             if unheard && self.entropy.below(2) == 0 {
-                let answer = LaunchAnswer::Unknown {
-                    message: "a timeout before it happened".to_owned(),
-                };
+                let answer = LaunchAnswer::Unknown { message: "a timeout before it happened".to_owned() };
                 return self.tell_after(
                     wait,
-                    Event::LaunchAnswered {
-                        worker,
-                        candidate: Box::new(candidate),
-                        answer,
-                    },
+                    Event::LaunchAnswered { worker, candidate: Box::new(candidate), answer },
                 );
             }
             self.note(|| format!("machine of {worker} is launched"));
@@ -447,20 +366,11 @@ impl World {
         }
         self.boot(worker);
         let answer = if unheard {
-            LaunchAnswer::Unknown {
-                message: "a timeout after it happened".to_owned(),
-            }
+            LaunchAnswer::Unknown { message: "a timeout after it happened".to_owned() }
         } else {
             LaunchAnswer::Launched(machine_id(worker))
         };
-        self.tell_after(
-            wait,
-            Event::LaunchAnswered {
-                worker,
-                candidate: Box::new(candidate),
-                answer,
-            },
-        );
+        self.tell_after(wait, Event::LaunchAnswered { worker, candidate: Box::new(candidate), answer });
     }
 
     fn terminate(&mut self, worker: WorkerId) {
@@ -483,9 +393,9 @@ impl World {
             id: machine_id(*worker),
             worker: *worker,
             state: match (&host.life, host.has_agent()) {
-                (MachineLife::Gone { reason }, _) => MachineState::Terminated {
-                    reason: (*reason).to_owned(),
-                },
+                (MachineLife::Gone { reason }, _) => {
+                    MachineState::Terminated { reason: (*reason).to_owned() }
+                }
                 (MachineLife::On, true) => MachineState::Running,
                 (MachineLife::On, false) => MachineState::AgentDown,
             },
@@ -501,10 +411,7 @@ impl World {
         };
         for ack in acks {
             if let LogOutcome::Stored { upto } = ack.outcome {
-                self.tell(Event::LogStored {
-                    claim: ack.claim,
-                    upto,
-                });
+                self.tell(Event::LogStored { claim: ack.claim, upto });
             }
             self.send_way(session, Way::LogDown(ack));
         }
@@ -545,18 +452,8 @@ fn synced() -> Synced {
         help: None,
         location: None,
     };
-    let definition = DefinitionState::Broken {
-        revision: sample::revision(1),
-        problems: vec![problem],
-    };
+    let definition = DefinitionState::Broken { revision: sample::revision(1), problems: vec![problem] };
     let name = "orders".parse().expect("a name");
-    let folder = FolderFound {
-        name,
-        path: "workflows/orders".to_owned(),
-        definition,
-    };
-    Synced {
-        revision: sample::revision(1),
-        folders: vec![folder],
-    }
+    let folder = FolderFound { name, path: "workflows/orders".to_owned(), definition };
+    Synced { revision: sample::revision(1), folders: vec![folder] }
 }

@@ -14,10 +14,7 @@ pub async fn every_piece_of_log_arrives_as_it_was_sent(ends: Ends) {
     let (agent, session) = ends.opened(worker_id(1)).await;
     for append in log_appends() {
         within(agent.send_log(append.clone())).await.unwrap();
-        assert_eq!(
-            within(ends.supervisor.receive_log(10)).await.unwrap(),
-            [(session, append)]
-        );
+        assert_eq!(within(ends.supervisor.receive_log(10)).await.unwrap(), [(session, append)]);
     }
 }
 
@@ -36,9 +33,7 @@ pub async fn logs_arrive_in_order_and_no_more_at_once_than_asked_for(ends: Ends)
     let (agent, session) = ends.opened(worker_id(1)).await;
     let sending = async {
         for n in 0..PIECES {
-            within(agent.send_log(said::piece(n, Bytes::from_static(b"x"))))
-                .await
-                .unwrap();
+            within(agent.send_log(said::piece(n, Bytes::from_static(b"x")))).await.unwrap();
         }
     };
     let receiving = async {
@@ -61,9 +56,7 @@ pub async fn receiving_logs_is_cancel_safe(ends: Ends) {
     let (agent, session) = ends.opened(worker_id(1)).await;
     let sending = async {
         for n in 0..PIECES {
-            within(agent.send_log(said::piece(n, Bytes::from(vec![b'x'; 10_000]))))
-                .await
-                .unwrap();
+            within(agent.send_log(said::piece(n, Bytes::from(vec![b'x'; 10_000])))).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
@@ -83,12 +76,7 @@ pub async fn receiving_logs_is_cancel_safe(ends: Ends) {
 
     let acks = async {
         for upto in 0..PIECES {
-            let ack = LogAck {
-                claim: claim(1),
-                outcome: LogOutcome::Stored {
-                    upto: LogOffset(upto),
-                },
-            };
+            let ack = LogAck { claim: claim(1), outcome: LogOutcome::Stored { upto: LogOffset(upto) } };
             within(ends.supervisor.send_log_ack(session, ack)).await.unwrap();
             tokio::task::yield_now().await;
         }
@@ -100,12 +88,7 @@ pub async fn receiving_logs_is_cancel_safe(ends: Ends) {
                     break ack.unwrap();
                 }
             };
-            assert_eq!(
-                ack.outcome,
-                LogOutcome::Stored {
-                    upto: LogOffset(upto)
-                }
-            );
+            assert_eq!(ack.outcome, LogOutcome::Stored { upto: LogOffset(upto) });
         }
     };
     within(async { tokio::join!(acks, hearing) }).await;
@@ -118,11 +101,9 @@ pub async fn a_flood_of_logs_delays_no_message(ends: Ends) {
     let flood = async {
         let mut n = 0;
         // Until the line is full: nobody takes a piece.
-        while let Ok(sent) = tokio::time::timeout(
-            Duration::from_millis(300),
-            agent.send_log(said::piece(n, payload.clone())),
-        )
-        .await
+        while let Ok(sent) =
+            tokio::time::timeout(Duration::from_millis(300), agent.send_log(said::piece(n, payload.clone())))
+                .await
         {
             sent.unwrap();
             n += 1;
@@ -155,10 +136,7 @@ pub async fn acknowledgements_reach_the_agent_whose_log_it_is(ends: Ends) {
     let (one, session_one) = ends.opened(worker_id(1)).await;
     let (two, session_two) = ends.opened(worker_id(2)).await;
     for (session, n) in [(session_one, 1), (session_two, 2)] {
-        let ack = LogAck {
-            claim: claim(n),
-            outcome: LogOutcome::Stored { upto: LogOffset(n) },
-        };
+        let ack = LogAck { claim: claim(n), outcome: LogOutcome::Stored { upto: LogOffset(n) } };
         within(ends.supervisor.send_log_ack(session, ack)).await.unwrap();
     }
     assert_eq!(within(two.receive_log_ack()).await.unwrap().claim, claim(2));

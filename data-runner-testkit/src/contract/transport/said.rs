@@ -36,10 +36,7 @@ pub(super) async fn given_up<T>(future: impl Future<Output = T>) -> Option<T> {
 
 /// A piece of one attempt's log at offset `n`.
 pub(super) fn piece(n: u64, payload: Bytes) -> LogAppend {
-    let position = |offset| LogPosition {
-        offset: LogOffset(offset),
-        ..LogPosition::START
-    };
+    let position = |offset| LogPosition { offset: LogOffset(offset), ..LogPosition::START };
     LogAppend {
         claim: claim(1),
         chunk: LogChunk {
@@ -54,28 +51,20 @@ pub(super) fn piece(n: u64, payload: Bytes) -> LogAppend {
 }
 
 fn endings() -> Vec<Ending> {
-    let stops = [
-        StopReason::Cancelled,
-        StopReason::Timeout,
-        StopReason::Interrupted,
-        StopReason::Disowned,
-    ];
+    let stops = [StopReason::Cancelled, StopReason::Timeout, StopReason::Interrupted, StopReason::Disowned];
     let mut endings = vec![
         Ending::Exited { code: 0 },
         Ending::Exited { code: 255 },
         Ending::Signalled { signal: 9 },
         Ending::OutOfMemory { limit_bytes: None },
-        Ending::OutOfMemory {
-            limit_bytes: Some(u64::MAX),
-        },
-        Ending::Vanished {
-            message: "the run folder is gone".to_owned(),
-        },
+        Ending::OutOfMemory { limit_bytes: Some(u64::MAX) },
+        Ending::Vanished { message: "the run folder is gone".to_owned() },
     ];
     endings.extend(stops.map(|reason| Ending::Stopped { reason }));
-    endings.extend(FailureCause::ALL.map(|cause| Ending::NeverStarted {
-        failure: Failure::new(cause, "no such package"),
-    }));
+    endings.extend(
+        FailureCause::ALL
+            .map(|cause| Ending::NeverStarted { failure: Failure::new(cause, "no such package") }),
+    );
     let hinted = Failure::new(FailureCause::Environment, "").hinting("name a version that exists: ≥ 3.11");
     endings.push(Ending::NeverStarted { failure: hinted });
     endings
@@ -87,13 +76,8 @@ fn reports() -> Vec<FinishReport> {
         Some(json!(null)),
         Some(json!({"rows": 3, "mean": -1.5, "name": "ä\n\"", "parts": [1, [], {"deep": true}]})),
     ];
-    let usages = [
-        Usage::default(),
-        Usage {
-            peak_memory_bytes: Some(0),
-            cpu_time: Duration::new(3, 999_999_999),
-        },
-    ];
+    let usages =
+        [Usage::default(), Usage { peak_memory_bytes: Some(0), cpu_time: Duration::new(3, 999_999_999) }];
     let mut reports: Vec<_> = endings()
         .into_iter()
         .map(|ending| FinishReport {
@@ -105,10 +89,7 @@ fn reports() -> Vec<FinishReport> {
         })
         .collect();
     let plain = reports[0].clone();
-    reports.extend(outputs.map(|output| FinishReport {
-        output,
-        ..plain.clone()
-    }));
+    reports.extend(outputs.map(|output| FinishReport { output, ..plain.clone() }));
     reports.push(FinishReport {
         usage: usages[1],
         log_end: LogOffset(u64::MAX),
@@ -119,36 +100,16 @@ fn reports() -> Vec<FinishReport> {
 }
 
 fn statuses() -> Vec<AttemptStatus> {
-    let reached = Phase::ALL.into_iter().map(|phase| AttemptStatus::Reached {
-        phase,
-        ago: Duration::from_micros(17),
-    });
-    reached
-        .chain(
-            reports()
-                .into_iter()
-                .map(|report| AttemptStatus::Finished(Box::new(report))),
-        )
-        .collect()
+    let reached =
+        Phase::ALL.into_iter().map(|phase| AttemptStatus::Reached { phase, ago: Duration::from_micros(17) });
+    reached.chain(reports().into_iter().map(|report| AttemptStatus::Finished(Box::new(report)))).collect()
 }
 
 /// Every message of an agent, with every kind of content.
 pub fn agent_messages() -> Vec<AgentMessage> {
-    let mut messages = vec![
-        AgentMessage::HeartBeat,
-        AgentMessage::Draining,
-        AgentMessage::Drained,
-    ];
-    let bare = Hello {
-        incarnation: 0,
-        epoch: Epoch(0),
-        facts: sample::agent_facts(),
-        attempts: Vec::new(),
-    };
-    let attempts = statuses().into_iter().zip(1..).map(|(status, n)| HeldAttempt {
-        claim: claim(n),
-        status,
-    });
+    let mut messages = vec![AgentMessage::HeartBeat, AgentMessage::Draining, AgentMessage::Drained];
+    let bare = Hello { incarnation: 0, epoch: Epoch(0), facts: sample::agent_facts(), attempts: Vec::new() };
+    let attempts = statuses().into_iter().zip(1..).map(|(status, n)| HeldAttempt { claim: claim(n), status });
     messages.push(AgentMessage::Hello(Hello {
         incarnation: u64::MAX,
         epoch: Epoch(u64::MAX),
@@ -156,30 +117,23 @@ pub fn agent_messages() -> Vec<AgentMessage> {
         ..bare.clone()
     }));
     messages.push(AgentMessage::Hello(bare));
-    messages.extend(statuses().into_iter().map(|status| {
-        AgentMessage::WorkerStatus(WorkerStatus {
-            claim: claim(4),
-            status,
-        })
-    }));
+    messages.extend(
+        statuses()
+            .into_iter()
+            .map(|status| AgentMessage::WorkerStatus(WorkerStatus { claim: claim(4), status })),
+    );
     messages
 }
 
 fn jobs() -> Vec<JobSpec> {
     let plain = sample::job();
     let params = BTreeMap::from([
-        (
-            "text".to_owned(),
-            ParamValue::String("a 'quoted'\ntext".to_owned()),
-        ),
+        ("text".to_owned(), ParamValue::String("a 'quoted'\ntext".to_owned())),
         ("count".to_owned(), ParamValue::Int(i64::MIN)),
         ("ratio".to_owned(), ParamValue::Float(-0.1)),
         ("fast".to_owned(), ParamValue::Bool(false)),
         ("day".to_owned(), ParamValue::Date(jiff::civil::date(2026, 2, 28))),
-        (
-            "since".to_owned(),
-            ParamValue::Datetime(jiff::Timestamp::UNIX_EPOCH),
-        ),
+        ("since".to_owned(), ParamValue::Datetime(jiff::Timestamp::UNIX_EPOCH)),
         ("mode".to_owned(), ParamValue::Enum("full".to_owned())),
         ("empty".to_owned(), ParamValue::String(String::new())),
     ]);
@@ -199,15 +153,10 @@ fn jobs() -> Vec<JobSpec> {
         grace: Duration::ZERO,
         ..plain.clone()
     };
-    let requirements = [
-        PythonDependency::File("requirements.txt".to_owned()),
-        PythonDependency::List(Vec::new()),
-    ];
+    let requirements =
+        [PythonDependency::File("requirements.txt".to_owned()), PythonDependency::List(Vec::new())];
     let others = requirements.map(|requirements| JobSpec {
-        dependencies: Dependencies {
-            requirements,
-            ..Dependencies::default()
-        },
+        dependencies: Dependencies { requirements, ..Dependencies::default() },
         ..plain.clone()
     });
     [plain, full].into_iter().chain(others).collect()
@@ -223,46 +172,24 @@ pub fn supervisor_messages() -> Vec<SupervisorMessage> {
         dead_man: Duration::from_secs(900),
     };
     let verdicts = vec![
-        (
-            claim(1),
-            Verdict::Keep {
-                log_from: LogOffset(0),
-            },
-        ),
-        (
-            claim(2),
-            Verdict::Keep {
-                log_from: LogOffset(u64::MAX),
-            },
-        ),
+        (claim(1), Verdict::Keep { log_from: LogOffset(0) }),
+        (claim(2), Verdict::Keep { log_from: LogOffset(u64::MAX) }),
         (claim(3), Verdict::Stop),
     ];
     let mut messages = vec![
-        SupervisorMessage::Welcome(Welcome {
-            verdicts,
-            ..bare.clone()
-        }),
+        SupervisorMessage::Welcome(Welcome { verdicts, ..bare.clone() }),
         SupervisorMessage::Welcome(bare),
         SupervisorMessage::StatusAck { claim: claim(6) },
         SupervisorMessage::Drain { epoch: Epoch(0) },
     ];
-    let stops = [
-        StopReason::Cancelled,
-        StopReason::Timeout,
-        StopReason::Interrupted,
-        StopReason::Disowned,
-    ];
+    let stops = [StopReason::Cancelled, StopReason::Timeout, StopReason::Interrupted, StopReason::Disowned];
     messages.extend(stops.map(|reason| SupervisorMessage::Cancel {
         claim: claim(7),
         epoch: Epoch(9),
         reason,
     }));
     messages.extend(jobs().into_iter().map(|job| {
-        SupervisorMessage::Assign(Assign {
-            claim: claim(8),
-            epoch: Epoch(2),
-            job: Arc::new(job),
-        })
+        SupervisorMessage::Assign(Assign { claim: claim(8), epoch: Epoch(2), job: Arc::new(job) })
     }));
     messages
 }
@@ -286,16 +213,8 @@ pub fn log_appends() -> Vec<LogAppend> {
 pub fn log_acks() -> Vec<LogAck> {
     let outcomes = [
         LogOutcome::Stored { upto: LogOffset(0) },
-        LogOutcome::Stored {
-            upto: LogOffset(u64::MAX),
-        },
+        LogOutcome::Stored { upto: LogOffset(u64::MAX) },
         LogOutcome::Refused,
     ];
-    outcomes
-        .into_iter()
-        .map(|outcome| LogAck {
-            claim: claim(2),
-            outcome,
-        })
-        .collect()
+    outcomes.into_iter().map(|outcome| LogAck { claim: claim(2), outcome }).collect()
 }

@@ -41,12 +41,9 @@ pub async fn messages_arrive_in_order_both_ways(ends: Ends) {
             let (_, message) = ends.message().await;
             assert_eq!(message, numbered(n));
             // An answer to each, so that no more are on their way than the agent takes.
-            within(
-                ends.supervisor
-                    .send(session, SupervisorMessage::Drain { epoch: Epoch(n) }),
-            )
-            .await
-            .unwrap();
+            within(ends.supervisor.send(session, SupervisorMessage::Drain { epoch: Epoch(n) }))
+                .await
+                .unwrap();
             tokio::task::yield_now().await;
         }
     };
@@ -60,14 +57,8 @@ pub async fn messages_arrive_in_order_both_ways(ends: Ends) {
 }
 
 fn numbered(n: u64) -> AgentMessage {
-    let status = AttemptStatus::Reached {
-        phase: Phase::Started,
-        ago: Duration::from_micros(n),
-    };
-    AgentMessage::WorkerStatus(WorkerStatus {
-        claim: claim(n),
-        status,
-    })
+    let status = AttemptStatus::Reached { phase: Phase::Started, ago: Duration::from_micros(n) };
+    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status })
 }
 
 /// Every kind of message, with every kind of content.
@@ -83,9 +74,7 @@ pub async fn every_message_of_an_agent_arrives_as_it_was_said(ends: Ends) {
 pub async fn every_message_of_the_supervisor_arrives_as_it_was_said(ends: Ends) {
     let (agent, session) = ends.opened(worker_id(1)).await;
     for message in supervisor_messages() {
-        within(ends.supervisor.send(session, message.clone()))
-            .await
-            .unwrap();
+        within(ends.supervisor.send(session, message.clone())).await.unwrap();
         assert_eq!(within(agent.receive()).await.unwrap(), message);
     }
 }
@@ -114,9 +103,7 @@ pub async fn receive_is_cancel_safe(ends: Ends) {
 
     let down = async {
         for n in 0..MESSAGES {
-            within(ends.supervisor.send(session, heavy(n, 3_000)))
-                .await
-                .unwrap();
+            within(ends.supervisor.send(session, heavy(n, 3_000))).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
@@ -158,11 +145,7 @@ pub async fn two_workers_speak_at_once(ends: Ends) {
         let mut next = BTreeMap::from([(session_one, 0), (session_two, 1_000)]);
         for _ in 0..400 {
             let event = ends.event().await;
-            let worker = if event.session == session_one {
-                worker_id(1)
-            } else {
-                worker_id(2)
-            };
+            let worker = if event.session == session_one { worker_id(1) } else { worker_id(2) };
             let n = next.get_mut(&event.session).expect("one of the two");
             assert_eq!(event.worker, worker);
             assert_eq!(event.what, SessionEvent::Message(Box::new(numbered(*n))));
@@ -196,11 +179,7 @@ pub async fn a_send_to_a_session_that_is_gone_is_closed(ends: Ends) {
     let (_agent, closed) = ends.opened(worker_id(1)).await;
     ends.supervisor.close(closed).await;
     for session in [dropped, closed, sample::session_id(999)] {
-        let sent = within(
-            ends.supervisor
-                .send(session, SupervisorMessage::Drain { epoch: Epoch(1) }),
-        )
-        .await;
+        let sent = within(ends.supervisor.send(session, SupervisorMessage::Drain { epoch: Epoch(1) })).await;
         assert!(matches!(sent, Err(TransportError::Closed)), "{sent:?}");
         let acked = within(ends.supervisor.send_log_ack(session, super::log_acks()[0])).await;
         assert!(matches!(acked, Err(TransportError::Closed)), "{acked:?}");
@@ -232,10 +211,7 @@ pub async fn a_stale_session_is_closed_and_the_newer_one_lives(ends: Ends) {
     ends.supervisor.close(stale).await;
     let closed = ends.event().await;
     assert_eq!((closed.session, closed.what), (stale, SessionEvent::Closed));
-    assert!(matches!(
-        within(older.receive()).await,
-        Err(TransportError::Closed)
-    ));
+    assert!(matches!(within(older.receive()).await, Err(TransportError::Closed)));
     within(newer.send(AgentMessage::HeartBeat)).await.unwrap();
     assert_eq!(ends.message().await, (fresh, AgentMessage::HeartBeat));
     let drain = SupervisorMessage::Drain { epoch: Epoch(3) };
@@ -250,25 +226,17 @@ pub async fn a_stuck_session_does_not_block_others(ends: Ends) {
     let (_stuck, session_stuck) = ends.opened(worker_id(1)).await;
     let (healthy, session_healthy) = ends.opened(worker_id(2)).await;
     let mut sent = 0;
-    while within(ends.supervisor.send(session_stuck, heavy(sent, 16_000)))
-        .await
-        .is_ok()
-    {
+    while within(ends.supervisor.send(session_stuck, heavy(sent, 16_000))).await.is_ok() {
         sent += 1;
         assert!(sent < ENOUGH, "an agent that takes nothing is fed for ever");
         if sent % 100 == 0 {
             let drain = SupervisorMessage::Drain { epoch: Epoch(sent) };
-            within(ends.supervisor.send(session_healthy, drain.clone()))
-                .await
-                .unwrap();
+            within(ends.supervisor.send(session_healthy, drain.clone())).await.unwrap();
             assert_eq!(within(healthy.receive()).await.unwrap(), drain);
         }
     }
     let closed = ends.event().await;
-    assert_eq!(
-        (closed.session, closed.what),
-        (session_stuck, SessionEvent::Closed)
-    );
+    assert_eq!((closed.session, closed.what), (session_stuck, SessionEvent::Closed));
     within(healthy.send(AgentMessage::HeartBeat)).await.unwrap();
     assert_eq!(ends.message().await, (session_healthy, AgentMessage::HeartBeat));
 }
@@ -289,20 +257,11 @@ pub async fn shut_down_closes_every_session_and_takes_no_new_ones(ends: Ends) {
     expected.sort_unstable();
     assert_eq!(closed, expected);
     for _ in 0..2 {
-        assert!(matches!(
-            within(ends.supervisor.receive()).await,
-            Err(TransportError::Closed)
-        ));
-        assert!(matches!(
-            within(ends.supervisor.receive_log(1)).await,
-            Err(TransportError::Closed)
-        ));
+        assert!(matches!(within(ends.supervisor.receive()).await, Err(TransportError::Closed)));
+        assert!(matches!(within(ends.supervisor.receive_log(1)).await, Err(TransportError::Closed)));
     }
     for agent in [one, two] {
-        assert!(matches!(
-            within(agent.receive()).await,
-            Err(TransportError::Closed)
-        ));
+        assert!(matches!(within(agent.receive()).await, Err(TransportError::Closed)));
     }
     assert!(within(ends.agent.connect(worker_id(3))).await.is_err());
 }

@@ -20,12 +20,7 @@ pub(super) struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            lease: None,
-            end: LogPosition::START,
-            state: LogState::Open,
-            chunks: Vec::new(),
-        }
+        Self { lease: None, end: LogPosition::START, state: LogState::Open, chunks: Vec::new() }
     }
 }
 
@@ -65,9 +60,7 @@ impl Log {
             return LogOutcome::Stored { upto: end };
         }
         // Stored before, or beyond the end: either way it goes on from the end.
-        LogOutcome::Stored {
-            upto: self.end.offset,
-        }
+        LogOutcome::Stored { upto: self.end.offset }
     }
 
     fn read(&self, range: LogRange, limit: u32) -> Vec<LogChunk> {
@@ -75,12 +68,7 @@ impl Log {
             LogRange::FromOffset(offset) => chunk.end.offset > offset,
             LogRange::Lines { from, to } => chunk.lowest_line() <= to && chunk.end.next_line > from,
         };
-        self.chunks
-            .iter()
-            .filter(wanted)
-            .take(limit as usize)
-            .cloned()
-            .collect()
+        self.chunks.iter().filter(wanted).take(limit as usize).cloned().collect()
     }
 }
 
@@ -95,21 +83,12 @@ impl Tables {
     }
 
     pub(super) fn read(&self, attempt: AttemptId, range: LogRange, limit: u32) -> Vec<LogChunk> {
-        self.logs
-            .get(&attempt)
-            .map_or_else(Vec::new, |log| log.read(range, limit))
+        self.logs.get(&attempt).map_or_else(Vec::new, |log| log.read(range, limit))
     }
 
     pub(super) fn summary(&self, attempt: AttemptId) -> LogSummary {
-        self.logs.get(&attempt).map_or(
-            LogSummary {
-                end: LogPosition::START,
-                state: LogState::Open,
-            },
-            |log| LogSummary {
-                end: log.end,
-                state: log.state,
-            },
-        )
+        self.logs.get(&attempt).map_or(LogSummary { end: LogPosition::START, state: LogState::Open }, |log| {
+            LogSummary { end: log.end, state: log.state }
+        })
     }
 }

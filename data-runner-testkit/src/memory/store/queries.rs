@@ -26,34 +26,20 @@ impl Tables {
 
     pub(super) fn by_prefix(&self, prefix: &str, limit: u32) -> Vec<ExecutionId> {
         let starts = |id: &&ExecutionId| id.to_string().starts_with(prefix);
-        self.executions
-            .keys()
-            .rev()
-            .filter(starts)
-            .take(limit as usize)
-            .copied()
-            .collect()
+        self.executions.keys().rev().filter(starts).take(limit as usize).copied().collect()
     }
 
     pub(super) fn workflows_by_name(&self) -> Vec<Workflow> {
-        let mut workflows: Vec<Workflow> = self
-            .workflows
-            .values()
-            .map(|workflow| Workflow::clone(workflow))
-            .collect();
+        let mut workflows: Vec<Workflow> =
+            self.workflows.values().map(|workflow| Workflow::clone(workflow)).collect();
         workflows.sort_by(|a, b| (&a.repo, &a.name, a.id).cmp(&(&b.repo, &b.name, b.id)));
         workflows
     }
 
     pub(super) fn workers_with(&self, terminated: u32) -> Vec<Worker> {
         let gone = |worker: &&Worker| worker.state.name() == WorkerStateName::Terminated;
-        let newest = self
-            .workers
-            .values()
-            .rev()
-            .map(|worker| &**worker)
-            .filter(gone)
-            .take(terminated as usize);
+        let newest =
+            self.workers.values().rev().map(|worker| &**worker).filter(gone).take(terminated as usize);
         let mut workers: Vec<Worker> = self.live_workers().chain(newest).cloned().collect();
         workers.sort_by_key(|worker| worker.id);
         workers
@@ -64,10 +50,7 @@ impl Tables {
             .range((Bound::Excluded(query.after), Bound::Unbounded))
             .filter(|(_, record)| query.execution.is_none() || record.execution == query.execution)
             .take(query.limit as usize)
-            .map(|(position, record)| StoredEvent {
-                position: *position,
-                record: record.clone(),
-            })
+            .map(|(position, record)| StoredEvent { position: *position, record: record.clone() })
             .collect()
     }
 
@@ -85,9 +68,7 @@ impl Tables {
 fn matches(execution: &Execution, query: &ExecutionQuery) -> bool {
     let label = |(key, value): &(String, String)| execution.labels.get(key) == Some(value);
     (query.states.is_empty() || query.states.contains(&execution.state.name()))
-        && query
-            .workflow
-            .is_none_or(|workflow| execution.workflow_id == workflow)
+        && query.workflow.is_none_or(|workflow| execution.workflow_id == workflow)
         && query.label.as_ref().is_none_or(label)
         && query.since.is_none_or(|since| execution.created_at >= since)
         && query.until.is_none_or(|until| execution.created_at < until)

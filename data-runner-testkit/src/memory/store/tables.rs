@@ -32,20 +32,14 @@ impl Tables {
         if epoch == self.epoch {
             Ok(())
         } else {
-            Err(StateError::Fenced {
-                ours: epoch,
-                current: self.epoch,
-            })
+            Err(StateError::Fenced { ours: epoch, current: self.epoch })
         }
     }
 
     /// One commit. Nothing in it can fail, so it is all or nothing.
     pub(super) fn apply(&mut self, at: Timestamp, changes: Vec<Change>) -> CommitSequence {
         self.sequence.0 += 1;
-        let mut position = EventPosition {
-            sequence: self.sequence,
-            index: 0,
-        };
+        let mut position = EventPosition { sequence: self.sequence, index: 0 };
         for change in changes {
             match change {
                 Change::PutExecution(execution) => {
@@ -85,11 +79,7 @@ impl Tables {
                 .map(|execution| Execution::clone(execution))
                 .collect(),
             workers: self.live_workers().map(Worker::clone).collect(),
-            workflows: self
-                .workflows
-                .values()
-                .map(|workflow| Workflow::clone(workflow))
-                .collect(),
+            workflows: self.workflows.values().map(|workflow| Workflow::clone(workflow)).collect(),
             repos: self.repos.values().map(|repo| Repo::clone(repo)).collect(),
             logs: self
                 .logs

@@ -50,9 +50,7 @@ impl MemoryNetwork {
 impl Transport for SupervisorEnd {
     async fn receive(&self) -> Result<TransportEvent, TransportError> {
         let (news, _) = self.network.locked().bells();
-        self.network
-            .when(&news, |state| state.next_event(self.generation))
-            .await
+        self.network.when(&news, |state| state.next_event(self.generation)).await
     }
 
     async fn send(&self, session: SessionId, message: SupervisorMessage) -> Result<(), TransportError> {
@@ -61,9 +59,7 @@ impl Transport for SupervisorEnd {
 
     async fn receive_log(&self, max: usize) -> Result<Vec<(SessionId, LogAppend)>, TransportError> {
         let (_, log_news) = self.network.locked().bells();
-        self.network
-            .when(&log_news, |state| state.next_logs(self.generation, max))
-            .await
+        self.network.when(&log_news, |state| state.next_logs(self.generation, max)).await
     }
 
     async fn send_log_ack(&self, session: SessionId, ack: LogAck) -> Result<(), TransportError> {
@@ -83,60 +79,37 @@ impl Transport for SupervisorEnd {
 impl AgentTransport for AgentEnd {
     async fn connect(&self, worker: WorkerId) -> Result<Box<dyn AgentSession>, TransportError> {
         let (id, signals) = self.network.locked().open(worker)?;
-        Ok(Box::new(Session {
-            network: self.network.clone(),
-            id,
-            signals,
-        }))
+        Ok(Box::new(Session { network: self.network.clone(), id, signals }))
     }
 }
 
 #[async_trait]
 impl AgentSession for Session {
     async fn send(&self, message: AgentMessage) -> Result<(), TransportError> {
-        self.network
-            .when(&self.signals.message_room, |state| {
-                state.send_up(self.id, &message)
-            })
-            .await
+        self.network.when(&self.signals.message_room, |state| state.send_up(self.id, &message)).await
     }
 
     async fn receive(&self) -> Result<SupervisorMessage, TransportError> {
-        self.network
-            .when(&self.signals.message, |state| state.take_down(self.id))
-            .await
+        self.network.when(&self.signals.message, |state| state.take_down(self.id)).await
     }
 
     async fn send_log(&self, append: LogAppend) -> Result<(), TransportError> {
-        self.network
-            .when(&self.signals.log_room, |state| {
-                state.send_log_up(self.id, &append)
-            })
-            .await
+        self.network.when(&self.signals.log_room, |state| state.send_log_up(self.id, &append)).await
     }
 
     async fn receive_log_ack(&self) -> Result<LogAck, TransportError> {
-        self.network
-            .when(&self.signals.ack, |state| state.take_ack(self.id))
-            .await
+        self.network.when(&self.signals.ack, |state| state.take_ack(self.id)).await
     }
 
     async fn fetch_bundle(&self, claim: Claim, hash: &Sha256) -> Result<Bytes, TransportError> {
-        let (worker, gate) = self
-            .network
-            .when(&self.signals.path, |state| state.gate_for(self.id))
-            .await?;
-        gate.bundle(worker, claim, hash)
-            .await
-            .map_err(|refused| match refused {
-                BundleRefused::NotYours { .. } => TransportError::Refused {
-                    message: refused.to_string(),
-                },
-                BundleRefused::Unavailable(_) => TransportError::Unreachable {
-                    peer: "the supervisor's blob store".to_owned(),
-                    source: Box::new(refused),
-                },
-            })
+        let (worker, gate) = self.network.when(&self.signals.path, |state| state.gate_for(self.id)).await?;
+        gate.bundle(worker, claim, hash).await.map_err(|refused| match refused {
+            BundleRefused::NotYours { .. } => TransportError::Refused { message: refused.to_string() },
+            BundleRefused::Unavailable(_) => TransportError::Unreachable {
+                peer: "the supervisor's blob store".to_owned(),
+                source: Box::new(refused),
+            },
+        })
     }
 }
 

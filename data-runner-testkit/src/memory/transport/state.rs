@@ -78,13 +78,7 @@ pub(super) struct Signals {
 
 impl Signals {
     fn ring_all(&self) {
-        for bell in [
-            &self.message_room,
-            &self.log_room,
-            &self.message,
-            &self.ack,
-            &self.path,
-        ] {
+        for bell in [&self.message_room, &self.log_room, &self.message, &self.ack, &self.path] {
             ring(bell);
         }
     }
@@ -106,11 +100,7 @@ impl State {
     pub(super) fn start_supervisor(&mut self) -> u64 {
         self.crash_supervisor();
         let generation = self.supervisor.generation + 1;
-        self.supervisor = Supervisor {
-            generation,
-            life: Life::Up,
-            ..Supervisor::default()
-        };
+        self.supervisor = Supervisor { generation, life: Life::Up, ..Supervisor::default() };
         generation
     }
 
@@ -181,27 +171,16 @@ impl State {
     }
 
     fn emit(&mut self, session: SessionId, worker: WorkerId, what: SessionEvent) {
-        self.supervisor.events.push_back(TransportEvent {
-            session,
-            worker,
-            what,
-        });
+        self.supervisor.events.push_back(TransportEvent { session, worker, what });
         self.supervisor.news.notify_one();
     }
 
     pub(super) fn sessions_of(&self, which: impl Fn(WorkerId) -> bool) -> Vec<SessionId> {
-        self.sessions
-            .iter()
-            .filter(|(_, session)| which(session.worker))
-            .map(|(id, _)| *id)
-            .collect()
+        self.sessions.iter().filter(|(_, session)| which(session.worker)).map(|(id, _)| *id).collect()
     }
 
     pub(super) fn open_sessions(&self) -> Vec<(SessionId, WorkerId)> {
-        let open = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.supervisor == End::Open);
+        let open = self.sessions.iter().filter(|(_, session)| session.supervisor == End::Open);
         open.map(|(id, session)| (*id, session.worker)).collect()
     }
 
@@ -322,10 +301,7 @@ impl State {
 
     pub(super) fn send_up(&mut self, id: SessionId, message: &AgentMessage) -> Tried<()> {
         let passes = self.passes(id, Direction::Up);
-        let Some(session) = self
-            .sessions
-            .get_mut(&id)
-            .filter(|session| session.alive_for_agent(passes))
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.alive_for_agent(passes))
         else {
             return Tried::Done(Err(TransportError::Closed));
         };
@@ -345,10 +321,7 @@ impl State {
 
     pub(super) fn send_log_up(&mut self, id: SessionId, append: &LogAppend) -> Tried<()> {
         let passes = self.passes(id, Direction::Up);
-        let Some(session) = self
-            .sessions
-            .get_mut(&id)
-            .filter(|session| session.alive_for_agent(passes))
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.alive_for_agent(passes))
         else {
             return Tried::Done(Err(TransportError::Closed));
         };
@@ -389,11 +362,7 @@ impl State {
     /// The gate and the worker, once a request can get to the supervisor and its answer back.
     pub(super) fn gate_for(&mut self, id: SessionId) -> Tried<(WorkerId, Arc<dyn BundleGate>)> {
         let passes = self.passes(id, Direction::Up) && self.passes(id, Direction::Down);
-        let Some(session) = self
-            .sessions
-            .get(&id)
-            .filter(|session| session.alive_for_agent(passes))
-        else {
+        let Some(session) = self.sessions.get(&id).filter(|session| session.alive_for_agent(passes)) else {
             return Tried::Done(Err(TransportError::Closed));
         };
         if !passes {
@@ -428,10 +397,7 @@ impl State {
     // What the network does.
 
     fn passes(&self, id: SessionId, direction: Direction) -> bool {
-        let partition = self
-            .sessions
-            .get(&id)
-            .and_then(|session| self.partitions.get(&session.worker));
+        let partition = self.sessions.get(&id).and_then(|session| self.partitions.get(&session.worker));
         partition.is_none_or(|blocked| *blocked != Direction::Both && *blocked != direction)
     }
 
