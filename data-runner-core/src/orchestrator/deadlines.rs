@@ -11,6 +11,10 @@ use crate::worker::{Origin, TerminationCause, Worker, WorkerState};
 impl Orchestrator {
     pub(super) fn on_tick(&mut self, turn: &mut Turn<'_>) {
         self.run_timers(turn);
+        // Nobody was asked yet, so this is the first tick after a start.
+        if self.last_list.is_none() && !self.is_ending() {
+            self.retell_waiting(turn);
+        }
         let workers: Vec<Arc<Worker>> = self.workers.values().cloned().collect();
         for worker in workers {
             if self.worker_deadline(&worker, turn.now).is_some_and(|due| due.at <= turn.now.mono) {

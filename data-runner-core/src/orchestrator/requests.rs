@@ -267,6 +267,22 @@ impl Orchestrator {
                 ShutDown::Now => self.begin_termination(worker, TerminationCause::Shutdown, turn),
             }
         }
+        self.retell_waiting(turn);
+    }
+
+    /// What is ready to run waits for another reason since the supervisor ends, or since it is there again.
+    pub(super) fn retell_waiting(&mut self, turn: &mut Turn<'_>) {
+        let ready: Vec<ExecutionId> = self.ready.iter().map(|(_, id)| *id).collect();
+        for id in ready {
+            let Some(mut execution) = self.executions.get(&id).cloned() else { continue };
+            let ExecutionState::Queued { waiting } = &execution.state else { continue };
+            if (waiting.reason == WaitingReason::Draining) == self.is_ending() {
+                continue;
+            }
+            let waiting = Waiting { reason: self.why_waiting(), since: turn.now.wall };
+            Arc::make_mut(&mut execution).state = ExecutionState::Queued { waiting };
+            self.put_execution(execution, turn);
+        }
     }
 
     /// Answers those who wait for the end, once no worker is left.
@@ -281,6 +297,9 @@ impl Orchestrator {
     }
 
     fn why_waiting(&self) -> WaitingReason {
+        if self.is_ending() {
+            return WaitingReason::Draining;
+        }
         match (self.worker_limit(), &self.launch_after) {
             (_, Some((_, message))) => WaitingReason::Hold { message: message.clone() },
             (Some(limit), None) if self.provisioned_count() >= limit && !self.has_free_slot() => {

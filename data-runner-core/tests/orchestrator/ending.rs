@@ -1,5 +1,6 @@
 use data_runner_core::event::{Answer, Effect, Event, ShutDown};
-use data_runner_core::execution::{FailureCause, StateName};
+use data_runner_core::execution::{ExecutionState, FailureCause, StateName, WaitingReason};
+use data_runner_core::id::ExecutionId;
 use data_runner_core::message::AgentMessage;
 use data_runner_core::worker::MachineState;
 
@@ -49,4 +50,27 @@ fn a_second_wish_ends_at_once_and_what_ran_is_tried_again_after_the_next_start()
 fn with_no_worker_at_all_the_end_is_immediate() {
     let mut it = Scene::new(crate::scene::joined());
     assert_eq!(it.shut_down(ShutDown::Drain), Some(Answer::ShutDown));
+}
+
+fn waits_for(it: &Scene, id: ExecutionId) -> WaitingReason {
+    match &it.execution(id).state {
+        ExecutionState::Queued { waiting } => waiting.reason.clone(),
+        other => panic!("it does not wait: {other:?}"),
+    }
+}
+
+#[test]
+fn what_waits_says_that_it_waits_for_the_next_start_and_then_for_a_worker_again() {
+    let mut it = Scene::new(pool(1, 1));
+    it.send(Event::Tick);
+    let (worker, session) = it.boot_pool()[0];
+    let running = it.submit();
+    let claim = it.claim(running);
+    it.starts(worker, session, claim);
+    let waiting = it.submit();
+    it.shut_down(ShutDown::Drain);
+    assert_eq!(waits_for(&it, waiting), WaitingReason::Draining);
+    it.restart();
+    it.send(Event::Tick);
+    assert_ne!(waits_for(&it, waiting), WaitingReason::Draining);
 }
