@@ -170,9 +170,11 @@ impl LocalProvisioner {
 
     fn terminate_now(&self, worker: WorkerId) -> io::Result<()> {
         let machine = self.machine(worker);
-        if machine.launch()?.is_none() || machine.terminated()?.is_some() {
+        if machine.terminated()?.is_some() {
             return Ok(());
         }
+        // Also where nothing was launched: the launch may be under way, and must find that it comes too late.
+        machine.make()?;
         let _held = machine.hold()?;
         let end = End { reason: "terminated as asked".to_owned() };
         machine.record_ending(&end)?;

@@ -204,6 +204,18 @@ async fn an_end_that_was_cut_short_is_no_end_and_no_revival() {
 }
 
 #[tokio::test]
+async fn a_launch_that_is_overtaken_by_its_termination_starts_nothing() {
+    let house = House::new();
+    let provisioner = house.provisioner("exec sleep 600");
+    let candidate = provisioner.plan(request()).await.unwrap().remove(0);
+    provisioner.terminate(worker_id(1), None).await.unwrap();
+    assert_eq!(provisioner.list().await.unwrap(), []);
+    provisioner.launch(worker_id(1), candidate).await;
+    assert!(marked(house.0.path()).is_empty());
+    assert_eq!(provisioner.list().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn only_the_newest_of_the_terminated_are_kept() {
     let house = House::new();
     let provisioner = house.provisioner("exec sleep 600");
