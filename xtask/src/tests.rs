@@ -47,7 +47,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<()> {
         build.args(["--package", package]);
     }
     run(&mut build)?;
-    run(cargo().args(["test", "--workspace", "--all-features"]).args(&args.rest))
+    run(cargo().args(["test", "--workspace", "--all-features", "--no-fail-fast"]).args(&args.rest))
 }
 
 /// Runs the world with the seeds that were asked for.
