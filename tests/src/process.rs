@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Found {
     /// Its number.
     pub pid: i32,
@@ -14,6 +14,12 @@ pub struct Found {
     pub command: String,
     /// Its environment, as far as it may be read.
     environment: Vec<u8>,
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.pid, self.command)
+    }
 }
 
 impl Found {

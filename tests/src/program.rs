@@ -40,15 +40,17 @@ fn absolute(path: &Path) -> PathBuf {
 pub struct Program {
     name: String,
     child: Child,
+    stdout: PathBuf,
     stderr: PathBuf,
 }
 
 impl Program {
     pub(crate) fn start(name: &str, mut command: Command, sandbox: &Sandbox) -> Self {
+        let stdout = sandbox.fresh(&format!("{name}.stdout"));
         let stderr = sandbox.fresh(&format!("{name}.stderr"));
-        let file = std::fs::File::create(&stderr).unwrap();
-        let child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        Self { name: name.to_owned(), child, stderr }
+        let open = |path: &Path| std::fs::File::create(path).unwrap();
+        let child = command.stdout(open(&stdout)).stderr(open(&stderr)).spawn().unwrap();
+        Self { name: name.to_owned(), child, stdout, stderr }
     }
 
     /// A `data-runner` that asks the server at this address.
@@ -61,7 +63,12 @@ impl Program {
         self.child.id().cast_signed()
     }
 
-    /// What it has printed so far.
+    /// What it has printed as data so far.
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.stdout).unwrap_or_default()).into_owned()
+    }
+
+    /// What it has said to a person so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap_or_default()).into_owned()
     }
@@ -91,7 +98,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- {} said:\n{}", self.name, self.said());
+            eprintln!("--- {} said:\n{}{}", self.name, self.printed(), self.said());
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -134,17 +134,26 @@ while True:
 }
 
 #[tokio::test]
-async fn a_script_that_is_no_text_fails_as_the_jobs_own_fault_and_its_log_says_why() {
+async fn a_script_that_names_its_encoding_is_run_in_it() {
     let sandbox = Sandbox::new();
     let mut files = workflow("job", &polars(""), "");
-    files[1].1 = b"print('caf\xe9')\n".to_vec();
+    files[1].1 = b"# -*- coding: latin-1 -*-\nprint('caf\xe9')\n".to_vec();
     let repository = Repository::with(sandbox.join("etl"), [files]);
     let server = Server::dev(&sandbox, &[repository.url().as_str()]).await;
+    let id = server.rest.execute("job", json!({})).await;
+    server.rest.succeeded(&id).await;
+    assert_eq!(server.rest.log(&id, "").await, "café\n".as_bytes());
+}
+
+#[tokio::test]
+async fn a_script_that_python_cannot_read_fails_as_the_jobs_own_fault_and_its_log_says_why() {
+    let sandbox = Sandbox::new();
+    let server = with_job(&sandbox, "", "def broken(:\n").await;
     let id = server.rest.execute("job", json!({})).await;
     let ended = server.rest.ended(&id).await;
     assert_eq!(failure(&ended).0, "user_error", "{ended:#}");
     let said = String::from_utf8(server.rest.log(&id, "stream=stderr").await).unwrap();
-    assert!(said.contains("SyntaxError") && said.contains("utf-8"), "{said}");
+    assert!(said.contains("SyntaxError"), "{said}");
 }
 
 #[tokio::test]

@@ -44,8 +44,9 @@ async fn an_unknown_key_comes_with_the_nearest_one() {
 async fn a_value_of_the_wrong_type_says_what_was_expected() {
     let (error, _) = error_of("worker_type: polars\ninstance_size: t3.small\ntimeout: soon\n").await;
     assert_eq!(error["location"]["line"], 3, "{error:#}");
-    assert!(error["message"].as_str().unwrap().contains("timeout"), "{error:#}");
-    assert!(error["help"].is_string(), "{error:#}");
+    assert_eq!(error["location"]["pointer"], "/timeout", "{error:#}");
+    assert_eq!(error["message"], "`soon` is not a duration");
+    assert!(error["help"].as_str().unwrap().contains("5m"), "{error:#}");
 }
 
 #[tokio::test]
@@ -181,4 +182,23 @@ async fn an_entrypoint_that_is_a_folder_is_refused_before_anything_runs() {
     assert!(answer.text().contains("scripts"), "{}", answer.text());
     let run = server.rest.post("/workflows/bad/execute", json!({})).await;
     assert!((400..500).contains(&run.refusal().0), "{}", run.text());
+}
+
+#[tokio::test]
+async fn a_script_that_cannot_be_decoded_is_refused_before_a_machine_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let mut files = workflow("job", &polars(""), "");
+    files[1].1 = b"print('a')\nprint('caf\xe9')\n".to_vec();
+    let repository = Repository::with(sandbox.join("etl"), [files]);
+    let server = Server::dev(&sandbox, &[repository.url().as_str()]).await;
+    let answer = server.rest.post("/workflows/job/execute", json!({})).await;
+    assert_eq!(answer.refusal(), (422, "invalid_request".to_owned()));
+    let error = answer.json()["errors"][0].clone();
+    assert_eq!(
+        (&error["code"], &error["file"]),
+        (&json!("not_utf8"), &json!("workflows/job/workflow.py")),
+        "{error:#}"
+    );
+    assert_eq!((&error["line"], &error["column"]), (&json!(2), &json!(11)), "{error:#}");
+    assert!(error["help"].as_str().unwrap().contains("coding"), "{error:#}");
 }

@@ -61,64 +61,69 @@ async fn pages_are_whole_while_new_executions_come() {
     assert_eq!(filtered["items"], json!([]));
 }
 
+/// A request, perhaps with a header and a body.
+#[derive(Debug)]
+struct Asked<'a> {
+    method: Method,
+    path: &'a str,
+    header: (&'a str, &'a str),
+    body: &'a str,
+}
+
+fn get(path: &str) -> Asked<'_> {
+    Asked { method: Method::GET, path, header: ("", ""), body: "" }
+}
+
+fn post<'a>(path: &'a str, body: &'a str) -> Asked<'a> {
+    Asked { method: Method::POST, path, header: ("", ""), body }
+}
+
 #[tokio::test]
 async fn every_refusal_is_a_problem_document() {
     let sandbox = Sandbox::new();
     let server = with_hello(&sandbox).await;
     let rest = &server.rest;
-    let nobody = uuid::Uuid::new_v4();
-    let refused = async |method: Method, path: &str, headers: &[(&str, &str)], body: Option<&str>| {
-        let answer = rest.try_ask(method, path, headers, body.map(ToOwned::to_owned)).await.unwrap();
-        answer.refusal()
+    let refused = async |asked: &Asked<'_>| {
+        let (name, value) = asked.header;
+        let headers: &[(&str, &str)] = if name.is_empty() { &[] } else { &[(name, value)] };
+        let body = (!asked.body.is_empty()).then(|| asked.body.to_owned());
+        rest.try_ask(asked.method.clone(), asked.path, headers, body).await.unwrap().refusal()
     };
-    let json_type = ("content-type", "application/json");
-    let cases: [(Method, &str, &[(&str, &str)], Option<&str>, u16, &str); 15] = [
-        (Method::GET, "/nowhere", &[], None, 404, "route_not_found"),
-        (Method::GET, "/workflows/none-like-this", &[], None, 404, "workflow_not_found"),
-        (Method::GET, &format!("/executions/{nobody}"), &[], None, 404, "execution_not_found"),
-        (Method::GET, &format!("/workers/{nobody}"), &[], None, 404, "worker_not_found"),
-        (Method::POST, "/repos/sync", &[], Some(r#"{"repo": "none"}"#), 404, "repo_not_found"),
-        (Method::DELETE, "/executions", &[], None, 405, "method_not_allowed"),
-        (Method::GET, "/executions?colour=red", &[], None, 400, "invalid_parameter"),
-        (Method::GET, "/executions?state=asleep", &[], None, 400, "invalid_parameter"),
-        (Method::GET, "/executions?limit=0", &[], None, 400, "invalid_parameter"),
-        (Method::GET, "/executions?cursor=AAAA", &[], None, 400, "invalid_cursor"),
-        (Method::POST, "/workflows/hello/execute", &[], Some("{"), 400, "malformed_request"),
-        (Method::POST, "/workflows/hello/execute", &[], Some(r#"{"parms": {}}"#), 422, "invalid_request"),
-        (Method::GET, "/executions", &[("host", "evil.example.com")], None, 403, "host_refused"),
+    let (execute, nobody) = ("/workflows/hello/execute", uuid::Uuid::new_v4());
+    let (execution, worker) = (format!("/executions/{nobody}"), format!("/workers/{nobody}"));
+    let cases = [
+        (get("/nowhere"), 404, "route_not_found"),
+        (get("/workflows/none-like-this"), 404, "workflow_not_found"),
+        (get(&execution), 404, "execution_not_found"),
+        (get(&worker), 404, "worker_not_found"),
+        (post("/repos/sync", r#"{"repo": "none"}"#), 404, "repo_not_found"),
+        (Asked { method: Method::DELETE, ..get("/executions") }, 405, "method_not_allowed"),
+        (get("/executions?colour=red"), 400, "invalid_parameter"),
+        (get("/executions?state=asleep"), 400, "invalid_parameter"),
+        (get("/executions?limit=0"), 400, "invalid_parameter"),
+        (get("/executions?cursor=AAAA"), 400, "invalid_cursor"),
+        (post(execute, "{"), 400, "malformed_request"),
+        (post(execute, r#"{"parms": {}}"#), 422, "invalid_request"),
+        (Asked { header: ("host", "evil.example.com"), ..get("/executions") }, 403, "host_refused"),
         (
-            Method::POST,
-            "/workflows/hello/execute",
-            &[("origin", "https://evil.example.com"), json_type],
-            None,
+            Asked { header: ("origin", "https://evil.example.com"), ..post(execute, "{}") },
             403,
             "origin_refused",
         ),
-        (
-            Method::POST,
-            "/workflows/hello/execute",
-            &[("idempotency-key", "")],
-            None,
-            400,
-            "malformed_request",
-        ),
+        (Asked { header: ("idempotency-key", ""), ..post(execute, "{}") }, 400, "malformed_request"),
     ];
-    for (method, path, headers, body, status, code) in cases {
-        let told = refused(method.clone(), path, headers, body).await;
-        assert_eq!(told, (status, code.to_owned()), "{method} {path} {headers:?} {body:?}");
+    for (asked, status, code) in &cases {
+        assert_eq!(refused(asked).await, (*status, (*code).to_owned()), "{asked:?}");
     }
     let id = rest.execute("hello", json!({})).await;
     rest.succeeded(&id).await;
-    let form =
-        refused(Method::GET, &format!("/executions/{id}/logs"), &[("accept", "image/png")], None).await;
+    let logs = format!("/executions/{id}/logs");
+    let form = refused(&Asked { header: ("accept", "image/png"), ..get(&logs) }).await;
     assert_eq!(form, (406, "not_acceptable".to_owned()));
-    let attempt = refused(Method::GET, &format!("/executions/{id}/logs?attempt=9"), &[], None).await;
-    assert_eq!(attempt, (404, "attempt_not_found".to_owned()));
-    let pattern = refused(Method::GET, &format!("/executions/{id}/logs?grep=%28"), &[], None).await;
-    assert_eq!(pattern, (400, "invalid_parameter".to_owned()));
+    assert_eq!(refused(&get(&format!("{logs}?attempt=9"))).await, (404, "attempt_not_found".to_owned()));
+    assert_eq!(refused(&get(&format!("{logs}?grep=%28"))).await, (400, "invalid_parameter".to_owned()));
     let huge = format!(r#"{{"params": {{"x": "{}"}}}}"#, "x".repeat(8 << 20));
-    let huge = refused(Method::POST, "/workflows/hello/execute", &[], Some(&huge)).await;
-    assert_eq!(huge, (413, "body_too_large".to_owned()));
+    assert_eq!(refused(&post(execute, &huge)).await, (413, "body_too_large".to_owned()));
 }
 
 #[tokio::test]
