@@ -15,6 +15,7 @@ mod connection;
 mod job_tasks;
 mod performer;
 mod state_folder;
+mod trash;
 
 use chain::chain;
 

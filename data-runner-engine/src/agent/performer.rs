@@ -21,6 +21,9 @@ use super::job_tasks::JobTasks;
 use super::state_folder::StateFolder;
 use crate::Clock;
 
+/// An agent to which nothing happens for so long has time to clean up.
+const QUIET: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What comes back to the loop, with what only the loop holds.
 pub(super) enum News {
     Event(AgentEvent),
@@ -83,13 +86,27 @@ impl Performer {
                 None => std::future::pending().await,
             }
         };
+        let rubbish = self.jobs.is_empty() && !self.folder.trash.is_empty();
         tokio::select! {
             biased;
             Some(Terminate) = terminate.recv() => Some(AgentEvent::Terminate),
             Some(event) = self.heard.recv() => Some(event),
             Some(news) = self.answers.recv() => self.take_in(news),
             () = due => Some(AgentEvent::Tick),
+            () = tokio::time::sleep(QUIET), if rubbish => {
+                self.empty_trash();
+                None
+            }
         }
+    }
+
+    fn empty_trash(&self) {
+        let folder = Arc::clone(&self.folder);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = folder.trash.empty() {
+                tracing::warn!(error = &error as &dyn Error, "what is left of old attempts stays for now");
+            }
+        });
     }
 
     /// Keeps what came with the news; what is for core comes back.

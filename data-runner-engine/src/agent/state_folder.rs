@@ -5,6 +5,7 @@
 //! agent.json                    who it is: incarnation, highest epoch
 //! bundles/<sha256>              code
 //! runs/<execution>-<number>/    one attempt: record.json, the code, and what the executor keeps
+//! trash/                        attempts that are over
 //! ```
 
 use std::fs::{File, TryLockError};
@@ -15,6 +16,8 @@ use data_runner_core::agent::{AgentIdentity, AgentRecord, RunRecord};
 use data_runner_core::id::AttemptId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use super::trash::Trash;
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,8 @@ fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error
 pub(super) struct StateFolder {
     root: PathBuf,
     /// Unlocked by the operating system when the process ends, however it ends.
+    /// What is left of attempts that are over.
+    pub(super) trash: Trash,
     _lock: File,
 }
 
@@ -70,7 +75,9 @@ impl StateFolder {
             Err(TryLockError::WouldBlock) => return Err(StateFolderError::InUse(root)),
             Err(TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
         }
-        let this = Self { root, _lock: lock };
+        let trash = root.join("trash");
+        let trash = Trash::open(trash.clone()).map_err(failed("open", &trash))?;
+        let this = Self { root, trash, _lock: lock };
         let mut identity: AgentIdentity = read(&this.identity_path())?.unwrap_or_default();
         identity.incarnation += 1;
         write(&this.identity_path(), &identity, Survives::MachineCrash)?;
@@ -111,16 +118,13 @@ impl StateFolder {
     /// Blocks.
     pub(super) fn forget(&self, attempt: AttemptId) -> Result<(), StateFolderError> {
         let folder = self.run(attempt);
-        let record = folder.join("record.json");
-        for removed in [std::fs::remove_file(&record), std::fs::remove_dir_all(&folder)] {
-            match removed {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(failed("remove", &folder)(source));
-                }
-                Ok(()) | Err(_) => {}
+        match std::fs::remove_file(folder.join("record.json")) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed("remove", &folder)(source));
             }
+            Ok(()) | Err(_) => {}
         }
-        Ok(())
+        self.trash.take(&folder).map_err(failed("remove", &folder))
     }
 
     fn load_runs(&self) -> Result<Vec<RunRecord>, StateFolderError> {
