@@ -56,9 +56,11 @@ async fn run(arguments: &Arguments) -> Result<Ended> {
     // Before anything is started: a signal must find somebody who drains.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let installation = installation(arguments)?;
-    let running = start(installation.clone()).await?;
+    let mut running = start(installation.clone()).await?;
     tracing::info!(rest = format!("http://{}", running.rest()), grpc = %running.grpc(), "serving");
-    for registration in register(&running.handle(), &installation).await {
+    let registrations = register(&running.handle(), &installation).await;
+    running.persist(&registrations);
+    for registration in registrations {
         let url = &registration.repository.url;
         match registration.result {
             Ok(found) => {

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::event::ShutDown;
+use data_runner_core::port::Retry;
 use data_runner_engine::{Handle, Supervisor};
 use data_runner_sqlite::SqliteStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::registration::{Registration, persist};
 
 /// How long answers that are being written may take once nothing runs any more. Streams that would go on for ever end
 /// with it.
@@ -23,6 +27,8 @@ pub struct Running {
     pub(crate) grpc: SocketAddr,
     pub(crate) stop_rest: CancellationToken,
     pub(crate) serving: JoinHandle<std::io::Result<()>>,
+    /// Tries repositories again that could not be reached at the start.
+    pub(crate) persisting: Option<AbortOnDropHandle<()>>,
 }
 
 /// Why a running supervisor ended.
@@ -43,6 +49,16 @@ impl Running {
     /// Where agents connect to.
     pub fn grpc(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Tries what could not be reached again and again, in the background.
+    pub fn persist(&mut self, registrations: &[Registration]) {
+        let missing: Vec<_> = registrations
+            .iter()
+            .filter(|it| it.result.as_ref().is_err_and(|error| error.retry() == Retry::Later))
+            .map(|it| it.repository.clone())
+            .collect();
+        self.persisting = Some(AbortOnDropHandle::new(tokio::spawn(persist(self.handle(), missing))));
     }
 
     /// A way to the supervisor.
@@ -132,6 +148,7 @@ impl Running {
 
     /// Stops serving. Agents that still run go on, and find the next supervisor.
     pub async fn close(self) {
+        drop(self.persisting);
         self.stop_rest.cancel();
         let mut serving = self.serving;
         match tokio::time::timeout(LAST_ANSWERS, &mut serving).await {

@@ -155,7 +155,7 @@ fn serve(
     let stop_rest = CancellationToken::new();
     let stopped = stop_rest.clone().cancelled_owned();
     let serving = tokio::spawn(data_runner_rest::serve(listener, router, stopped));
-    Running { supervisor, store, rest, grpc, stop_rest, serving }
+    Running { supervisor, store, rest, grpc, stop_rest, serving, persisting: None }
 }
 
 /// The recorder of this process, unless it has another one already.

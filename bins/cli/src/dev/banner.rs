@@ -38,8 +38,14 @@ fn repository(registration: &Registration, output: Output) {
                 say(&format!("\n{}", render(&found.errors, output.colours).trim_end()));
             }
         }
-        // It is said again, with what to do, when it ends the start.
-        Err(error) => say(&format!("\n{} {url}: {error}", style::warn("not served:"))),
+        Err(error) => {
+            say(&format!("\n{} {url}: {error}", style::warn("not served yet, tried again every 30s:")));
+            let mut cause = std::error::Error::source(error);
+            while let Some(error) = cause {
+                say(&format!("  {} {error}", style::dim("because:")));
+                cause = error.source();
+            }
+        }
     }
 }
 

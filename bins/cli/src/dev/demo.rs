@@ -1,6 +1,7 @@
 //! The demo: all samples run at once on local agents, their logs side by side, then a table of how they ended.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use data_runner_core::execution::StateName;
@@ -30,12 +31,17 @@ pub enum Verdict {
 }
 
 /// Runs all samples and shows their logs until all have ended.
-pub async fn run(context: &Context) -> Result<Verdict, Error> {
+pub async fn run(context: &Context, state_dir: &Path) -> Result<Verdict, Error> {
     let workflows: Vec<Workflow> = context.list("/workflows", &[], u32::MAX).await?;
     let samples: Vec<Workflow> =
         workflows.into_iter().filter(|workflow| workflow.repo == REPOSITORY).collect();
     let width = samples.iter().map(|sample| sample.name.len()).max().unwrap_or(0);
-    say(&format!("{} {} samples\n", style::bold("demo:"), samples.len()));
+    say(&format!("{} {} samples at once\n", style::bold("Demo:"), samples.len()));
+    if !state_dir.join("tools").exists() {
+        say(&style::dim(
+            "The first run makes an environment with Polars and one with DuckDB; that takes a moment.\n",
+        ));
+    }
     let mut running = Vec::new();
     for (sample, colour) in samples.iter().zip(COLOURS.iter().cycle()) {
         let path = format!("/workflows/{REPOSITORY}/{}/execute", encode(&sample.name));

@@ -32,23 +32,24 @@ pub async fn dev(args: &DevArgs, output: Output) -> Result<u8, Error> {
     let mut signals = Signals::catch().map_err(|source| Error::io("signals cannot be caught", source))?;
     let samples = if args.demo { Some(samples::unpack(&args.state_dir)?) } else { None };
     let installation = installation(args, samples.as_deref())?;
-    let running = start(installation.clone()).await.map_err(|error| Error::Failed {
+    let mut running = start(installation.clone()).await.map_err(|error| Error::Failed {
         message: "the server cannot start".to_owned(),
         help: None,
         source: Some(Box::new(error)),
     })?;
     let registrations = register(&running.handle(), &installation).await;
-    banner::show(&running, &args.state_dir, &registrations, output);
     if let Some(refused) = refused(&registrations) {
         running.drain(&mut signals, |_| ()).await;
         running.close().await;
         return Err(refused);
     }
+    running.persist(&registrations);
+    banner::show(&running, &args.state_dir, &registrations, output);
     let Some(samples) = samples else { return Ok(serve(running, &mut signals).await) };
     let context = Context { client: Client::new(&url(running.rest()), None)?, output };
     // A signal ends the demo as it ends the server.
     let verdict = tokio::select! {
-        verdict = demo::run(&context) => verdict,
+        verdict = demo::run(&context, &args.state_dir) => verdict,
         () = signals.next() => {
             running.drain(&mut signals, tell).await;
             running.close().await;
@@ -111,8 +112,8 @@ fn url(rest: SocketAddr) -> String {
 fn installation(args: &DevArgs, samples: Option<&Path>) -> Result<Installation, Error> {
     let own = std::env::current_exe()
         .map_err(|source| Error::io("this program's own path is not known", source))?;
-    let mut repositories: Vec<StartRepository> =
-        args.repositories.iter().map(|given| repository(given)).collect();
+    let given = args.repositories.iter().map(|given| repository(given));
+    let mut repositories = given.collect::<Result<Vec<_>, _>>()?;
     repositories.extend(samples.map(|folder| StartRepository {
         name: Some(demo::REPOSITORY.to_owned()),
         url: absolute(folder),
@@ -120,7 +121,7 @@ fn installation(args: &DevArgs, samples: Option<&Path>) -> Result<Installation, 
     }));
     // Started in a repository, it serves that.
     if repositories.is_empty() && Path::new("workflows").is_dir() {
-        repositories.push(repository("."));
+        repositories.push(repository(".")?);
     }
     Ok(Installation {
         settings: settings(args),
@@ -131,10 +132,19 @@ fn installation(args: &DevArgs, samples: Option<&Path>) -> Result<Installation, 
     })
 }
 
-/// What exists here is a path; everything else is a URL, which the server judges.
-fn repository(given: &str) -> StartRepository {
-    let url = if Path::new(given).exists() { absolute(Path::new(given)) } else { given.to_owned() };
-    StartRepository { name: None, url, reference: None }
+/// What exists here is a path, what looks like a URL is one; whether it is good, the server judges.
+fn repository(given: &str) -> Result<StartRepository, Error> {
+    let url = if Path::new(given).exists() {
+        absolute(Path::new(given))
+    } else if given.contains(':') {
+        given.to_owned()
+    } else {
+        return Err(Error::not_found(
+            format!("there is no folder {given}"),
+            "give a folder, or the URL of a git repository; `data-runner init` makes a small one",
+        ));
+    };
+    Ok(StartRepository { name: None, url, reference: None })
 }
 
 fn absolute(path: &Path) -> String {

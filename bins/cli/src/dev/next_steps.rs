@@ -7,9 +7,6 @@ use crate::output::{say, style};
 
 /// Says what to try; the server goes on.
 pub fn suggest(server: &str, samples: &Path) {
-    // On another address than the usual one, a second terminal must be told.
-    let prefix =
-        if server == DEFAULT_SERVER { String::new() } else { format!("DATA_RUNNER_SERVER={server} ") };
     let commands = [
         ("data-runner ps -a", "what has run"),
         ("data-runner show latest", "timeline, failure, end of the log"),
@@ -19,8 +16,12 @@ pub fn suggest(server: &str, samples: &Path) {
         ("data-runner worker list", "the agents of this machine"),
     ];
     say(&format!("\n{} in another terminal:", style::bold("Try")));
+    // On another address than the usual one, a second terminal must be told.
+    if server != DEFAULT_SERVER {
+        say(&format!("  export DATA_RUNNER_SERVER={server}"));
+    }
     for (command, what) in commands {
-        say(&format!("  {prefix}{command:<62} {}", style::dim(what)));
+        say(&format!("  {command:<64} {}", style::dim(what)));
     }
     say(&format!("\nChange a sample in {}/workflows and run it again.", samples.display()));
     say("Ctrl-C ends the server and its agents.");
