@@ -52,8 +52,9 @@ pub(crate) fn of_job(run: &RunRequest, brought: &str) -> Result<Requirements, Fa
         return Ok(locked);
     }
     let script = folder.join(&run.job.entrypoint);
-    let text = fs::read_to_string(&script).map_err(|error| unreadable(&run.job.entrypoint, &error))?;
-    if let Some(block) = script_block(&text) {
+    let text = fs::read(&script).map_err(|error| unreadable(&run.job.entrypoint, &error))?;
+    // A script may name another encoding than UTF-8; what a block of requirements is made of is ASCII in all of them.
+    if let Some(block) = script_block(&String::from_utf8_lossy(&text)) {
         return Ok(Requirements::Script { script, block });
     }
     let (lines, origin) = match &run.job.dependencies.requirements {
