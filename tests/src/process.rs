@@ -23,6 +23,14 @@ impl std::fmt::Debug for Found {
 }
 
 impl Found {
+    /// The number of the process that started it, or took it over.
+    ///
+    /// # Panics
+    /// If it has gone.
+    pub fn parent(&self) -> i32 {
+        procfs::process::Process::new(self.pid).and_then(|process| process.stat()).unwrap().ppid
+    }
+
     /// Whether a variable of its environment has this value.
     pub fn has(&self, name: &str, value: &str) -> bool {
         let wanted = format!("{name}={value}");

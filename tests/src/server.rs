@@ -96,6 +96,13 @@ impl<'a> Server<'a> {
         self.program.signal(Signal::TERM);
     }
 
+    /// The file of its database.
+    pub fn database(&self) -> PathBuf {
+        let entries = std::fs::read_dir(self.sandbox.join("state")).unwrap();
+        let mut files = entries.map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|extension| extension == "db")).unwrap()
+    }
+
     /// Where agents connect to.
     pub fn grpc(&self) -> String {
         let port = std::fs::read_to_string(self.sandbox.join("state/grpc-port")).unwrap();

@@ -123,6 +123,10 @@ async fn a_separate_agent_that_stays_away_costs_its_execution_the_worker_and_say
     assert_eq!(ended["state"], "failed", "{ended:#}");
     assert_eq!(ended["failure"]["cause"], "worker_lost", "{ended:#}");
     assert!(!ended["failure"]["message"].as_str().unwrap().is_empty());
+    // Time is proof of its end only because its job was stopped meanwhile.
+    let jobs: Vec<_> =
+        sandbox.processes().into_iter().filter(|process| process.command.contains("workflow.py")).collect();
+    assert_eq!(jobs.len(), 1, "the other one's: {jobs:?}");
     // What was printed until then is kept, and that the rest is missing is said.
     assert_eq!(server.rest.log(&id, "").await, b"started\n");
     let answer = server.rest.get(&format!("/executions/{id}/logs")).await;

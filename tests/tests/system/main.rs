@@ -4,6 +4,7 @@
 
 mod agent_killed;
 mod cli;
+mod hardships;
 mod jobs;
 mod logs;
 mod mistakes;

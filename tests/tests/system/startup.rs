@@ -36,13 +36,7 @@ async fn a_state_of_a_newer_version_is_left_alone() {
     let mut server = Server::dev(&sandbox, &[]).await;
     server.terminate();
     server.program.end().await;
-    let state = sandbox.join("state");
-    let database = std::fs::read_dir(&state)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite"))
-        .unwrap();
-    let url = format!("sqlite://{}", database.display());
+    let url = format!("sqlite://{}", server.database().display());
     let mut connection = SqliteConnection::connect(&url).await.unwrap();
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
