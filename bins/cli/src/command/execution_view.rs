@@ -96,9 +96,11 @@ pub fn reproduce(execution: &Execution) -> String {
     command
 }
 
-/// How long it has taken since its submission, or took.
+/// How long its own code has run, or ran, from its first start on.
 pub fn took(execution: &Execution, now: Timestamp) -> Option<String> {
-    let end = execution.finished_at.unwrap_or(now);
+    // An execution that waits for its next attempt takes no time of its own.
+    let runs = execution.state == StateName::Running;
+    let end = execution.finished_at.or(runs.then_some(now))?;
     execution.started_at.map(|start| time::duration(time::between(start, end)))
 }
 
