@@ -291,6 +291,8 @@ impl fmt::Display for QualifiedName {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

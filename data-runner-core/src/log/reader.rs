@@ -165,6 +165,8 @@ fn varint(rest: &mut Bytes) -> Result<u64, CorruptChunk> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use proptest::prelude::*;
 
     use super::*;
