@@ -67,6 +67,6 @@ pub fn purity() -> anyhow::Result<()> {
 /// The documentation.
 pub fn docs() -> anyhow::Result<()> {
     let mut command = cargo();
-    command.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
+    command.args(["doc", "--workspace", "--no-deps", "--quiet"]);
     run(command.env("RUSTDOCFLAGS", "-D warnings"))
 }

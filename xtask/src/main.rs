@@ -6,6 +6,8 @@ mod licences;
 mod sqlx;
 mod tests;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Development tasks of Data Runner.
@@ -34,8 +36,18 @@ enum Task {
     Sim(tests::SimArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    match run(Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
         Task::Test(args) => tests::test(&args),
         Task::Lint => checks::lint(),
         Task::Purity => checks::purity(),

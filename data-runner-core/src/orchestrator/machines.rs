@@ -1,4 +1,4 @@
-//! Machines: what the provisioner answers, and how workers come to their end.
+//! Machines: how they are launched, and how workers come to their end.
 //!
 //! A worker that goes holds its attempts until there is proof that no process of theirs is left; only then may they be
 //! tried elsewhere (invariants I2 and I7).
@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::attempts::Again;
-use super::{Absence, Link, Liveness, Orchestrator, Pool, Turn};
+use super::{Link, Liveness, Orchestrator, Pool, Turn};
 use crate::event::{Change, Effect, PlanFailure};
 use crate::execution::{ExecutionState, Failure, FailureCause, StopReason};
 use crate::id::{Claim, ExecutionId, MachineId, WorkerId};
 use crate::message::SupervisorMessage;
 use crate::port::LaunchAnswer;
-use crate::time::Timestamp;
-use crate::worker::{Candidate, Machine, MachineState, Origin, TerminationCause, Worker, WorkerState};
+use crate::worker::{Candidate, Origin, TerminationCause, Worker, WorkerState};
 
 impl Orchestrator {
     /// Takes over a worker's new state: in memory, and to be committed.
@@ -127,7 +126,7 @@ impl Orchestrator {
         }
     }
 
-    fn on_launched(&mut self, mut worker: Arc<Worker>, machine: MachineId, turn: &mut Turn<'_>) {
+    pub(super) fn on_launched(&mut self, mut worker: Arc<Worker>, machine: MachineId, turn: &mut Turn<'_>) {
         let since = turn.now.wall;
         let changed = Arc::make_mut(&mut worker);
         match &mut changed.state {
@@ -323,146 +322,6 @@ impl Orchestrator {
     pub(super) fn on_provisioner_failed(&mut self, message: String, turn: &Turn<'_>) {
         let until = turn.now.mono.after(self.policy.ask_again);
         self.launch_after.get_or_insert((until, message));
-    }
-
-    /// A complete listing: both directions of the reaper. Machines that nobody knows go, workers without a machine end.
-    pub(super) fn on_listed(&mut self, asked_at: Timestamp, machines: &[Machine], turn: &mut Turn<'_>) {
-        let shown: BTreeMap<WorkerId, &Machine> =
-            machines.iter().map(|machine| (machine.worker, machine)).collect();
-        self.reap_strangers(machines, turn);
-        let provisioned: Vec<WorkerId> = self
-            .workers
-            .values()
-            .filter(|worker| worker.origin == Origin::Provisioned && worker.created_at < asked_at)
-            .map(|worker| worker.id)
-            .collect();
-        for id in provisioned {
-            match shown.get(&id) {
-                Some(machine) => self.on_shown(id, machine, asked_at, turn),
-                None => self.on_not_shown(id, asked_at, turn),
-            }
-        }
-    }
-
-    fn reap_strangers(&mut self, machines: &[Machine], turn: &mut Turn<'_>) {
-        let mut strangers = std::mem::take(&mut self.strangers);
-        for machine in machines {
-            let gone = matches!(machine.state, MachineState::Terminated { .. });
-            if gone || self.workers.contains_key(&machine.worker) {
-                continue;
-            }
-            // Once may be a listing that is older than our memory; twice is nobody's machine.
-            let rounds = strangers.remove(&machine.worker).unwrap_or(0) + 1;
-            if rounds >= 2 {
-                turn.record_worker(
-                    machine.worker,
-                    format!("machine {} belongs to nobody and goes", machine.id),
-                );
-                turn.effect(Effect::Terminate { worker: machine.worker, machine: Some(machine.id.clone()) });
-            }
-            self.strangers.insert(machine.worker, rounds);
-        }
-    }
-
-    fn on_shown(&mut self, id: WorkerId, machine: &Machine, asked_at: Timestamp, turn: &mut Turn<'_>) {
-        if let Some(liveness) = self.liveness.get_mut(&id) {
-            liveness.missing = None;
-        }
-        let Some(worker) = self.workers.get(&id).cloned() else {
-            return;
-        };
-        match (&machine.state, &worker.state) {
-            (MachineState::Terminated { reason }, state) => match state {
-                WorkerState::Terminating { cause, since, .. } if *since <= asked_at => {
-                    let cause = cause.clone();
-                    self.prove_gone(worker, cause, turn);
-                }
-                // The listing is older than the wish; the next one tells.
-                WorkerState::Terminating { .. } => {}
-                WorkerState::Planning { .. }
-                | WorkerState::Launching { .. }
-                | WorkerState::Booting { .. }
-                | WorkerState::Idle { .. }
-                | WorkerState::Busy { .. }
-                | WorkerState::Draining { .. }
-                | WorkerState::Terminated { .. } => {
-                    self.prove_gone(worker, TerminationCause::MachineGone { reason: reason.clone() }, turn);
-                }
-            },
-            (
-                MachineState::Pending | MachineState::Running | MachineState::AgentDown,
-                WorkerState::Launching { .. },
-            ) => {
-                self.on_launched(worker, machine.id.clone(), turn);
-            }
-            (
-                MachineState::AgentDown,
-                WorkerState::Idle { candidate: Some(candidate), .. }
-                | WorkerState::Busy { candidate: Some(candidate), .. }
-                | WorkerState::Booting { candidate, .. },
-            ) => {
-                if self.session_of(id).is_none() {
-                    turn.record_worker(id, "its agent is down and is started again");
-                    self.ask_launch(id, candidate.clone(), turn);
-                }
-            }
-            // A drained agent has ended, as it should; what it left behind goes with the machine.
-            (MachineState::AgentDown, WorkerState::Draining { cause, .. }) => {
-                let cause = cause.clone();
-                self.begin_termination(id, cause, turn);
-            }
-            (
-                MachineState::Pending
-                | MachineState::Running
-                | MachineState::AgentDown
-                | MachineState::Stopping,
-                WorkerState::Planning { .. }
-                | WorkerState::Launching { .. }
-                | WorkerState::Booting { .. }
-                | WorkerState::Idle { .. }
-                | WorkerState::Busy { .. }
-                | WorkerState::Draining { .. }
-                | WorkerState::Terminating { .. }
-                | WorkerState::Terminated { .. },
-            ) => {}
-        }
-    }
-
-    fn on_not_shown(&mut self, id: WorkerId, asked_at: Timestamp, turn: &mut Turn<'_>) {
-        let Some(worker) = self.workers.get(&id).cloned() else {
-            return;
-        };
-        let connected = self.session_of(id).is_some();
-        let Some(liveness) = self.liveness.get_mut(&id) else {
-            return;
-        };
-        let (rounds, since) = liveness.missing.unwrap_or((0, asked_at));
-        let rounds = rounds.saturating_add(1);
-        liveness.missing = Some((rounds, since));
-        let long_enough = match self.policy.absence {
-            Absence::IsProof => true,
-            Absence::IsProofAfter(wait) => asked_at.since(since) >= wait,
-        };
-        match &worker.state {
-            WorkerState::Terminating { cause, since, .. } => {
-                if *since <= asked_at && long_enough {
-                    let cause = cause.clone();
-                    self.prove_gone(worker, cause, turn);
-                }
-            }
-            WorkerState::Booting { .. }
-            | WorkerState::Idle { .. }
-            | WorkerState::Busy { .. }
-            | WorkerState::Draining { .. } => {
-                // A busy machine is never given up on the word of one listing, or while its agent speaks.
-                if rounds >= 2 && long_enough && !connected {
-                    let reason = "the provisioner no longer shows it".to_owned();
-                    self.begin_termination(id, TerminationCause::MachineGone { reason }, turn);
-                }
-            }
-            WorkerState::Planning { .. } | WorkerState::Launching { .. } | WorkerState::Terminated { .. } => {
-            }
-        }
     }
 
     /// The worker is gone, and with it every process of its attempts.

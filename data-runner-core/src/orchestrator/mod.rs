@@ -5,14 +5,15 @@
 //! arguments, nothing is awaited. Nothing here fails: what is impossible or stale becomes a rejection or a record.
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
-//! report, `machines` for what the provisioner says, `place` for who runs what where, `deadlines` for what is due,
-//! `recover` for how all of it is rebuilt from the store.
+//! report, `machines` for launching and ending them, `reaper` for what listings show, `place` for who runs what
+//! where, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
 
 mod attempts;
 mod deadlines;
 mod machines;
 mod place;
 mod policy;
+mod reaper;
 mod recover;
 mod requests;
 mod sessions;

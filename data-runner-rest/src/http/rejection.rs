@@ -32,7 +32,15 @@ impl From<RequestError> for Refusal {
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        let detail = rejection.to_string();
+        let detail = match &rejection {
+            // The route stands before the caller's own key, since keys of different routes have nothing to do with
+            // each other.
+            Rejection::KeyReused { key } => {
+                let own = key.splitn(3, ' ').nth(2).unwrap_or(key);
+                Rejection::KeyReused { key: own.to_owned() }.to_string()
+            }
+            other => other.to_string(),
+        };
         let kind = match rejection {
             Rejection::NoSuchExecution(_) => Kind::ExecutionNotFound,
             Rejection::NoSuchWorkflow(_) => Kind::WorkflowNotFound,

@@ -77,6 +77,7 @@ async fn an_idempotency_key_gives_the_same_execution_and_fits_one_body_only() {
     assert_eq!(first.json()["id"], again.json()["id"]);
     let other = rest.ask("POST", "/workflows/orders/execute", &key, "{}").await;
     assert_eq!((other.status, other.code().as_str()), (422, "idempotency_key_reused"));
+    assert!(!other.text().contains("POST /"), "the caller's own key is shown: {}", other.text());
     assert_eq!(rest.get("/executions").await.json()["items"].as_array().unwrap().len(), 1);
 }
 
