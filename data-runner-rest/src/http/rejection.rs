@@ -39,7 +39,12 @@ impl From<Rejection> for Refusal {
                 let own = key.splitn(3, ' ').nth(2).unwrap_or(key);
                 Rejection::KeyReused { key: own.to_owned() }.to_string()
             }
-            other => other.to_string(),
+            Rejection::NoSuchExecution(_)
+            | Rejection::NoSuchWorkflow(_)
+            | Rejection::NoSuchWorker(_)
+            | Rejection::WorkflowGone { .. }
+            | Rejection::AlreadyEnded { .. }
+            | Rejection::ShuttingDown => rejection.to_string(),
         };
         let kind = match rejection {
             Rejection::NoSuchExecution(_) => Kind::ExecutionNotFound,
