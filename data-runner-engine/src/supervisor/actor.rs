@@ -235,10 +235,10 @@ impl Actor {
         let stage = if orchestrator.is_ending() { Stage::Draining } else { Stage::Serving };
         self.shared.published.send_modify(|published| {
             // Clones of maps of Arcs; they change rarely, and only then are they cloned.
-            if *published.workflows != *orchestrator.workflows() {
+            if !same(&published.workflows, orchestrator.workflows()) {
                 published.workflows = Arc::new(orchestrator.workflows().clone());
             }
-            if *published.repos != *orchestrator.repos() {
+            if !same(&published.repos, orchestrator.repos()) {
                 published.repos = Arc::new(orchestrator.repos().clone());
             }
             *published = Published {
@@ -260,6 +260,11 @@ impl Actor {
             drop(reply.send(Err(RequestError::Unavailable)));
         }
     }
+}
+
+/// Whether two maps share all their values: what is changed is replaced, so nothing needs to be looked into.
+fn same<K: Ord, V>(a: &BTreeMap<K, Arc<V>>, b: &BTreeMap<K, Arc<V>>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((a_key, a), (b_key, b))| a_key == b_key && Arc::ptr_eq(a, b))
 }
 
 /// Whom a commit concerns.
