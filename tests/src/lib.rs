@@ -5,6 +5,7 @@
 
 mod process;
 mod program;
+mod proxy;
 mod repository;
 mod rest;
 mod sandbox;
@@ -12,6 +13,7 @@ mod server;
 
 pub use process::{Found, is_alive, signal};
 pub use program::{Finished, Program, cli};
+pub use proxy::Proxy;
 pub use repository::{Repository, polars, workflow};
 pub use rest::{Answer, Follow, Rest};
 pub use rustix::process::Signal;

@@ -8,6 +8,7 @@ mod hardships;
 mod jobs;
 mod logs;
 mod mistakes;
+mod network;
 mod requests;
 mod results;
 mod revisions;
