@@ -132,3 +132,38 @@ async fn a_supervisor_that_is_asked_to_end_ends_its_local_agents_and_lets_nothin
     server.again().await;
     assert_eq!(rest.succeeded(&id).await["attempt"], 1);
 }
+
+#[tokio::test]
+async fn a_second_sigterm_stops_the_job_of_a_separate_agent_and_it_runs_elsewhere() {
+    let sandbox = Sandbox::new();
+    let repository = waits(&sandbox);
+    let server = Server::supervisor(&sandbox, "local: {workers: 1}\n").await;
+    let rest = &server.rest;
+    rest.register(&repository.url()).await;
+    let mut agent = Agent::start(&sandbox, "agent", &server.grpc());
+    let worker = agent.worker().await;
+    until("the agent to join", async || {
+        (rest.get(&format!("/workers/{worker}")).await.status == 200).then_some(())
+    })
+    .await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(rest.execute("waits", json!({"gate": sandbox.text("gate")})).await);
+    }
+    for id in &ids {
+        rest.logs(id, "started").await;
+    }
+    let first = rest.execution(&ids[0]).await["worker_id"] == json!(worker);
+    let id = if first { &ids[0] } else { &ids[1] };
+    agent.program.signal(Signal::TERM);
+    until("the drain to be seen", async || {
+        (rest.get(&format!("/workers/{worker}")).await.ok()["state"] == "draining").then_some(())
+    })
+    .await;
+    agent.program.signal(Signal::TERM);
+    assert_eq!(agent.program.end().await.code(), Some(0), "{}", agent.program.said());
+    sandbox.touch("gate");
+    let ended = rest.succeeded(id).await;
+    assert_eq!(ended["attempts"][0]["failure"]["cause"], "interrupted", "{ended:#}");
+    assert_ne!(ended["worker_id"], json!(worker));
+}

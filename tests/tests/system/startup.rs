@@ -109,6 +109,16 @@ impl SmallDisk {
         while std::io::Write::write_all(&mut free, &block).is_ok() {}
     }
 
+    fn free(&self) -> u64 {
+        let disk = rustix::fs::statvfs(&*self.0).unwrap();
+        disk.f_bavail * disk.f_frsize
+    }
+
+    fn grow(&self) {
+        let grown = Command::new("mount").args(["-o", "remount,size=512m", &self.0]).status().unwrap();
+        assert!(grown.success());
+    }
+
     fn make_room(&self) {
         std::fs::remove_file(format!("{}/filling", self.0)).unwrap();
     }
@@ -161,4 +171,39 @@ print("ended")
     rest.succeeded(&next).await;
     server.terminate();
     assert_eq!(server.program.end().await.code(), Some(0), "{}", server.program.said());
+}
+
+#[tokio::test]
+async fn a_job_whose_output_fills_the_disk_ends_and_what_is_missing_is_counted() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = SmallDisk::mount(sandbox.text("state")) else { return };
+    // What cannot be compressed, and twice of what fits.
+    let script = r#"
+import os
+for _ in range(750):
+    os.write(1, os.urandom(64 << 10))
+"#;
+    let repository = Repository::with(sandbox.join("etl"), [workflow("fills", &polars(""), script)]);
+    let mut server = Server::dev(&sandbox, &["--workers", "1", repository.url().as_str()]).await;
+    let rest = server.rest.clone();
+    let id = rest.execute("fills", json!({})).await;
+    until("the disk to be full", async || (disk.free() < 200_000).then_some(())).await;
+    assert!(server.program.ended().is_none(), "{}", server.program.said());
+    disk.grow();
+    let ended = rest.succeeded(&id).await;
+    assert_eq!(ended["log"]["bytes"], 750 << 16);
+    let printed = rest.log(&id, "").await.len() as u64;
+    let path = format!("/executions/{id}/logs");
+    let records = rest.ask(reqwest::Method::GET, &path, &[("accept", "application/x-ndjson")], None).await;
+    let missing: u64 = records
+        .text()
+        .lines()
+        .filter(|line| line.starts_with(r#"{"gap""#))
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|record| {
+            assert_eq!(record["gap"]["reason"], "disk_full", "{record}");
+            record["gap"]["bytes"].as_u64().unwrap()
+        })
+        .sum();
+    assert_eq!(printed + missing, 750 << 16, "{missing} bytes are said to be missing");
 }
