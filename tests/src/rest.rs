@@ -181,12 +181,14 @@ impl Rest {
         answer.body
     }
 
-    /// Waits until the log holds a text.
+    /// Waits until the log holds a line that ends with this text. Python writes a line's end by itself, so that what
+    /// happens before it came would cut the line.
     pub async fn logs(&self, id: &str, text: &str) {
+        let line = format!("{text}\n");
         until(&format!("{text:?} in the log of {id}"), async || {
             let path = format!("/executions/{id}/logs");
             let answer = self.try_ask(Method::GET, &path, &[], None).await?;
-            answer.text().contains(text).then_some(())
+            answer.text().contains(&line).then_some(())
         })
         .await;
     }
