@@ -25,12 +25,17 @@ pub(crate) struct Repos<'a> {
 }
 
 impl Repos<'_> {
-    pub(super) async fn register(&self, registration: Registration) -> Result<Registered, RequestError> {
+    pub(super) async fn register(&self, mut registration: Registration) -> Result<Registered, RequestError> {
+        let path = registration.path.take();
+        registration.path =
+            path.map(|path| path.trim_matches('/').to_owned()).filter(|path| !path.is_empty());
+        let asked = registration.path.clone();
         let repo = self.repo_of(registration)?;
         let source = self.shared.opener.open(&repo)?;
         let revision = source.resolve(&repo.reference).await?;
         let folders = self.read_all(&*source, &revision).await?;
-        if let Some(missing) = repo.only.iter().find(|only| !folders.iter().any(|f| f.path == **only)) {
+        let mut wanted = repo.only.iter().chain(&asked);
+        if let Some(missing) = wanted.find(|wanted| !folders.iter().any(|f| f.path == **wanted)) {
             return Err(SourceError::NoSuchPath { path: missing.clone(), revision }.into());
         }
         if folders.is_empty() {
@@ -45,17 +50,18 @@ impl Repos<'_> {
         }
     }
 
-    /// The repository that a registration means: the one that has this URL already, or a new one.
+    /// The repository that a registration means: the one that has this URL already (and this name, if it gives one:
+    /// a URL may be registered under several), or a new one.
     fn repo_of(&self, registration: Registration) -> Result<Repo, RequestError> {
         let Registration { url, name, reference, path } = registration;
         let published = self.shared.published.borrow().clone();
-        let known = published.repos.values().find(|repo| repo.url == url);
+        let named = |repo: &Repo| name.as_deref().is_none_or(|name| repo.name.as_str() == name);
+        let known = published.repos.values().find(|repo| repo.url == url && named(repo));
         let name = match (name, known) {
             (Some(name), _) => RepoName::try_from(name).map_err(|error| invalid("name", &error))?,
             (None, Some(known)) => known.name.clone(),
             (None, None) => name_from(&url, |name| published.repos.contains_key(name))?,
         };
-        let path = path.map(|path| path.trim_matches('/').to_owned()).filter(|path| !path.is_empty());
         let only = match (path, known) {
             (None, _) => Vec::new(),
             (Some(path), Some(known)) if known.only.is_empty() && known.head.is_some() => {

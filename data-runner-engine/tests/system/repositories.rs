@@ -101,3 +101,35 @@ async fn a_run_of_another_ref_takes_that_refs_code_and_configuration() {
     let order = Order { reference: Some("nowhere".to_owned()), ..Order::default() };
     assert!(matches!(handle.execute("orders", order).await.unwrap_err(), RequestError::Source(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_folder_is_registered_under_a_name_of_its_own_beside_the_whole_repository() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    kit.repo().publish("main", files(&[("orders", CONFIG), ("other", CONFIG)]));
+    let supervisor = kit.supervisor().await;
+    let handle = supervisor.handle();
+    register(&handle).await;
+    let registration = Registration {
+        url: URL.to_owned(),
+        name: Some("second".to_owned()),
+        reference: Some("main".to_owned()),
+        path: Some("workflows/other".to_owned()),
+    };
+    let registered = handle.register(registration).await.unwrap();
+    let names: Vec<_> =
+        registered.items.iter().map(|workflow| workflow.qualified_name().to_string()).collect();
+    assert_eq!(names, ["second/other"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_is_not_there_is_refused_also_where_the_whole_repository_is_registered() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    kit.repo().publish("main", files(&[("orders", CONFIG)]));
+    let supervisor = kit.supervisor().await;
+    let handle = supervisor.handle();
+    register(&handle).await;
+    let path = Some("workflows/nope".to_owned());
+    let registration = Registration { url: URL.to_owned(), path, ..Registration::default() };
+    let error = handle.register(registration).await.unwrap_err();
+    assert!(matches!(error, RequestError::Source(_)), "{error}");
+}
