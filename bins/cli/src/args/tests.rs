@@ -31,6 +31,18 @@ fn the_flags_of_dev_that_scripts_rely_on_are_read() {
 }
 
 #[test]
+fn dev_listens_where_other_machines_reach_it_under_no_flag() {
+    for flag in ["--listen", "--grpc-listen"] {
+        for address in ["0.0.0.0:8080", "[::]:0", "10.0.1.5:7070"] {
+            let error =
+                Cli::try_parse_from(["data-runner", "dev", flag, address]).expect_err(address).to_string();
+            assert!(error.contains("can be reached from other machines"), "{error}");
+        }
+        assert!(Cli::try_parse_from(["data-runner", "dev", flag, "[::1]:0"]).is_ok(), "{flag}");
+    }
+}
+
+#[test]
 fn a_parameter_keeps_every_equals_sign_after_the_first() {
     let Command::Run(args) = parse("data-runner run wf -p where=a=b -p empty=") else { panic!("not run") };
     let expected = [("where", "a=b"), ("empty", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));

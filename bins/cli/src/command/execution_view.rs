@@ -51,7 +51,7 @@ pub fn page(execution: &Execution, now: Timestamp) -> String {
     if let Some(log) = execution.log.as_ref().filter(|log| !log.tail.is_empty()) {
         let _ = writeln!(text, "\n{}", style::bold("End of the log"));
         for line in &log.tail {
-            let _ = writeln!(text, "  {} {}", style::dim("|"), line.trim_end());
+            let _ = writeln!(text, "  {} {}", style::dim("|"), shown(line));
         }
         if log.lines > log.tail.len() as u64 {
             let whole = format!("{} lines in all: data-runner logs {}", log.lines, execution.id);
@@ -62,6 +62,14 @@ pub fn page(execution: &Execution, now: Timestamp) -> String {
         let _ = writeln!(text, "\n{}\n  {}", style::bold("Run it again"), reproduce(execution));
     }
     text.trim_end().to_owned()
+}
+
+/// A line as a terminal would leave it: of a progress that overwrites itself the last state, and nothing that could
+/// move the cursor. `logs` gives the bytes as they are.
+fn shown(line: &str) -> String {
+    let line = line.trim_end();
+    let last = line.rsplit('\r').next().unwrap_or(line);
+    last.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// The lines that end a run, for stderr.

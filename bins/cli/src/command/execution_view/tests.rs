@@ -115,3 +115,14 @@ fn the_state_of_a_plain_folder_cannot_be_asked_for_again() {
     let folder = execution(json!({"revision": "a".repeat(64), "params": {}}));
     assert_eq!(reproduce(&folder), "data-runner run etl/daily-sales");
 }
+
+#[test]
+fn the_end_of_a_log_shows_progress_as_a_terminal_would_and_no_control_characters() {
+    let tail = ["\rprogress 1/2\rprogress 2/2", "windows\r", "\u{1b}[2Jred\u{9b}31m\u{7}", "a\tb"];
+    let log = json!({"bytes": 120, "lines": 4, "truncated": false, "tail": tail});
+    let page = page(&execution(json!({"log": log})), now());
+    let (_, end) = page.split_once("End of the log").expect("a log");
+    let lines: Vec<_> =
+        end.lines().filter_map(|line| line.split_once("|\u{1b}[0m ")).map(|(_, line)| line).collect();
+    assert_eq!(lines, ["progress 2/2", "windows", "\u{fffd}[2Jred\u{fffd}31m\u{fffd}", "a\tb"]);
+}
