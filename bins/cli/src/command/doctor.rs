@@ -67,7 +67,8 @@ const TOLERATED_SKEW: Duration = Duration::from_secs(30);
 
 /// Makes all checks; 1 if one of them is bad.
 pub async fn doctor(args: &DoctorArgs, client: &Client, output: Output) -> Result<u8, Error> {
-    let mut findings = vec![python(), package_installer(), state_dir(&args.state_dir), disk(&args.state_dir)];
+    let mut findings =
+        vec![python(), package_installer("uv"), state_dir(&args.state_dir), disk(&args.state_dir)];
     let (reachable, server) = server(client).await;
     findings.extend(server);
     if !reachable {
@@ -105,12 +106,15 @@ fn python() -> Finding {
     }
 }
 
-fn package_installer() -> Finding {
-    match Command::new("uv").arg("--version").output() {
+fn package_installer(program: &str) -> Finding {
+    match Command::new(program).arg("--version").output() {
         Ok(output) if output.status.success() => {
             Finding::good("uv", String::from_utf8_lossy(&output.stdout).trim().to_owned())
         }
-        Ok(_) | Err(_) => Finding::good("uv", "not installed; environments are made by pip, which is slower"),
+        Ok(_) | Err(_) => Finding::good(
+            "uv",
+            "not installed; an agent fetches one of its own when a workflow first needs it",
+        ),
     }
 }
 
@@ -214,5 +218,20 @@ fn clock(date: &str) -> Finding {
         Finding::good("clock", message)
     } else {
         Finding::warning("clock", message, "let both machines take their time from NTP")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_uv_it_says_what_the_agent_does_about_it() {
+        let finding = package_installer("a-program-that-is-not-there");
+        assert_eq!(
+            finding.message,
+            "not installed; an agent fetches one of its own when a workflow first needs it"
+        );
+        assert_eq!(finding.verdict, Verdict::Good);
     }
 }
