@@ -65,6 +65,14 @@ impl Preparation<'_> {
                 self.ask_submit(submit).await
             }
             Repeat::Rerun => {
+                // It promises the newest commit, so the poll is not waited for. A repository that is away at present
+                // has its newest known one.
+                let repo = &old.job.workflow.repo;
+                for outcome in self.shared.repos().sync(Some(repo.as_str())).await? {
+                    if let Err(message) = outcome.result {
+                        tracing::warn!(%repo, message, "rerun at the newest commit that is known");
+                    }
+                }
                 let workflow = self.current(&old.workflow_id.to_string(), None).await?;
                 let defined = self.defined(&workflow, None).await?;
                 let params =

@@ -72,7 +72,6 @@ async fn a_retry_is_a_new_execution_of_the_same_commit_and_a_rerun_of_the_newest
     let first = execute(&handle).await;
     let failed = until(&handle, first, StateName::Failed).await;
     kit.repo().publish("main", files(&[("orders", &format!("{CONFIG}owner: someone\n"))]));
-    handle.sync(None).await.unwrap();
     let retry = handle.repeat(first, Repeat::Retry, None).await.unwrap();
     let rerun = handle.repeat(first, Repeat::Rerun, None).await.unwrap();
     assert_eq!((retry.retry_of, rerun.retry_of), (Some(first), Some(first)));
