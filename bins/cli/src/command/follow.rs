@@ -167,13 +167,15 @@ impl Follower<'_> {
         }
     }
 
-    /// Where another attempt has begun meanwhile, nothing of its log was copied yet.
+    /// Where another attempt has begun meanwhile, nothing of its log was copied yet. An answer that began before there
+    /// was any attempt went on with the first.
     fn started(&mut self, answer: &reqwest::Response) {
+        const FIRST: &str = "1";
         let attempt = answer.headers().get("data-runner-attempt").and_then(|value| value.to_str().ok());
-        if self.attempt.as_deref() != attempt {
+        if self.attempt.as_deref().unwrap_or(FIRST) != attempt.unwrap_or(FIRST) {
             self.copied = 0;
-            self.attempt = attempt.map(ToOwned::to_owned);
         }
+        self.attempt = attempt.map(ToOwned::to_owned);
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
