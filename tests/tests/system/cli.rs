@@ -146,22 +146,28 @@ async fn ctrl_c_leaves_the_execution_alone_and_says_how_to_come_back() {
     assert_eq!(execution["state"], "running");
 }
 
-#[tokio::test]
-async fn a_follower_rides_out_a_restart_of_the_server() {
-    let sandbox = Sandbox::new();
-    let script = r#"
+const WAITS: &str = r#"
 import os, time
 print("before", flush=True)
 while not os.path.exists(os.environ["DATA_RUNNER_PARAM_GATE"]):
     time.sleep(0.01)
 print("after")
 "#;
+
+#[tokio::test]
+async fn a_follower_rides_out_a_restart_of_the_server_and_prints_nothing_twice() {
+    let sandbox = Sandbox::new();
     let config = polars("params:\n  gate: {type: string}\n");
-    let repository = Repository::with(sandbox.join("etl"), [workflow("waits", &config, script)]);
-    let mut server = Server::dev(&sandbox, &[repository.url().as_str()]).await;
+    let repository = Repository::with(sandbox.join("etl"), [workflow("waits", &config, WAITS)]);
+    let mut server = Server::dev(&sandbox, &["--workers", "1", repository.url().as_str()]).await;
+    // It follows from before there is an attempt.
+    let first = server.rest.execute("waits", json!({"gate": sandbox.text("first")})).await;
+    server.rest.logs(&first, "before").await;
     let gate = format!("gate={}", sandbox.text("gate"));
     let arguments = ["run", "waits", "-p", gate.as_str()];
     let mut running = data_runner_tests::Program::cli(&sandbox, Some(&server.rest.address), &arguments);
+    until("the execution", async || running.said().contains("logs -f").then_some(())).await;
+    sandbox.touch("first");
     until("the job's output", async || running.printed().contains("before").then_some(())).await;
     server.kill();
     server.again().await;

@@ -1,6 +1,6 @@
 //! Requests as such: said twice, page by page, and wrong in every way.
 
-use data_runner_tests::{Repository, Rest, Sandbox, Server, polars, workflow};
+use data_runner_tests::{Repository, Rest, Sandbox, Server, polars, until, workflow};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -87,7 +87,11 @@ async fn every_refusal_is_a_problem_document() {
         let (name, value) = asked.header;
         let headers: &[(&str, &str)] = if name.is_empty() { &[] } else { &[(name, value)] };
         let body = (!asked.body.is_empty()).then(|| asked.body.to_owned());
-        rest.try_ask(asked.method.clone(), asked.path, headers, body).await.unwrap().refusal()
+        // Who is refused while he still sends may find the connection closed before he reads why.
+        let answer = until("an answer", async || {
+            rest.try_ask(asked.method.clone(), asked.path, headers, body.clone()).await
+        });
+        answer.await.refusal()
     };
     let (execute, nobody) = ("/workflows/hello/execute", uuid::Uuid::new_v4());
     let (execution, worker) = (format!("/executions/{nobody}"), format!("/workers/{nobody}"));
