@@ -21,13 +21,6 @@ use crate::shim::record::STARTED;
 pub struct ShimCommand(pub Vec<OsString>);
 
 impl ShimCommand {
-    /// `data-runner-shim` if it lies beside the program that runs this, since a small program starts in half the time;
-    /// otherwise [`own_program`](Self::own_program).
-    pub fn nearest() -> io::Result<Self> {
-        let small = std::env::current_exe()?.with_file_name("data-runner-shim");
-        if small.is_file() { Ok(Self(vec![small.into()])) } else { Self::own_program() }
-    }
-
     /// The program that runs this, in its mode [`shim::MODE`](crate::shim::MODE). Right only for a program whose
     /// `main` dispatches that mode.
     pub fn own_program() -> io::Result<Self> {

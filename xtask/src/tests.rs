@@ -31,7 +31,7 @@ pub struct BenchArgs {
 
 /// Measures a release build.
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
-    // Beside an agent as it is installed lies the small shim.
+    // The small shim, which an operator gives to an agent by --shim.
     run(cargo().args(["build", "--release", "--quiet", "--package", "data-runner-exec", "--bins"]))?;
     let mut command = cargo();
     command.args(["run", "--release", "--quiet", "--package", "data-runner-bench", "--", "measure"]);
@@ -40,7 +40,7 @@ pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
 
 /// Everything that a test starts as a process is built first; cargo builds only what a test links.
 pub fn test(args: &TestArgs) -> anyhow::Result<()> {
-    let binaries = ["data-runner-cli", "data-runner-supervisor", "data-runner-agent", "data-runner-exec"];
+    let binaries = ["data-runner-cli", "data-runner-supervisor", "data-runner-agent"];
     let mut build = cargo();
     build.args(["build", "--bins"]);
     for package in binaries {

@@ -54,7 +54,10 @@ pub fn run_to_end(options: &AgentOptions) -> ExitCode {
 
 /// Runs an agent with the stock executors. See [`run_with`].
 pub async fn run(options: &AgentOptions) -> anyhow::Result<()> {
-    let shims = ShimCommand::nearest().context("this program's own path is not known")?;
+    let shims = match &options.shim {
+        Some(program) => ShimCommand(vec![program.into()]),
+        None => ShimCommand::own_program().context("this program's own path is not known")?,
+    };
     let runner = executors::runner(options, shims)?;
     run_with(options, executors::stock(options, &runner)?).await
 }

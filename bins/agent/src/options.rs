@@ -29,6 +29,10 @@ pub struct AgentOptions {
     #[arg(long, env = "DATA_RUNNER_TOOLS", value_name = "DIR")]
     pub tools_dir: Option<PathBuf>,
 
+    /// The shim's program, of the same version as this one; `data-runner-shim` starts quicker [default: this program]
+    #[arg(long, env = "DATA_RUNNER_SHIM", value_name = "FILE")]
+    pub shim: Option<PathBuf>,
+
     /// Variables that jobs get from this process: names, or beginnings of names, such as AWS_
     #[arg(long, env = "DATA_RUNNER_PASS_ENV", value_delimiter = ',', value_name = "PREFIX")]
     pub pass_env: Vec<String>,
