@@ -57,10 +57,23 @@ pub fn marked(folder: &Path) -> Vec<u32> {
     let wanted = folder.to_str().unwrap().as_bytes();
     all()
         .filter(|pid| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.windows(wanted.len()).any(|window| window == wanted) && is_alive(*pid)
+            environment(*pid).windows(wanted.len()).any(|window| window == wanted) && is_alive(*pid)
         })
         .collect()
+}
+
+/// A process's environment. While a program is being replaced by another (exec) it reads as empty for a moment.
+fn environment(pid: u32) -> Vec<u8> {
+    let until = Instant::now() + Duration::from_secs(2);
+    loop {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        // Kernel threads have no program, and no environment either.
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+        if !environment.is_empty() || program.is_err() || !is_alive(pid) || Instant::now() > until {
+            return environment;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn all() -> impl Iterator<Item = u32> {
