@@ -7,6 +7,7 @@
 //! [`AgentLoop`] is the same on the worker's side: it performs what core's agent decides.
 
 pub mod agent;
+mod chain;
 mod clock;
 pub mod supervisor;
 

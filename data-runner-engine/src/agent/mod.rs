@@ -9,7 +9,6 @@
 
 mod builder;
 mod bundles;
-mod chain;
 mod code;
 mod connection;
 mod job_tasks;
@@ -17,7 +16,7 @@ mod performer;
 mod state_folder;
 mod trash;
 
-use chain::chain;
+use crate::chain::chain;
 
 pub use builder::{AgentBuilder, AgentError, AgentLoop, Terminate};
 pub use code::CodeUnpacker;

@@ -23,7 +23,7 @@ const BATCH: usize = 1024;
 /// The loop looks up at least so often, to notice that it was frozen.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// A gap in the loop that is longer than this means that the process was frozen, and nobody's silence counts.
+/// A gap in the loop that is this much longer than a pulse means that the process was frozen, and nobody's silence counts.
 const FROZEN: Duration = Duration::from_secs(5);
 
 pub(super) struct Actor {

@@ -6,6 +6,7 @@ use data_runner_core::event::{Effect, Event, PlanFailure};
 use data_runner_core::port::{ProvisionError, Provisioner};
 
 use super::actor::Actor;
+use crate::chain::chain;
 
 impl Actor {
     pub(super) async fn perform(&mut self, effect: Effect) {
@@ -71,16 +72,4 @@ async fn list(provisioner: &dyn Provisioner, asked_at: data_runner_core::time::T
         Ok(machines) => Event::Listed { asked_at, machines },
         Err(error) => Event::ProvisionerFailed { message: chain(&error) },
     }
-}
-
-/// An error with all that is under it, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -11,11 +11,11 @@ use data_runner_core::workflow::{DefinitionState, FolderFound, Presence, Repo, R
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::effects::chain;
 use super::handle::unexpected;
 use super::preparation::invalid;
 use super::request::{Registered, Registration, RequestError, SyncOutcome};
 use super::{Shared, Stage};
+use crate::chain::chain;
 
 /// How long a caller of `sync` waits for the commit of what was found.
 const SYNC_COMMIT: Duration = Duration::from_secs(10);

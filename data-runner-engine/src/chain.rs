@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// The error's message and those of its sources, outermost first.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
