@@ -15,7 +15,7 @@ use crate::message::{AgentMessage, SupervisorMessage};
 use crate::port::{IdempotencyRecord, LaunchAnswer};
 use crate::time::Timestamp;
 use crate::worker::{Candidate, Machine, MachineRequest, Worker};
-use crate::workflow::{FolderFound, JobSpec, Repo, Workflow};
+use crate::workflow::{Compute, FolderFound, JobSpec, Repo, Workflow};
 
 /// The engine's own mark of a caller that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,6 +169,13 @@ pub enum Request {
         /// Which.
         worker: WorkerId,
     },
+    /// The agent of a machine that we launched has shown a token that is right, and wants a certificate for this key.
+    Join {
+        /// The worker.
+        worker: WorkerId,
+        /// The hash of its public key.
+        key: crate::id::Sha256,
+    },
     /// The supervisor is to end.
     ShutDown(ShutDown),
 }
@@ -206,6 +213,8 @@ pub struct Submit {
     pub retries: RetryPolicy,
     /// How long its worker stays.
     pub keep_warm: Duration,
+    /// How its machine is chosen and made.
+    pub compute: Compute,
     /// What started it.
     pub trigger: Trigger,
     /// The execution that it repeats.
@@ -278,6 +287,9 @@ pub enum Rejection {
         /// How.
         state: crate::execution::StateName,
     },
+    /// The worker has no machine that may join, or has joined with another key.
+    #[error("worker {0} cannot join with that key")]
+    NotWelcome(WorkerId),
     /// The supervisor takes no new work.
     #[error("the supervisor is shutting down")]
     ShuttingDown,

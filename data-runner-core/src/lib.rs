@@ -5,6 +5,7 @@
 //! in, changes and effects go out. The loops that perform them live in `data-runner-engine`.
 
 pub mod agent;
+pub mod cost;
 pub mod event;
 pub mod execution;
 pub mod id;

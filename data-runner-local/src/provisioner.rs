@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use data_runner_core::cost::Market;
 use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::time::Timestamp;
-use data_runner_core::worker::{Candidate, Machine, MachineRequest, MachineState};
+use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineRequest, MachineState};
 
 use crate::ending::kill_all;
 use crate::machine_folder::{End, Launch, MachineFolder, Start};
@@ -220,7 +221,7 @@ impl LocalProvisioner {
 
     fn state(&self, machine: &MachineFolder) -> io::Result<MachineState> {
         if let Some(End { reason }) = machine.terminated()? {
-            return Ok(MachineState::Terminated { reason });
+            return Ok(MachineState::Terminated { reason, end: MachineEnd::Ended });
         }
         if machine.ending()?.is_some() {
             return Ok(MachineState::Stopping);
@@ -248,7 +249,9 @@ impl Provisioner for LocalProvisioner {
             label: "this machine".to_owned(),
             instance_type: "local".to_owned(),
             request: serde_json::json!({ "slots": request.slots.max(1) }),
-            micro_usd_per_hour: Some(0),
+            zone: None,
+            market: Market::OnDemand,
+            price: None,
         }])
     }
 
@@ -267,6 +270,11 @@ impl Provisioner for LocalProvisioner {
     async fn list(&self) -> Result<Vec<Machine>, ProvisionError> {
         let listed = self.blocking(Self::list_now).await;
         listed.map_err(|error| ProvisionError::Unavailable(error.into()))
+    }
+
+    /// Agents of this machine have their diagnostics in their folder's log; a console they have not.
+    async fn console(&self, _machine: MachineId) -> Result<String, ProvisionError> {
+        Ok(String::new())
     }
 }
 

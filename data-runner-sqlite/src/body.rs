@@ -8,7 +8,7 @@ use data_runner_core::execution::{Attempt, Execution, ExecutionState, RetryPolic
 use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, WorkerId, WorkflowId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
-use data_runner_core::workflow::JobSpec;
+use data_runner_core::workflow::{Compute, JobSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -23,6 +23,8 @@ pub(crate) struct Spec {
     instance_size: String,
     retries: RetryPolicy,
     keep_warm: Duration,
+    #[serde(default)]
+    compute: Compute,
     trigger: Trigger,
     retry_of: Option<ExecutionId>,
 }
@@ -44,6 +46,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         instance_size,
         retries,
         keep_warm,
+        compute,
         trigger,
         retry_of,
         created_at: _,
@@ -57,6 +60,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         instance_size: instance_size.clone(),
         retries: retries.clone(),
         keep_warm: *keep_warm,
+        compute: compute.clone(),
         trigger: trigger.clone(),
         retry_of: *retry_of,
     };
@@ -88,6 +92,7 @@ impl ExecutionRow {
             instance_size: spec.instance_size,
             retries: spec.retries,
             keep_warm: spec.keep_warm,
+            compute: spec.compute,
             trigger: spec.trigger,
             retry_of: spec.retry_of,
             created_at: Timestamp::from_micros(self.created_at),

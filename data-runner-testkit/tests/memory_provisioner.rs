@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use data_runner_core::id::WorkerId;
 use data_runner_core::port::{LaunchAnswer, Provisioner};
-use data_runner_core::worker::{MachineRequest, MachineState};
+use data_runner_core::worker::{MachineEnd, MachineRequest, MachineState};
 use data_runner_testkit::contract::provisioner::ProvisionerFixture;
 use data_runner_testkit::memory::provisioner::{LaunchScript, MachineEvent, MemoryProvisioner};
 use data_runner_testkit::sample;
@@ -26,7 +26,7 @@ impl ProvisionerFixture for Fixture {
     }
 
     fn request(&self) -> MachineRequest {
-        MachineRequest { instance_size: "t3.medium".to_owned(), worker_type: None, slots: 1 }
+        MachineRequest::plain("t3.medium", None, 1)
     }
 
     async fn agents(&self, worker: WorkerId) -> usize {
@@ -55,5 +55,8 @@ async fn an_answer_that_was_lost_left_one_machine_all_the_same() {
     cloud.end(worker, "spot");
     assert_eq!(events.recv().await, Some(MachineEvent::Made { worker, candidate: candidates[1].clone() }));
     assert_eq!(events.recv().await, Some(MachineEvent::Gone { worker }));
-    assert_eq!(cloud.state(worker), Some(MachineState::Terminated { reason: "spot".to_owned() }));
+    assert_eq!(
+        cloud.state(worker),
+        Some(MachineState::Terminated { reason: "spot".to_owned(), end: MachineEnd::Ended })
+    );
 }

@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use data_runner_agent::TarZstd;
 use data_runner_core::agent::AgentPolicy;
+use data_runner_core::cost::Market;
 use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{Executor, LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::time::Timestamp;
-use data_runner_core::worker::{AgentFacts, Candidate, Machine, MachineRequest, MachineState};
+use data_runner_core::worker::{AgentFacts, Candidate, Machine, MachineEnd, MachineRequest, MachineState};
 use data_runner_engine::{AgentBuilder, Clock as _, SystemClock, Terminate};
 use data_runner_exec::machine;
 use data_runner_grpc::{AgentOptions, GrpcAgentTransport};
@@ -85,7 +86,9 @@ impl Provisioner for TaskProvisioner {
             label: "a task of this program".to_owned(),
             instance_type: "task".to_owned(),
             request: serde_json::json!({ "slots": request.slots.max(1) }),
-            micro_usd_per_hour: Some(0),
+            zone: None,
+            market: Market::OnDemand,
+            price: None,
         }])
     }
 
@@ -105,6 +108,10 @@ impl Provisioner for TaskProvisioner {
     async fn list(&self) -> Result<Vec<Machine>, ProvisionError> {
         let listed = self.locked(|options, agents| list(options, agents)).await;
         listed.map_err(|error| ProvisionError::Unavailable(error.into()))
+    }
+
+    async fn console(&self, _machine: MachineId) -> Result<String, ProvisionError> {
+        Ok(String::new())
     }
 }
 
@@ -162,7 +169,7 @@ fn list(options: &TaskOptions, agents: &Agents) -> io::Result<Vec<Machine>> {
 
 fn state(folder: &MachineFolder, agent: Option<&RunningAgent>) -> MachineState {
     if folder.is_terminated() {
-        MachineState::Terminated { reason: "terminated as asked".to_owned() }
+        MachineState::Terminated { reason: "terminated as asked".to_owned(), end: MachineEnd::Ended }
     } else if folder.is_ending() {
         MachineState::Stopping
     } else if agent.is_some_and(RunningAgent::lives) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use data_runner_core::execution::{ExecutionState, Failure, FailureCause, StateName};
 use data_runner_core::port::{MockCatalog, MockProvisioner, StateError};
-use data_runner_core::worker::{Machine, MachineState};
+use data_runner_core::worker::{Machine, MachineEnd, MachineState};
 use data_runner_examples::{MorningReport, ReportError};
 use data_runner_testkit::sample;
 
@@ -33,7 +33,7 @@ async fn a_report_names_each_failure_and_counts_machines_that_still_cost() {
         });
     let mut machines = MockProvisioner::new();
     machines.expect_list().once().returning(|| {
-        let gone = MachineState::Terminated { reason: "idle".to_owned() };
+        let gone = MachineState::Terminated { reason: "idle".to_owned(), end: MachineEnd::Ended };
         Ok(vec![machine(1, MachineState::Running), machine(2, gone), machine(3, MachineState::AgentDown)])
     });
 

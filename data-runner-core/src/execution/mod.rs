@@ -20,7 +20,7 @@ pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting,
 
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
-use crate::workflow::JobSpec;
+use crate::workflow::{Compute, JobSpec};
 
 /// One execution of a workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Execution {
     pub retries: RetryPolicy,
     /// How long its worker stays for the next one.
     pub keep_warm: Duration,
+    /// How its machine is chosen and made.
+    #[serde(default)]
+    pub compute: Compute,
     /// What started it.
     pub trigger: Trigger,
     /// The execution that a person asked to run again, if this is such a one.

@@ -110,7 +110,7 @@ impl Orchestrator {
         let id: WorkerId = worker.id;
         match &worker.state {
             WorkerState::Planning { .. } => {
-                let request = self.request_of(worker);
+                let request = Self::request_of(worker);
                 self.ask_plan(id, request, turn);
             }
             WorkerState::Launching { candidate, .. } => self.ask_launch(id, candidate.clone(), turn),

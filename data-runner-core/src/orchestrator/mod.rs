@@ -10,6 +10,7 @@
 
 mod attempts;
 mod deadlines;
+mod join;
 mod machines;
 mod place;
 mod policy;

@@ -117,8 +117,10 @@ impl Orchestrator {
             .is_some_and(|facts| facts.worker_types.contains(&execution.job.worker_type));
         let meant = match &worker.purpose {
             Purpose::Any => true,
-            Purpose::Workflow { workflow, instance_size, .. } => {
-                *workflow == execution.workflow_id && *instance_size == execution.instance_size
+            Purpose::Workflow { workflow, request, .. } => {
+                *workflow == execution.workflow_id
+                    && request.instance_size == execution.instance_size
+                    && request.compute == execution.compute
             }
         };
         able && meant
@@ -223,8 +225,7 @@ impl Orchestrator {
                 let active = u32::try_from(self.executions.len()).unwrap_or(u32::MAX);
                 let wanted = active.div_ceil(slots.max(1)).clamp(min, max.max(min));
                 for _ in self.provisioned_count()..wanted {
-                    let request =
-                        MachineRequest { instance_size: "local".to_owned(), worker_type: None, slots };
+                    let request = MachineRequest::plain("local", None, slots);
                     self.want_worker(Purpose::Any, request, turn);
                 }
             }
@@ -243,15 +244,19 @@ impl Orchestrator {
                 return;
             }
             room -= 1;
+            let request = MachineRequest {
+                compute: execution.compute.clone(),
+                code: Some(execution.job.bundle.clone()),
+                ..MachineRequest::plain(
+                    execution.instance_size.clone(),
+                    Some(execution.job.worker_type.clone()),
+                    1,
+                )
+            };
             let purpose = Purpose::Workflow {
                 workflow: execution.workflow_id,
-                instance_size: execution.instance_size.clone(),
+                request: Box::new(request.clone()),
                 keep_warm: execution.keep_warm,
-            };
-            let request = MachineRequest {
-                instance_size: execution.instance_size.clone(),
-                worker_type: Some(execution.job.worker_type.clone()),
-                slots: 1,
             };
             let worker = self.want_worker(purpose, request, turn);
             let since = turn.now.wall;
@@ -273,6 +278,8 @@ impl Orchestrator {
             origin: Origin::Provisioned,
             purpose,
             slots: request.slots,
+            launched: None,
+            joined_with: None,
             facts: None,
             state: WorkerState::Planning { since: now },
             created_at: now,
@@ -290,20 +297,10 @@ impl Orchestrator {
     }
 
     /// What was asked for when the worker was wanted; the same again after a restart.
-    pub(super) fn request_of(&self, worker: &Worker) -> MachineRequest {
+    pub(super) fn request_of(worker: &Worker) -> MachineRequest {
         match &worker.purpose {
-            Purpose::Any => {
-                MachineRequest { instance_size: "local".to_owned(), worker_type: None, slots: worker.slots }
-            }
-            Purpose::Workflow { instance_size, .. } => {
-                let wants = |execution: &&Arc<Execution>| provisioning_worker(execution) == Some(worker.id);
-                let waiting = self.executions.values().find(wants);
-                MachineRequest {
-                    instance_size: instance_size.clone(),
-                    worker_type: waiting.map(|execution| execution.job.worker_type.clone()),
-                    slots: worker.slots,
-                }
-            }
+            Purpose::Any => MachineRequest::plain("local", None, worker.slots),
+            Purpose::Workflow { request, .. } => MachineRequest::clone(request),
         }
     }
 

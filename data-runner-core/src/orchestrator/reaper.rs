@@ -56,7 +56,7 @@ impl Orchestrator {
             return;
         };
         match (&machine.state, &worker.state) {
-            (MachineState::Terminated { reason }, state) => match state {
+            (MachineState::Terminated { reason, .. }, state) => match state {
                 WorkerState::Terminating { cause, since, .. } if *since <= asked_at => {
                     let cause = cause.clone();
                     self.prove_gone(worker, cause, turn);

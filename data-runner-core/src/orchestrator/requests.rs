@@ -25,6 +25,7 @@ impl Orchestrator {
             Request::DeleteWorkflow { workflow } => self.delete_workflow(workflow, turn),
             Request::DrainWorker { worker } => self.drain_worker(worker, turn),
             Request::TerminateWorker { worker } => self.terminate_worker(worker, turn),
+            Request::Join { worker, key } => Ok(self.join(worker, key, turn)),
             Request::ShutDown(how) => {
                 self.shut_down(how, reply, turn);
                 return;
@@ -63,6 +64,7 @@ impl Orchestrator {
             instance_size: submit.instance_size,
             retries: submit.retries,
             keep_warm: submit.keep_warm,
+            compute: submit.compute,
             trigger: submit.trigger,
             retry_of: submit.retry_of,
             created_at: now,

@@ -177,6 +177,8 @@ impl Orchestrator {
             origin: Origin::Joined,
             purpose: Purpose::Any,
             slots: hello.facts.slots.max(1),
+            launched: None,
+            joined_with: None,
             facts: Some(hello.facts.clone()),
             state: WorkerState::Idle { machine: None, candidate: None, since },
             created_at: since,

@@ -15,7 +15,8 @@ use crate::worker::{Candidate, Machine, MachineRequest};
 ///   whatever the answers were; launched again while its agent is down, it revives the agent on the same machine;
 /// - `terminate` accepts machines that are unknown or gone, and its Ok is no proof that the machine is gone;
 /// - `list` is complete or an error; it shows every machine that bears our mark, also those that we forgot, with state
-///   and reason; a machine that it shows as `Terminated` has no process of a job left.
+///   and reason; a machine that it shows as `Terminated` has no process of a job left;
+/// - `console` has no side effect; a machine that has written nothing, or is unknown, gives an empty text.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
 pub trait Provisioner: Send + Sync + 'static {
@@ -30,6 +31,9 @@ pub trait Provisioner: Send + Sync + 'static {
 
     /// All machines that bear our mark.
     async fn list(&self) -> Result<Vec<Machine>, ProvisionError>;
+
+    /// The end of what the machine wrote to its console, a few KiB at most: why it did not come up.
+    async fn console(&self, machine: MachineId) -> Result<String, ProvisionError>;
 }
 
 /// What became of a launch.

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use std::collections::BTreeMap;
+
+use crate::cost::{MachinePrice, Market};
 use crate::id::{MachineId, WorkerId, WorkerType};
 use crate::time::Timestamp;
+use crate::workflow::{BundleRef, Compute};
 
 /// What kind of machine is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +18,29 @@ pub struct MachineRequest {
     pub worker_type: Option<WorkerType>,
     /// How many attempts it shall run at one time.
     pub slots: u32,
+    /// How the workflow wants it chosen and made.
+    pub compute: Compute,
+    /// Tags of the machine and its volumes, beside the provisioner's own mark.
+    pub tags: BTreeMap<String, String>,
+    /// When it must be gone, whatever happens: it powers itself off then, supervisor or not.
+    pub deadline: Option<Timestamp>,
+    /// The code that it will run first, for a provisioner that can send it along.
+    pub code: Option<BundleRef>,
+}
+
+impl MachineRequest {
+    /// A machine of that size with nothing special about it.
+    pub fn plain(instance_size: impl Into<String>, worker_type: Option<WorkerType>, slots: u32) -> Self {
+        Self {
+            instance_size: instance_size.into(),
+            worker_type,
+            slots,
+            compute: Compute::default(),
+            tags: BTreeMap::new(),
+            deadline: None,
+            code: None,
+        }
+    }
 }
 
 /// One way to get such a machine: complete, so that repeating the launch asks for the same to the byte.
@@ -23,10 +50,17 @@ pub struct Candidate {
     pub label: String,
     /// The instance type.
     pub instance_type: String,
+    /// The availability zone, where there are any.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// How its capacity is bought.
+    #[serde(default)]
+    pub market: Market,
     /// The provisioner's own, pinned request, as it wants to see it again.
     pub request: serde_json::Value,
-    /// The price in millionths of a US dollar an hour, where one is known.
-    pub micro_usd_per_hour: Option<u64>,
+    /// Its price, where one is known.
+    #[serde(default)]
+    pub price: Option<MachinePrice>,
 }
 
 /// A machine as the provisioner shows it.
@@ -58,5 +92,19 @@ pub enum MachineState {
     Terminated {
         /// What the provisioner says of why.
         reason: String,
+        /// What that means for whoever wanted it.
+        end: MachineEnd,
     },
+}
+
+/// What the end of a machine means for whoever wanted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineEnd {
+    /// There was no capacity for it after all: another candidate may do.
+    NoCapacity,
+    /// Its spare capacity was taken back.
+    Interrupted,
+    /// It was terminated: by us, by itself, by a person, or by a fault of its host.
+    Ended,
 }

@@ -5,10 +5,12 @@ mod state;
 
 use serde::{Deserialize, Serialize};
 
-pub use machine::{Candidate, Machine, MachineRequest, MachineState};
+pub use machine::{Candidate, Machine, MachineEnd, MachineRequest, MachineState};
 pub use state::{TerminationCause, WorkerState, WorkerStateName};
 
-use crate::id::{WorkerId, WorkerType, WorkflowId};
+use crate::cost::MachinePrice;
+use crate::cost::Market;
+use crate::id::{MachineId, Sha256, WorkerId, WorkerType, WorkflowId};
 use crate::time::Timestamp;
 
 /// A worker as the supervisor knows it.
@@ -22,12 +24,35 @@ pub struct Worker {
     pub purpose: Purpose,
     /// How many attempts it runs at one time.
     pub slots: u32,
+    /// The machine that was launched for it; `None` until it was, or if nobody launched one.
+    #[serde(default)]
+    pub launched: Option<Launched>,
+    /// The public key that its agent joined with. Another key is refused from then on.
+    #[serde(default)]
+    pub joined_with: Option<Sha256>,
     /// What its agent said of itself; `None` until it connected once.
     pub facts: Option<AgentFacts>,
     /// Where it stands.
     pub state: WorkerState,
     /// When the intent to have it was recorded.
     pub created_at: Timestamp,
+}
+
+/// A machine that was launched. It stays with the worker when that has ended: costs are counted from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launched {
+    /// The provisioner's name for it.
+    pub machine: MachineId,
+    /// Its type.
+    pub instance_type: String,
+    /// Its availability zone, where there are any.
+    pub zone: Option<String>,
+    /// How its capacity is bought.
+    pub market: Market,
+    /// Its price, where one is known.
+    pub price: Option<MachinePrice>,
+    /// When the launch was confirmed.
+    pub at: Timestamp,
 }
 
 /// Who started a worker.
@@ -46,12 +71,12 @@ pub enum Origin {
 pub enum Purpose {
     /// Any execution whose worker type its agent supports (workers of this machine).
     Any,
-    /// Executions of this workflow with this instance size only (a machine of the cloud).
+    /// Executions of this workflow that ask for the same machine only (a machine of the cloud).
     Workflow {
         /// The workflow.
         workflow: WorkflowId,
-        /// The size that was asked for.
-        instance_size: String,
+        /// What the provisioner was asked for, and is asked for again after a restart.
+        request: Box<MachineRequest>,
         /// How long it stays when it has nothing to do.
         keep_warm: std::time::Duration,
     },

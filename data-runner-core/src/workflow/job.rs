@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::WorkflowConfig;
-use super::{Resources, Workflow};
+use super::{Resources, SecretRef, Workflow};
 use crate::id::{QualifiedName, Revision, Sha256, WorkerType};
 
 /// How long a job may take to end after TERM, before KILL.
@@ -33,6 +33,7 @@ pub fn prepare_job(
         python_path: python_path(&config.include),
         params,
         env: config.env.clone(),
+        secrets: config.secrets.clone(),
         dependencies: config.dependencies.clone(),
         resources: config.instance_size.resources(),
         timeout: config.timeout,
@@ -76,6 +77,9 @@ pub struct JobSpec {
     pub params: BTreeMap<String, ParamValue>,
     /// Environment variables of the job, beside those that Data Runner sets.
     pub env: BTreeMap<String, String>,
+    /// Environment variables whose values the agent resolves before the job starts.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretRef>,
     /// What the job's environment must hold.
     pub dependencies: Dependencies,
     /// Memory and processors that it may use.

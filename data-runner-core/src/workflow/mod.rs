@@ -1,21 +1,29 @@
 //! What a workflow is: a folder of a repository, its configuration at a revision, and what a worker needs to run it.
 
+mod compute;
 pub mod config;
 mod job;
+mod notification;
 pub mod params;
 mod registry;
 mod repo_url;
 mod resources;
+mod schedule;
+mod secret;
 mod worker_type;
 
 use serde::{Deserialize, Serialize};
 
+pub use compute::{Compute, Spot};
 pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
 };
+pub use notification::{Notification, NotifyOn};
 pub use registry::{FolderFound, SyncReport, sync};
 pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
+pub use schedule::Schedule;
+pub use secret::{NotASecretRef, SecretRef};
 pub use worker_type::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 
 use crate::id::{QualifiedName, RepoName, Revision, WorkflowId, WorkflowName};

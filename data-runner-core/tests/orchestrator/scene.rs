@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_runner_core::cost::Market;
 use data_runner_core::event::{
     Answer, Change, Effect, Event, Idempotency, Outcome, Pausing, ReplyTo, Request, ShutDown, Submit, Synced,
 };
@@ -18,7 +19,7 @@ use data_runner_core::message::{
 use data_runner_core::orchestrator::{Orchestrator, Policy, Pool};
 use data_runner_core::port::LaunchAnswer;
 use data_runner_core::time::{Entropy, Mono, Now};
-use data_runner_core::worker::{Candidate, Machine, MachineState, WorkerState};
+use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineState, WorkerState};
 use data_runner_core::workflow::config::{Problem, Severity};
 use data_runner_core::workflow::{DefinitionState, FolderFound, Repo};
 use data_runner_testkit::memory::store::MemoryStore;
@@ -147,6 +148,7 @@ impl Scene {
             instance_size: "t3.medium".to_owned(),
             retries: RetryPolicy::default(),
             keep_warm: Duration::ZERO,
+            compute: Default::default(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: None,
@@ -308,7 +310,9 @@ pub fn candidate(label: &str) -> Candidate {
         label: label.to_owned(),
         instance_type: "local".to_owned(),
         request: serde_json::json!({ "label": label }),
-        micro_usd_per_hour: None,
+        zone: None,
+        market: Market::OnDemand,
+        price: None,
     }
 }
 
@@ -317,7 +321,7 @@ pub fn machine_id(worker: WorkerId) -> MachineId {
 }
 
 pub fn terminated() -> MachineState {
-    MachineState::Terminated { reason: "a test says so".to_owned() }
+    MachineState::Terminated { reason: "a test says so".to_owned(), end: MachineEnd::Ended }
 }
 
 /// The messages that an outcome sends, in order.

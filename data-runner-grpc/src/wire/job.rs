@@ -33,6 +33,7 @@ impl From<&JobSpec> for proto::JobSpec {
             }),
             timeout: duration(job.timeout),
             grace: duration(job.grace),
+            secrets: job.secrets.iter().map(|(name, it)| (name.clone(), it.to_string())).collect(),
         }
     }
 }
@@ -40,6 +41,7 @@ impl From<&JobSpec> for proto::JobSpec {
 impl FromWire<proto::JobSpec> for JobSpec {
     fn from_wire(wire: proto::JobSpec) -> Result<Self, NotUnderstood> {
         let params = wire.params.into_iter().map(|(name, value)| Ok((name, ParamValue::from_wire(value)?)));
+        let secrets = wire.secrets.iter().map(|(name, it)| Ok((name.clone(), text(it, "JobSpec.secrets")?)));
         Ok(Self {
             workflow: QualifiedName {
                 repo: text(&wire.repo, "JobSpec.repo")?,
@@ -57,6 +59,7 @@ impl FromWire<proto::JobSpec> for JobSpec {
             resources: required(wire.resources, "JobSpec.resources")?,
             timeout: required(wire.timeout, "JobSpec.timeout")?,
             grace: required(wire.grace, "JobSpec.grace")?,
+            secrets: secrets.collect::<Result<BTreeMap<_, _>, NotUnderstood>>()?,
         })
     }
 }

@@ -42,7 +42,7 @@ impl Drop for House {
 }
 
 pub fn request() -> MachineRequest {
-    MachineRequest { instance_size: "t3.medium".to_owned(), worker_type: None, slots: 3 }
+    MachineRequest::plain("t3.medium", None, 3)
 }
 
 pub async fn launch(provisioner: &LocalProvisioner, worker: WorkerId) -> Candidate {

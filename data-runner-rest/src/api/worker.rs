@@ -59,8 +59,8 @@ impl From<&core::Worker> for Worker {
         let facts = worker.facts.as_ref();
         let (workflow_id, instance_size) = match &worker.purpose {
             Purpose::Any => (None, None),
-            Purpose::Workflow { workflow, instance_size, .. } => {
-                (Some(*workflow), Some(instance_size.clone()))
+            Purpose::Workflow { workflow, request, .. } => {
+                (Some(*workflow), Some(request.instance_size.clone()))
             }
         };
         Self {

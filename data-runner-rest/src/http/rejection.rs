@@ -44,6 +44,7 @@ impl From<Rejection> for Refusal {
             | Rejection::NoSuchWorker(_)
             | Rejection::WorkflowGone { .. }
             | Rejection::AlreadyEnded { .. }
+            | Rejection::NotWelcome(_)
             | Rejection::ShuttingDown => rejection.to_string(),
         };
         let kind = match rejection {
@@ -53,6 +54,7 @@ impl From<Rejection> for Refusal {
             Rejection::WorkflowGone { .. } => Kind::WorkflowGone,
             Rejection::KeyReused { .. } => Kind::IdempotencyKeyReused,
             Rejection::AlreadyEnded { .. } => Kind::AlreadyEnded,
+            Rejection::NotWelcome(_) => Kind::Internal,
             Rejection::ShuttingDown => Kind::Unavailable,
         };
         Self::new(kind, detail)

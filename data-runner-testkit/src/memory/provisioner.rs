@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::time::Timestamp;
-use data_runner_core::worker::{Candidate, Machine, MachineRequest, MachineState};
+use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineRequest, MachineState};
 use tokio::sync::mpsc;
 
 use crate::sample;
@@ -82,7 +83,9 @@ impl MemoryProvisioner {
             label: format!("memory {n}"),
             instance_type: "memory".to_owned(),
             request: serde_json::json!({ "candidate": n }),
-            micro_usd_per_hour: Some(1_000 * (n as u64 + 1)),
+            zone: None,
+            market: Market::OnDemand,
+            price: Some(MachinePrice { instance: 1_000 * (n as u64 + 1), ..MachinePrice::default() }),
         };
         Self(Arc::new(Mutex::new(Cloud {
             candidates: (0..candidates).map(candidate).collect(),
@@ -192,7 +195,8 @@ impl Cloud {
         match self.machines.get_mut(&worker) {
             Some((Machine { state: MachineState::Terminated { .. }, .. }, _)) | None => {}
             Some((machine, _)) => {
-                machine.state = MachineState::Terminated { reason: reason.to_owned() };
+                machine.state =
+                    MachineState::Terminated { reason: reason.to_owned(), end: MachineEnd::Ended };
                 self.tell(&MachineEvent::Gone { worker });
             }
         }
@@ -236,5 +240,9 @@ impl Provisioner for MemoryProvisioner {
             return Err(ProvisionError::Unavailable("the test lets it fail".into()));
         }
         Ok(cloud.machines.values().map(|(machine, _)| machine.clone()).collect())
+    }
+
+    async fn console(&self, _machine: MachineId) -> Result<String, ProvisionError> {
+        Ok(String::new())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_runner_core::cost::Market;
 use data_runner_core::event::{
     Answer, Effect, Event, Idempotency, Outcome, ReplyTo, Request, Submit, Synced,
 };
@@ -13,7 +14,7 @@ use data_runner_core::message::{LogAppend, LogOutcome};
 use data_runner_core::orchestrator::{Orchestrator, Policy, Pool};
 use data_runner_core::port::LaunchAnswer;
 use data_runner_core::time::{Entropy, Timestamp};
-use data_runner_core::worker::{Candidate, Machine, MachineState};
+use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineState};
 use data_runner_core::workflow::config::{Problem, Severity};
 use data_runner_core::workflow::{DefinitionState, FolderFound, Repo};
 
@@ -207,6 +208,7 @@ impl World {
             instance_size: "t3.medium".to_owned(),
             retries: RetryPolicy::default(),
             keep_warm: Duration::ZERO,
+            compute: Default::default(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: Some(idempotency),
@@ -394,7 +396,7 @@ impl World {
             worker: *worker,
             state: match (&host.life, host.has_agent()) {
                 (MachineLife::Gone { reason }, _) => {
-                    MachineState::Terminated { reason: (*reason).to_owned() }
+                    MachineState::Terminated { reason: (*reason).to_owned(), end: MachineEnd::Ended }
                 }
                 (MachineLife::On, true) => MachineState::Running,
                 (MachineLife::On, false) => MachineState::AgentDown,
@@ -427,7 +429,9 @@ fn candidate() -> Candidate {
         label: "simulated".to_owned(),
         instance_type: "simulated".to_owned(),
         request: serde_json::Value::Null,
-        micro_usd_per_hour: None,
+        zone: None,
+        market: Market::OnDemand,
+        price: None,
     }
 }
 

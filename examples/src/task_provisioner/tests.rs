@@ -42,7 +42,7 @@ impl ProvisionerFixture for Fixture {
     }
 
     fn request(&self) -> MachineRequest {
-        MachineRequest { instance_size: "t3.small".to_owned(), worker_type: None, slots: 1 }
+        MachineRequest::plain("t3.small", None, 1)
     }
 
     async fn agents(&self, worker: WorkerId) -> usize {

@@ -50,6 +50,10 @@ pub(super) fn build(
         retries,
         timeout: config.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
         keep_warm: config.duration("keep_warm").unwrap_or(Duration::ZERO),
+        compute: crate::workflow::Compute::default(),
+        schedule: Vec::new(),
+        secrets: BTreeMap::new(),
+        notifications: Vec::new(),
     })
 }
 

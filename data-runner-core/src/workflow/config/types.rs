@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::execution::RetryPolicy;
 use crate::id::WorkerType;
-use crate::workflow::{Dependencies, InstanceSize, ParamValue};
+use crate::workflow::{Compute, Dependencies, InstanceSize, Notification, ParamValue, Schedule, SecretRef};
 
 /// A workflow's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,18 @@ pub struct WorkflowConfig {
     pub timeout: Duration,
     /// How long its worker stays for the next execution. Default: not at all.
     pub keep_warm: Duration,
+    /// How its machine is chosen and made.
+    #[serde(default)]
+    pub compute: Compute,
+    /// When it runs by itself.
+    #[serde(default)]
+    pub schedule: Vec<Schedule>,
+    /// Environment variables whose values are secrets, resolved where the job runs.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// Whom to tell of what.
+    #[serde(default)]
+    pub notifications: Vec<Notification>,
 }
 
 /// A declared parameter.

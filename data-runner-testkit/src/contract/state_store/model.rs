@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
     Attempt, AttemptEnd, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport, LiveAttempt,
@@ -17,10 +18,11 @@ use data_runner_core::log::LogOffset;
 use data_runner_core::port::IdempotencyRecord;
 use data_runner_core::time::Entropy;
 use data_runner_core::worker::{
-    Candidate, Origin, Purpose, TerminationCause, Worker, WorkerState, WorkerStateName,
+    Candidate, Launched, MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState,
+    WorkerStateName,
 };
 use data_runner_core::workflow::config::{Problem, Severity};
-use data_runner_core::workflow::{DefinitionState, ParamValue, Presence, Repo, Workflow};
+use data_runner_core::workflow::{Compute, DefinitionState, ParamValue, Presence, Repo, Spot, Workflow};
 
 use super::Store;
 use crate::contract::log_store::claim;
@@ -62,6 +64,7 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         job: Arc::new(job),
         labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned()), ("".to_owned(), "'\"".to_owned())]),
         keep_warm: Duration::new(300, 1),
+        compute: Compute { spot: Spot::Prefer, disk_bytes: Some(50 << 30), ..Compute::default() },
         trigger: Trigger::Retry,
         retry_of: Some(execution_id(0)),
         launch_failures: 2,
@@ -142,7 +145,9 @@ pub(in crate::contract) fn workers() -> Vec<Worker> {
         label: "t3.medium in a".to_owned(),
         instance_type: "t3.medium".to_owned(),
         request: serde_json::json!({"Zone": "a", "Token": [1, 2.5]}),
-        micro_usd_per_hour: Some(41_600),
+        zone: Some("eu-west-1a".to_owned()),
+        market: Market::Spot,
+        price: Some(MachinePrice { instance: 41_600, volume: 1_200, address: 5_000 }),
     };
     let machine = Some("i-1".parse().expect("a machine id"));
     let attempts = BTreeMap::from([(claim(1, 1).attempt, lease(1)), (claim(1, 2).attempt, lease(2))]);
@@ -182,10 +187,23 @@ fn worker(n: u64, state: WorkerState) -> Worker {
         origin: Origin::Provisioned,
         purpose: Purpose::Workflow {
             workflow: workflow_id(1),
-            instance_size: "t3.medium".to_owned(),
+            request: Box::new(MachineRequest {
+                deadline: Some(at(90)),
+                tags: BTreeMap::from([("team".to_owned(), "data".to_owned())]),
+                ..MachineRequest::plain("t3.medium", None, 1)
+            }),
             keep_warm: Duration::from_secs(n),
         },
         slots: 2,
+        launched: n.is_multiple_of(3).then(|| Launched {
+            machine: "i-1".parse().expect("a machine id"),
+            instance_type: "t3.medium".to_owned(),
+            zone: Some("eu-west-1a".to_owned()),
+            market: Market::Spot,
+            price: Some(MachinePrice { instance: 41_600, ..MachinePrice::default() }),
+            at: at(2),
+        }),
+        joined_with: n.is_multiple_of(3).then(|| Sha256::of(b"a key")),
         facts: n.is_multiple_of(2).then(agent_facts),
         state,
         created_at: at(0),

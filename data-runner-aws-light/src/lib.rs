@@ -1,0 +1,1 @@
+//! AWS without its SDK, for agents: instance metadata, credentials, spot notices, secrets.

@@ -1,0 +1,1 @@
+//! Machines on EC2, code on S3, prices.
