@@ -10,7 +10,7 @@ use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    Dependencies, DuckdbDependency, InstanceSize, ParamValue, PythonDependency, WorkerTypes,
+    Compute, Dependencies, DuckdbDependency, InstanceSize, ParamValue, PythonDependency, WorkerTypes,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -302,6 +302,10 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     retries,
                     timeout: Duration::from_secs(timeout),
                     keep_warm: Duration::from_secs(keep_warm),
+                    compute: Compute::default(),
+                    schedule: Vec::new(),
+                    secrets: BTreeMap::new(),
+                    notifications: Vec::new(),
                 }
             },
         )

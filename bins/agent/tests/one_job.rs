@@ -63,6 +63,7 @@ fn job(bundle: &Bytes) -> Arc<JobSpec> {
         python_path: Vec::new(),
         params: BTreeMap::new(),
         env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         dependencies: Dependencies::default(),
         resources: Resources { memory_bytes: 256 << 20, cpus: 1 },
         timeout: Duration::from_secs(60),

@@ -50,6 +50,7 @@ pub(super) fn job() -> Arc<JobSpec> {
         python_path: Vec::new(),
         params: BTreeMap::new(),
         env: BTreeMap::new(),
+        secrets: Default::default(),
         dependencies: Dependencies::default(),
         resources: Resources { memory_bytes: 1 << 30, cpus: 1 },
         timeout: Duration::from_secs(6 * 3600),

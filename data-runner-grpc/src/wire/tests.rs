@@ -175,6 +175,12 @@ fn job() -> impl Strategy<Value = JobSpec> {
         btree_map(any::<String>(), param(), 0..4),
         btree_map(any::<String>(), any::<String>(), 0..4),
         dependencies(),
+        btree_map(
+            any::<String>(),
+            "env://[A-Z]{1,9}|aws-ssm:///[a-z/]{1,9}|aws-secretsmanager://[a-z]{1,9}#[a-z]{1,5}"
+                .prop_map(|it| it.parse().unwrap()),
+            0..4,
+        ),
     );
     let limits = (any::<u64>(), any::<u32>(), duration(), duration());
     (named, code, values, limits).prop_map(|(named, code, values, limits)| JobSpec {
@@ -190,6 +196,7 @@ fn job() -> impl Strategy<Value = JobSpec> {
         python_path: code.4,
         params: values.0,
         env: values.1,
+        secrets: values.3,
         dependencies: values.2,
         resources: Resources { memory_bytes: limits.0, cpus: limits.1 },
         timeout: limits.2,

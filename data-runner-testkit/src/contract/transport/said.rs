@@ -141,6 +141,10 @@ fn jobs() -> Vec<JobSpec> {
         python_path: vec!["lib".to_owned(), "vendor/x".to_owned()],
         params,
         env: BTreeMap::from([("A".to_owned(), String::new()), ("B".to_owned(), "é".to_owned())]),
+        secrets: BTreeMap::from([(
+            "DSN".to_owned(),
+            "aws-secretsmanager://prod/pg#dsn".parse().expect("a reference"),
+        )]),
         dependencies: Dependencies {
             python: Some("3.12".to_owned()),
             requirements: PythonDependency::List(vec!["polars==1.9".to_owned()]),
