@@ -57,7 +57,7 @@ fn refused(error: &clap::Error) -> ExitCode {
 
 fn perform(cli: Cli, output: Output) -> Result<u8, Error> {
     // Quiet by default: what a person must know is said by the commands themselves.
-    data_runner_supervisor::install_telemetry(cli.common.log_format, "warn");
+    data_runner_server::install_telemetry(cli.common.log_format, "warn");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -10,7 +10,7 @@ use clap::Parser;
 use data_runner_core::settings;
 use data_runner_core::workflow::config::render;
 use data_runner_git::LocalPaths;
-use data_runner_supervisor::{
+use data_runner_server::{
     Ended, Installation, LogFormat, Notice, Signals, install_telemetry, register, start,
 };
 

@@ -6,7 +6,7 @@ mod project;
 mod server;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use data_runner_supervisor::LogFormat;
+use data_runner_server::LogFormat;
 
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use data_runner_core::workflow::config::render;
 use data_runner_core::workflow::{DefinitionState, Workflow};
-use data_runner_supervisor::{Registration, Running};
+use data_runner_server::{Registration, Running};
 
 use super::url;
 use crate::output::{Field, Output, Table, cut, say, style, whole};

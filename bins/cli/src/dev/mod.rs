@@ -14,8 +14,8 @@ use data_runner_core::settings::{
     AgentSettings, LocalSettings, ProvisionerSettings, PythonSettings, Settings,
 };
 use data_runner_git::LocalPaths;
-use data_runner_supervisor::{Ended, Installation, Notice, Registration, Running, Signals, StartRepository};
-use data_runner_supervisor::{register, start};
+use data_runner_server::{Ended, Installation, Notice, Registration, Running, Signals, StartRepository};
+use data_runner_server::{register, start};
 
 use crate::args::DevArgs;
 use crate::client::Client;
