@@ -18,7 +18,7 @@ enum Task {
     Test(tests::TestArgs),
     /// Checks formatting and lints; warnings are errors.
     Lint,
-    /// Checks that core does no IO: neither its dependencies nor its code.
+    /// Checks that core does no IO, neither its dependencies nor its code, and that no laptop compiles a cloud's SDK.
     Purity,
     /// Builds the documentation; warnings are errors.
     Docs,
