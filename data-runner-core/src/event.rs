@@ -358,7 +358,7 @@ pub enum Effect {
         /// For this worker.
         worker: WorkerId,
         /// What is wanted.
-        request: MachineRequest,
+        request: Box<MachineRequest>,
     },
     /// Launch a machine.
     Launch {

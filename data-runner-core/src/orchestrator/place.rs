@@ -293,7 +293,7 @@ impl Orchestrator {
         if let Some(liveness) = self.liveness.get_mut(&worker) {
             liveness.asked = Some(turn.now.mono);
         }
-        turn.effect(Effect::Plan { worker, request });
+        turn.effect(Effect::Plan { worker, request: Box::new(request) });
     }
 
     /// What was asked for when the worker was wanted; the same again after a restart.

@@ -20,7 +20,7 @@ impl Actor {
             }
             Effect::CloseSession { session } => self.transport.close(session).await,
             Effect::Plan { worker, request } => self.ask_provisioner(move |provisioner| async move {
-                let result = provisioner.plan(request).await.map_err(|error| match error {
+                let result = provisioner.plan(*request).await.map_err(|error| match error {
                     ProvisionError::Rejected { message, hint } => PlanFailure::Rejected { message, hint },
                     ProvisionError::Unavailable(_) => PlanFailure::Unavailable { message: chain(&error) },
                 });
