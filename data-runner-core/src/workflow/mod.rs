@@ -22,7 +22,7 @@ pub use notification::{Notification, NotifyOn};
 pub use registry::{FolderFound, SyncReport, sync};
 pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
-pub use schedule::Schedule;
+pub use schedule::{Schedule, ScheduleRefused};
 pub use secret::{NotASecretRef, SecretRef};
 pub use worker_type::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 
