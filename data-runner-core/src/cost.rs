@@ -1,6 +1,17 @@
-//! What machines cost.
+//! What machines cost, and who that is put down to.
+//!
+//! Nothing here is stored: a cost follows from what is known of the worker ([`Worker::launched`], its end) and of the
+//! attempts that it had, whenever it is asked for. The share of an attempt is a difference of two points on the
+//! machine's own bill, so the shares of a machine always add up to that bill, whatever the rounding.
+
+mod share;
 
 use serde::{Deserialize, Serialize};
+
+pub use share::{WorkerCost, of_execution, of_worker};
+
+#[cfg(doc)]
+use crate::worker::Worker;
 
 /// The price of a machine, in millionths of a US dollar an hour. Billed by the second, at least a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,5 +49,67 @@ impl Market {
             Self::OnDemand => "on-demand",
             Self::Spot => "spot",
         }
+    }
+}
+
+/// An amount of money: millionths of a US dollar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Money(pub u64);
+
+impl Money {
+    /// In US dollars, as people and REST read it.
+    pub fn usd(self) -> f64 {
+        // Exact up to some nine billion dollars.
+        self.0 as f64 / 1e6
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    const fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+/// What something cost, by what the money was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// While an attempt had the machine: its code and environment were made ready, and it ran.
+    pub work: Money,
+    /// From the launch until the first attempt had the machine, or the end of a machine that never had one.
+    pub boot: Money,
+    /// While no attempt had it: kept warm, draining, ending; and what the least billed time adds.
+    pub idle: Money,
+}
+
+impl Cost {
+    /// All of it.
+    pub const fn total(self) -> Money {
+        self.work.plus(self.waste())
+    }
+
+    /// What was paid while no attempt had the machine.
+    pub const fn waste(self) -> Money {
+        self.boot.plus(self.idle)
+    }
+}
+
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            work: self.work.plus(other.work),
+            boot: self.boot.plus(other.boot),
+            idle: self.idle.plus(other.idle),
+        }
+    }
+}
+
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), std::ops::Add::add)
     }
 }

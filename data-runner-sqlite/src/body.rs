@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_runner_core::execution::{Attempt, Execution, ExecutionState, RetryPolicy, Trigger};
+use data_runner_core::execution::{Attempt, Execution, ExecutionState, LaunchTry, RetryPolicy, Trigger};
 use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, WorkerId, WorkflowId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
@@ -34,6 +34,8 @@ pub(crate) struct Spec {
 pub(crate) struct Progress {
     state: ExecutionState,
     launch_failures: u32,
+    #[serde(default)]
+    launch_tries: Vec<LaunchTry>,
 }
 
 /// The parts of an execution that become bodies. Every field is named here, so that a new one cannot be forgotten.
@@ -52,6 +54,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         created_at: _,
         state,
         launch_failures,
+        launch_tries,
         attempts: _,
     } = execution;
     let spec = Spec {
@@ -64,7 +67,12 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         trigger: trigger.clone(),
         retry_of: *retry_of,
     };
-    (spec, Progress { state: state.clone(), launch_failures: *launch_failures })
+    let progress = Progress {
+        state: state.clone(),
+        launch_failures: *launch_failures,
+        launch_tries: launch_tries.clone(),
+    };
+    (spec, progress)
 }
 
 /// An execution as the three tables have it.
@@ -98,6 +106,7 @@ impl ExecutionRow {
             created_at: Timestamp::from_micros(self.created_at),
             state: progress.state,
             launch_failures: progress.launch_failures,
+            launch_tries: progress.launch_tries,
             attempts,
         })
     }

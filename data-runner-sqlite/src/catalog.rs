@@ -6,8 +6,8 @@ mod prefix;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use data_runner_core::execution::{Execution, StateName};
-use data_runner_core::id::{CommitSequence, ExecutionId, Sha256, WorkerId};
+use data_runner_core::execution::{Attempt, Execution, StateName};
+use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256, WorkerId};
 use data_runner_core::port::{
     Catalog, EventPosition, EventQuery, ExecutionQuery, IdempotencyRecord, StateError, StoredEvent,
 };
@@ -15,7 +15,7 @@ use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker;
 use data_runner_core::workflow::{Repo, Workflow};
 
-use crate::body::{ExecutionRow, Key, execution_id, json, signed, unsigned};
+use crate::body::{ExecutionRow, Key, attempt_id, execution_id, json, signed, unsigned};
 use crate::error::{corrupt, store_error};
 use crate::store::SqliteStore;
 
@@ -107,6 +107,26 @@ impl Catalog for SqliteStore {
         body.map(|body| json(&body, || format!("worker {id}"))).transpose()
     }
 
+    async fn workers_that_cost(
+        &self,
+        workers: Vec<WorkerId>,
+    ) -> Result<Vec<(Worker, Vec<(AttemptId, Attempt)>)>, StateError> {
+        let mut wanted = workers;
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = Vec::new();
+        for id in wanted {
+            let Some(worker) = self.worker(id).await? else {
+                continue;
+            };
+            if worker.launched.as_ref().is_some_and(|launched| launched.price.is_some()) {
+                let attempts = self.attempts_on(id).await?;
+                found.push((worker, attempts));
+            }
+        }
+        Ok(found)
+    }
+
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError> {
         let (sequence, place) = (signed(query.after.sequence.0), i64::from(query.after.index));
         let rows = match query.execution {
@@ -185,5 +205,23 @@ impl EventRow {
         let index = u32::try_from(self.place).map_err(|error| corrupt("event", error))?;
         let position = EventPosition { sequence: CommitSequence(unsigned(self.sequence)?), index };
         Ok(StoredEvent { position, record: json(&self.body, || "event".to_owned())? })
+    }
+}
+
+impl SqliteStore {
+    async fn attempts_on(&self, worker: WorkerId) -> Result<Vec<(AttemptId, Attempt)>, StateError> {
+        let key = worker.to_string();
+        let rows = sqlx::query!(
+            "SELECT execution, number, body FROM attempts WHERE worker = ? ORDER BY execution, number",
+            key
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error)?;
+        let decode = |execution: &[u8], number: i64, body: &str| {
+            let id = attempt_id(execution, number)?;
+            Ok((id, json(body, || format!("attempt {id}"))?))
+        };
+        rows.iter().map(|row| decode(&row.execution, row.number, &row.body)).collect()
     }
 }

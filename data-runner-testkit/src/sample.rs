@@ -100,6 +100,7 @@ pub fn execution(n: u64) -> Execution {
             waiting: Waiting { reason: WaitingReason::Worker, since: created_at },
         },
         launch_failures: 0,
+        launch_tries: Vec::new(),
         attempts: Vec::new(),
     }
 }

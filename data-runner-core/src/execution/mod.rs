@@ -6,7 +6,7 @@ mod phases;
 mod retry;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting,
 
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
+use crate::worker::Worker;
 use crate::workflow::{Compute, JobSpec};
 
 /// One execution of a workflow.
@@ -52,6 +53,9 @@ pub struct Execution {
     pub state: ExecutionState,
     /// How often no machine could be had for it; such a try is not an attempt.
     pub launch_failures: u32,
+    /// What was tried to get a machine for it, the oldest first; the last [`LaunchTry::KEPT`] of them.
+    #[serde(default)]
+    pub launch_tries: Vec<LaunchTry>,
     /// Its attempts in order; the last one is live if the state says so.
     pub attempts: Vec<Attempt>,
 }
@@ -80,10 +84,41 @@ impl Execution {
         u32::try_from(ended).unwrap_or(u32::MAX).saturating_add(launches)
     }
 
+    /// The workers that it had attempts on, and those that were tried in vain: whose costs are its own.
+    pub fn workers(&self) -> BTreeSet<WorkerId> {
+        let tried = self.launch_tries.iter().map(|tried| tried.worker);
+        self.attempts.iter().map(|attempt| attempt.worker).chain(tried).collect()
+    }
+
+    /// Keeps what was tried; the oldest goes when there are too many.
+    pub fn note_try(&mut self, tried: LaunchTry) {
+        self.launch_tries.push(tried);
+        let spare = self.launch_tries.len().saturating_sub(LaunchTry::KEPT);
+        self.launch_tries.drain(..spare);
+    }
+
     /// The id of its attempt `number`.
     pub fn attempt_id(&self, number: AttemptNumber) -> AttemptId {
         AttemptId { execution: self.id, number }
     }
+}
+
+/// One try to get a machine that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchTry {
+    /// When it was known that it came to nothing.
+    pub at: Timestamp,
+    /// The worker that was to have the machine.
+    pub worker: WorkerId,
+    /// What was tried, for people: type, zone, market; or that it was being planned.
+    pub label: String,
+    /// Why it came to nothing.
+    pub message: String,
+}
+
+impl LaunchTry {
+    /// How many an execution keeps.
+    pub const KEPT: usize = 20;
 }
 
 /// What started an execution.
@@ -111,4 +146,19 @@ pub struct Attempt {
     pub phases: Phases,
     /// How it ended; `None` while it lives.
     pub end: Option<AttemptEnd>,
+}
+
+impl Attempt {
+    /// The phases as far as they are known, with those that its worker tells: when its machine was launched, if that was
+    /// for this attempt, and when the worker was proved gone.
+    pub fn timeline(&self, worker: &Worker) -> Phases {
+        let mut phases = self.phases.clone();
+        if let (Some(_), Some(launched)) = (phases.get(Phase::Launched), &worker.launched) {
+            phases.replace(Phase::Launched, launched.at);
+        }
+        if let Some(gone) = worker.gone_at() {
+            phases.record(Phase::Terminated, gone);
+        }
+        phases
+    }
 }

@@ -74,6 +74,11 @@ impl Phases {
         self.0[phase as usize].get_or_insert(at);
     }
 
+    /// Moves a phase that was recorded before it was exactly known.
+    pub(super) fn replace(&mut self, phase: Phase, at: Timestamp) {
+        self.0[phase as usize] = Some(at);
+    }
+
     /// The phases that were reached, in order.
     pub fn reached(&self) -> impl Iterator<Item = (Phase, Timestamp)> + '_ {
         Phase::ALL.into_iter().filter_map(|phase| self.get(phase).map(|at| (phase, at)))

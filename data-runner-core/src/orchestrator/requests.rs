@@ -70,6 +70,7 @@ impl Orchestrator {
             created_at: now,
             state: ExecutionState::Queued { waiting: Waiting { reason: self.why_waiting(), since: now } },
             launch_failures: 0,
+            launch_tries: Vec::new(),
             attempts: Vec::new(),
         });
         let how = match execution.trigger {

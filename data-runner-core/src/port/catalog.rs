@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::StateError;
 use crate::event::EventRecord;
-use crate::execution::{Execution, StateName};
-use crate::id::{CommitSequence, ExecutionId, WorkerId, WorkflowId};
+use crate::execution::{Attempt, Execution, StateName};
+use crate::id::{AttemptId, CommitSequence, ExecutionId, WorkerId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
 use crate::workflow::{Repo, Workflow};
@@ -18,6 +18,7 @@ use crate::workflow::{Repo, Workflow};
 /// Contract:
 /// - pages go from the newest to the oldest by id; a page is found by index, whatever the number of executions;
 /// - `execution` and the others give the state as the last commit left it, terminal ones included;
+/// - `worker` and `workers_that_cost` find workers for good, also when they were terminated long ago;
 /// - a prefix finds every execution whose id starts with it, the newest first.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
@@ -42,6 +43,13 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// One worker.
     async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StateError>;
+
+    /// Those of `workers` whose machine has a price, in order of their ids, each with all attempts that were ever
+    /// assigned to it: what [`cost::of_worker`](crate::cost::of_worker) is made from.
+    async fn workers_that_cost(
+        &self,
+        workers: Vec<WorkerId>,
+    ) -> Result<Vec<(Worker, Vec<(AttemptId, Attempt)>)>, StateError>;
 
     /// At most `limit` events that match, in the order of their commits.
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError>;

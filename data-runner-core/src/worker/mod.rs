@@ -38,6 +38,30 @@ pub struct Worker {
     pub created_at: Timestamp,
 }
 
+impl Worker {
+    /// When it was proved gone.
+    pub const fn gone_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            WorkerState::Terminated { at, .. } => Some(*at),
+            WorkerState::Planning { .. }
+            | WorkerState::Launching { .. }
+            | WorkerState::Booting { .. }
+            | WorkerState::Idle { .. }
+            | WorkerState::Busy { .. }
+            | WorkerState::Draining { .. }
+            | WorkerState::Terminating { .. } => None,
+        }
+    }
+
+    /// When its machine must be gone, whatever happens.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.purpose {
+            Purpose::Any => None,
+            Purpose::Workflow { request, .. } => request.deadline,
+        }
+    }
+}
+
 /// A machine that was launched. It stays with the worker when that has ended: costs are counted from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launched {

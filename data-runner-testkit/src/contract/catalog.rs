@@ -6,12 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::event::{Change, EventKind};
-use data_runner_core::execution::{Execution, ExecutionState, StateName};
-use data_runner_core::id::{CommitSequence, ExecutionId, Sha256};
+use data_runner_core::execution::{Attempt, Execution, ExecutionState, StateName};
+use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256};
 use data_runner_core::port::{EventPosition, EventQuery, ExecutionQuery};
+use data_runner_core::worker::{Launched, Worker};
 
-use super::state_store::model::{event, idempotency, is_live, one_of_each, repo, states, workers, workflow};
+use super::state_store::model::{
+    event, idempotency, is_live, one_of_each, repo, rich, states, workers, workflow,
+};
 use super::state_store::{Store, StoreFixture, acquired, put};
 use crate::sample::{at, execution, execution_id, worker_id, workflow_id};
 
@@ -216,6 +220,50 @@ pub async fn workers_are_the_live_ones_and_the_newest_of_the_others(fixture: &dy
     assert_eq!(store.worker(worker_id(99)).await.expect("worker"), None);
 }
 
+/// What a machine cost is found long after its end: its price, and every attempt that it had, of whatever execution.
+pub async fn a_worker_that_cost_something_is_found_with_its_attempts(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let mut executions = vec![rich(execution(1)), rich(execution(2)), execution(3)];
+    let elsewhere = |attempt: &mut Attempt| attempt.worker = worker_id(5);
+    executions[1].attempts.iter_mut().skip(1).for_each(elsewhere);
+    let mut changes: Vec<Change> =
+        workers().into_iter().map(|worker| Change::PutWorker(Arc::new(priced(worker)))).collect();
+    changes.extend(executions.iter().map(|execution| Change::PutExecution(Arc::new(execution.clone()))));
+    store.commit(epoch, at(1), changes).await.expect("commit");
+
+    let attempts = |worker| -> Vec<(AttemptId, Attempt)> {
+        let all = executions.iter().flat_map(|execution| {
+            execution.attempts.iter().map(|attempt| (execution.attempt_id(attempt.number), attempt.clone()))
+        });
+        all.filter(|(_, attempt)| attempt.worker == worker).collect()
+    };
+    let asked = [8, 1, 99, 5, 4].map(worker_id).to_vec();
+    let found = store.workers_that_cost(asked).await.expect("read");
+    let ids: Vec<_> = found.iter().map(|(worker, _)| worker.id).collect();
+    assert_eq!(ids, [1, 5, 8].map(worker_id), "in order, without those that have no price or are unknown");
+    assert!(found.iter().any(|(worker, _)| !is_live(worker)), "one of them is gone");
+    for (worker, mut of_worker) in found {
+        of_worker.sort_by_key(|(id, _)| *id);
+        assert_eq!(of_worker, attempts(worker.id), "{}", worker.id);
+        assert_eq!(store.worker(worker.id).await.expect("read"), Some(worker));
+    }
+    assert_eq!(store.workers_that_cost(Vec::new()).await.expect("read"), []);
+}
+
+/// Number 4 has a machine without a price; the others have one.
+fn priced(mut worker: Worker) -> Worker {
+    let price = MachinePrice { instance: 41_600, volume: 1_200, address: 5_000 };
+    worker.launched = Some(Launched {
+        machine: "i-1".parse().expect("a machine id"),
+        instance_type: "t3.medium".to_owned(),
+        zone: None,
+        market: Market::OnDemand,
+        price: (worker.id != worker_id(4)).then_some(price),
+        at: at(1),
+    });
+    worker
+}
+
 /// In order of their names, those that were deleted too.
 pub async fn repositories_and_workflows_come_in_order_of_their_names(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
@@ -305,6 +353,7 @@ macro_rules! catalog_contract {
             a_prefix_finds_every_id_that_starts_so_newest_first
             counts_follow_every_transition
             workers_are_the_live_ones_and_the_newest_of_the_others
+            a_worker_that_cost_something_is_found_with_its_attempts
             repositories_and_workflows_come_in_order_of_their_names
             events_resume_after_any_position
             an_event_comes_back_as_it_was_recorded

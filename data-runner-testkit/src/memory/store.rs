@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use data_runner_core::event::{Change, Snapshot};
-use data_runner_core::execution::{Execution, StateName};
+use data_runner_core::execution::{Attempt, Execution, StateName};
 use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, WorkerId};
 use data_runner_core::log::LogChunk;
 use data_runner_core::message::{LogAck, LogAppend};
@@ -255,6 +255,13 @@ impl Catalog for MemoryStore {
 
     async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StateError> {
         Ok(self.worker_now(id))
+    }
+
+    async fn workers_that_cost(
+        &self,
+        workers: Vec<WorkerId>,
+    ) -> Result<Vec<(Worker, Vec<(AttemptId, Attempt)>)>, StateError> {
+        Ok(self.lock().tables.workers_that_cost(&workers))
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError> {

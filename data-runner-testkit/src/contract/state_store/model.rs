@@ -7,8 +7,9 @@ use std::time::Duration;
 use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
-    Attempt, AttemptEnd, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport, LiveAttempt,
-    Phase, Phases, RunState, StateName, Stop, StopReason, Trigger, Usage, Waiting, WaitingReason,
+    Attempt, AttemptEnd, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport, LaunchTry,
+    LiveAttempt, Phase, Phases, RunState, StateName, Stop, StopReason, Trigger, Usage, Waiting,
+    WaitingReason,
 };
 use data_runner_core::id::{
     AttemptId, AttemptNumber, Claim, CommitSequence, Epoch, ExecutionId, Lease, RepoName, Sha256, WorkerId,
@@ -68,6 +69,12 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         trigger: Trigger::Retry,
         retry_of: Some(execution_id(0)),
         launch_failures: 2,
+        launch_tries: vec![LaunchTry {
+            at: at(2),
+            worker: worker_id(1),
+            label: "t3.medium in a, spot".to_owned(),
+            message: "no capacity".to_owned(),
+        }],
         attempts,
         ..execution
     }

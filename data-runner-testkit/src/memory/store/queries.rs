@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use data_runner_core::execution::{Execution, StateName};
-use data_runner_core::id::ExecutionId;
+use data_runner_core::execution::{Attempt, Execution, StateName};
+use data_runner_core::id::{AttemptId, ExecutionId, WorkerId};
 use data_runner_core::port::{EventQuery, ExecutionQuery, StoredEvent};
 use data_runner_core::worker::{Worker, WorkerStateName};
 use data_runner_core::workflow::Workflow;
@@ -43,6 +43,27 @@ impl Tables {
         let mut workers: Vec<Worker> = self.live_workers().chain(newest).cloned().collect();
         workers.sort_by_key(|worker| worker.id);
         workers
+    }
+
+    pub(super) fn workers_that_cost(&self, wanted: &[WorkerId]) -> Vec<(Worker, Vec<(AttemptId, Attempt)>)> {
+        let priced = |worker: &&Worker| {
+            wanted.contains(&worker.id) && worker.launched.as_ref().is_some_and(|it| it.price.is_some())
+        };
+        self.workers
+            .values()
+            .map(|worker| &**worker)
+            .filter(priced)
+            .map(|worker| (worker.clone(), self.attempts_on(worker.id)))
+            .collect()
+    }
+
+    fn attempts_on(&self, worker: WorkerId) -> Vec<(AttemptId, Attempt)> {
+        let all = self.executions.values().flat_map(|execution| {
+            execution.attempts.iter().map(|attempt| (execution.attempt_id(attempt.number), attempt))
+        });
+        all.filter(|(_, attempt)| attempt.worker == worker)
+            .map(|(id, attempt)| (id, attempt.clone()))
+            .collect()
     }
 
     pub(super) fn events(&self, query: EventQuery) -> Vec<StoredEvent> {
