@@ -212,7 +212,10 @@ impl SqliteStore {
     async fn attempts_on(&self, worker: WorkerId) -> Result<Vec<(AttemptId, Attempt)>, StateError> {
         let key = worker.to_string();
         let rows = sqlx::query!(
-            "SELECT execution, number, body FROM attempts WHERE worker = ? ORDER BY execution, number",
+            r#"
+            SELECT execution, number AS "number!: i64", body FROM attempts
+            WHERE worker = ? ORDER BY execution, number
+            "#,
             key
         )
         .fetch_all(&self.readers)
