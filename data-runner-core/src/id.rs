@@ -73,6 +73,8 @@ uuid_ids! {
     WorkerId, "worker id";
     /// One connection of an agent. A newer one of the same worker replaces an older one.
     SessionId, "session id";
+    /// An API token; not its secret.
+    TokenId, "token id";
     /// What proves that a message belongs to the attempt as it was assigned: random, and new for each assignment.
     Lease, "lease";
 }
@@ -248,6 +250,8 @@ text_ids! {
     WorkflowName, "workflow name", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
     /// The name of a repository, unique within an installation.
     RepoName, "repository name", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
+    /// The name of an API token, unique within an installation.
+    TokenName, "token name", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
     /// What runs a workflow: `polars`, `duckdb`, or a type that an embedder registered.
     WorkerType, "worker type", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
     /// A state of a workflow source, full and lower case: a git commit, or the content hash of a plain folder.

@@ -4,6 +4,7 @@
 //! Nothing here does IO, awaits, reads a clock or draws randomness: events, [`time::Now`] and [`time::Entropy`] come
 //! in, changes and effects go out. The loops that perform them live in `data-runner-engine`.
 
+pub mod access;
 pub mod agent;
 pub mod cost;
 pub mod event;

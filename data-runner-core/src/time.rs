@@ -130,6 +130,13 @@ impl Entropy {
         self.source.next_u64()
     }
 
+    /// 256 random bits.
+    pub fn secret(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.source.fill_bytes(&mut bytes);
+        bytes
+    }
+
     /// A number below `bound` (0 when `bound` is 0); the bias of the remainder is below 2⁻³² for bounds under 2³².
     pub fn below(&mut self, bound: u64) -> u64 {
         self.bits().checked_rem(bound).unwrap_or(0)

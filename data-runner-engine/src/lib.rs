@@ -4,12 +4,15 @@
 //! all changes in one transaction, and only then performs the effects, replies included. [`Handle`] is how everybody
 //! else talks to it.
 //!
+//! [`Tokens`] are how people and programs prove that they may.
+//!
 //! [`AgentLoop`] is the same on the worker's side: it performs what core's agent decides.
 
 pub mod agent;
 mod chain;
 mod clock;
 pub mod supervisor;
+pub mod tokens;
 
 pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, StateFolderError, Terminate};
 pub use clock::{Clock, SystemClock};
@@ -17,3 +20,4 @@ pub use supervisor::{
     Gate, Handle, IdempotencyKey, Order, Published, Registered, Registration, Repeat, RequestError, Stage,
     StartError, Supervisor, SupervisorBuilder, SyncOutcome, Watch,
 };
+pub use tokens::Tokens;

@@ -1,16 +1,18 @@
 //! What the handlers share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::extract::NestedPath;
-use data_runner_core::workflow::WorkerTypes;
-use data_runner_engine::Handle;
+use data_runner_core::workflow::{Architecture, WorkerTypes};
+use data_runner_engine::{Handle, Tokens};
 use http::request::Parts;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent_binary::AgentBinary;
 use crate::http::refusal::{Kind, Refusal};
 
 /// What the handlers share.
@@ -21,6 +23,9 @@ pub(crate) struct App {
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) openapi: Arc<str>,
+    pub(crate) tokens: Option<Tokens>,
+    pub(crate) agents: Arc<BTreeMap<Architecture, AgentBinary>>,
+    pub(crate) downloads: Arc<Semaphore>,
 }
 
 impl App {

@@ -1,26 +1,36 @@
 //! All routes, and what stands around them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
-use data_runner_core::workflow::WorkerTypes;
-use data_runner_engine::Handle;
+use data_runner_core::workflow::{Architecture, WorkerTypes};
+use data_runner_engine::{Handle, Tokens};
 use http::Method;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::agent_binary::AgentBinary;
 use crate::app::App;
 use crate::http::body::LIMIT;
 use crate::http::edge;
 use crate::http::guard::{self, Hosts};
+use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
-use crate::routes::{commands, events, executions, logs, repos, server, validate, workers, workflows};
+use crate::routes::{
+    agent, commands, events, executions, logs, repos, server, tokens, validate, workers, workflows,
+};
+
+/// How many machines may fetch their agent at one time.
+const DOWNLOADS: usize = 64;
 
 /// What a router is made of, beside the engine.
 #[derive(Clone)]
@@ -36,6 +46,10 @@ pub struct RouterOptions {
     pub answer_within: Duration,
     /// How many streams (followed logs, events) may be open at one time. Default: 1024.
     pub streams: usize,
+    /// Who may come in. `None`: whoever reaches the address may do everything, which is for loopback only.
+    pub login: Option<Tokens>,
+    /// The agent's program for each architecture, which machines fetch when they start.
+    pub agents: BTreeMap<Architecture, AgentBinary>,
 }
 
 impl Default for RouterOptions {
@@ -46,6 +60,8 @@ impl Default for RouterOptions {
             worker_types: WorkerTypes::default(),
             answer_within: Duration::from_secs(120),
             streams: 1024,
+            login: None,
+            agents: BTreeMap::new(),
         }
     }
 }
@@ -55,8 +71,21 @@ impl Default for RouterOptions {
     title = "Data Runner",
     description = "Runs data workflows from git repositories on workers. Errors are problem documents (RFC 9457), times are RFC 3339 in UTC, ids are UUIDv7, listings are read page by page with `cursor`.",
     license(name = "Apache-2.0", identifier = "Apache-2.0")
-))]
+), modifiers(&Login))]
 struct Document;
+
+/// The tokens that routes ask for.
+struct Login;
+
+impl Modify for Login {
+    fn modify(&self, document: &mut OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API token; each scope includes those before it: read, run, admin."));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(login::SCHEME, SecurityScheme::Http(bearer.build()));
+    }
+}
 
 /// The REST API as a router, to be served by [`serve`](crate::serve) or nested in an own application.
 pub fn router(handle: Handle, options: RouterOptions) -> Router {
@@ -67,15 +96,23 @@ pub fn router(handle: Handle, options: RouterOptions) -> Router {
         metrics: options.metrics,
         streams: Arc::new(Semaphore::new(options.streams)),
         openapi: written(&document).into(),
+        tokens: options.login.clone(),
+        agents: Arc::new(options.agents),
+        downloads: Arc::new(Semaphore::new(DOWNLOADS)),
     };
     let hosts = Hosts(Arc::new(options.allowed_hosts));
-    routes
+    let needed = Needed::from_document(&serde_json::to_value(&document).unwrap_or_default(), &TWO_SEGMENTS);
+    let mut routes = routes
         .merge(two_segments())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LIMIT))
         .layer(CatchPanicLayer::custom(edge::panicked))
-        .layer(middleware::from_fn_with_state(options.answer_within, edge::bound))
+        .layer(middleware::from_fn_with_state(options.answer_within, edge::bound));
+    if let Some(tokens) = options.login {
+        routes = routes.layer(middleware::from_fn_with_state((needed, tokens), login::check));
+    }
+    routes
         .layer(middleware::from_fn_with_state(hosts, guard::check))
         .layer(middleware::from_fn(edge::measure))
         .with_state(app)
@@ -109,6 +146,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(repos::list))
         .routes(routes!(repos::sync))
         .routes(routes!(events::stream))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(agent::download))
         .routes(routes!(validate::validate))
         .routes(routes!(server::healthz))
         .routes(routes!(server::readyz))
@@ -117,6 +157,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(server::openapi))
         .routes(routes!(server::config_schema))
 }
+
+/// What the document calls the routes of [`two_segments`].
+const TWO_SEGMENTS: [(&str, &str); 2] = [
+    ("/workflows/{workflow}/{name}", "/workflows/{workflow}"),
+    ("/workflows/{workflow}/{name}/execute", "/workflows/{workflow}/execute"),
+];
 
 /// `repo/name` without encoding its slash. OpenAPI knows no parameter of two segments, so these are not in the document.
 fn two_segments() -> Router<App> {

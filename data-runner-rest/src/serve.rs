@@ -11,8 +11,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -21,6 +24,8 @@ use crate::app::Closing;
 
 /// How many connections may be open at one time; more wait in the listener's queue.
 const CONNECTIONS: usize = 4096;
+/// How long a TLS handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// How long answers that have begun may take once the server is to end.
@@ -39,6 +44,31 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "REST is served");
+    run(listener, None, router, shutdown).await
+}
+
+/// The same over TLS, as HTTP/2 or HTTP/1.1. A connection that does not complete its handshake within 10 s is cut, and
+/// so is one that speaks plain HTTP.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_tls(
+    listener: TcpListener,
+    mut tls: ServerConfig,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "REST is served over TLS");
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    run(listener, Some(TlsAcceptor::from(Arc::new(tls))), router, shutdown).await
+}
+
+async fn run(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     let closing = CancellationToken::new();
     let router = router.layer(Extension(Closing(closing.clone())));
     let connections = TaskTracker::new();
@@ -50,7 +80,7 @@ pub async fn serve(
             accepted = accept(&listener, &room) => accepted,
         };
         if let Some((stream, peer, permit)) = accepted {
-            let connection = connection(stream, peer, router.clone(), closing.clone());
+            let connection = connection(stream, peer, tls.clone(), router.clone(), closing.clone());
             connections.spawn(async move {
                 connection.await;
                 drop(permit);
@@ -80,11 +110,40 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, closing: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    closing: CancellationToken,
+) {
     // A small answer must not wait for the acknowledgement of the one before it.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no-delay could not be set");
     }
+    let Some(tls) = tls else {
+        return talk(stream, peer, router, closing).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)) => shaken,
+        () = closing.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => talk(stream, peer, router, closing).await,
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TLS connection came about");
+        }
+        Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+    }
+}
+
+/// Serves the requests of one connection.
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: Router,
+    closing: CancellationToken,
+) {
     let service = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request

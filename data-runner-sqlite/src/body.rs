@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::execution::{Attempt, Execution, ExecutionState, LaunchTry, RetryPolicy, Trigger};
-use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, WorkerId, WorkflowId};
+use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, TokenId, WorkerId, WorkflowId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
 use data_runner_core::workflow::{Compute, JobSpec};
@@ -155,7 +155,7 @@ macro_rules! keys {
     )*};
 }
 
-keys!(ExecutionId WorkflowId WorkerId Lease);
+keys!(ExecutionId WorkflowId WorkerId TokenId Lease);
 
 /// A count as SQLite has it. What lies beyond 63 bits cannot have been counted, only claimed; it becomes the most
 /// that there is.

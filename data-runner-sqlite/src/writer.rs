@@ -9,6 +9,7 @@ mod batch;
 mod decide;
 mod rows;
 mod shared;
+mod tokens;
 
 use std::collections::VecDeque;
 
@@ -25,6 +26,7 @@ use crate::error::{Closed, store_error};
 use append::append;
 use decide::{CommitFailure, commit, raise_epoch};
 use shared::Shared;
+pub(crate) use tokens::TokenWrite;
 
 /// How many bytes of chunks one transaction takes, give or take one chunk.
 const LOG_BYTES: usize = 8 << 20;
@@ -41,6 +43,7 @@ type Reply<T> = oneshot::Sender<Result<T, StateError>>;
 enum Decision {
     Acquire(Reply<Epoch>),
     Commit(Commit),
+    Token(TokenWrite),
     Close(Reply<()>),
 }
 
@@ -95,6 +98,11 @@ impl Writer {
         self.ask(|reply| Decision::Commit(Commit { epoch, at, changes, reply })).await
     }
 
+    /// Changes a token. It needs no tenure.
+    pub(crate) async fn token<T>(&self, write: impl FnOnce(Reply<T>) -> TokenWrite) -> Result<T, StateError> {
+        self.ask(|reply| Decision::Token(write(reply))).await
+    }
+
     pub(crate) async fn append(&self, appends: Vec<LogAppend>) -> Result<Vec<LogAck>, StateError> {
         let (reply, answer) = oneshot::channel();
         let append = Append { acks: Vec::with_capacity(appends.len()), rest: appends.into(), reply };
@@ -142,6 +150,7 @@ impl Task {
             match self.turn().await {
                 Turn::Decide(Decision::Acquire(reply)) => self.acquire(reply).await,
                 Turn::Decide(Decision::Commit(first)) => self.commit(first).await,
+                Turn::Decide(Decision::Token(write)) => self.token(write).await,
                 Turn::Decide(Decision::Close(reply)) => {
                     self.finish_logs().await;
                     answer(reply, self.checkpoint().await);
@@ -181,6 +190,19 @@ impl Task {
             self.disconnect().await;
         }
         answer(reply, result);
+    }
+
+    async fn token(&mut self, write: TokenWrite) {
+        let failed = match self.connection().await {
+            Ok(connection) => write.perform(connection).await,
+            Err(error) => {
+                write.refuse(error);
+                return;
+            }
+        };
+        if failed.is_err() {
+            self.disconnect().await;
+        }
     }
 
     /// Commits `first` and whatever waits behind it in one transaction.

@@ -1,4 +1,4 @@
-//! The store on SQLite keeps the contracts of its three ports.
+//! The store on SQLite keeps the contracts of its four ports.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -32,3 +32,4 @@ impl StoreFixture for OnDisk {
 data_runner_testkit::state_store_contract!(OnDisk::new());
 data_runner_testkit::log_store_contract!(OnDisk::new());
 data_runner_testkit::catalog_contract!(OnDisk::new());
+data_runner_testkit::token_store_contract!(OnDisk::new());

@@ -1,4 +1,4 @@
-//! The store in memory keeps the contracts of its three ports, and fails on demand.
+//! The store in memory keeps the contracts of its four ports, and fails on demand.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -30,6 +30,7 @@ impl StoreFixture for InMemory {
 data_runner_testkit::state_store_contract!(InMemory(MemoryStore::new()));
 data_runner_testkit::log_store_contract!(InMemory(MemoryStore::new()));
 data_runner_testkit::catalog_contract!(InMemory(MemoryStore::new()));
+data_runner_testkit::token_store_contract!(InMemory(MemoryStore::new()));
 
 fn put(n: u64) -> Vec<Change> {
     vec![Change::PutExecution(Arc::new(execution(n)))]

@@ -9,6 +9,7 @@ mod log_store;
 mod provisioner;
 mod secret_resolver;
 mod state_store;
+mod token_store;
 mod transport;
 mod workflow_source;
 
@@ -20,6 +21,7 @@ pub use log_store::*;
 pub use provisioner::*;
 pub use secret_resolver::*;
 pub use state_store::*;
+pub use token_store::*;
 pub use transport::*;
 pub use workflow_source::*;
 

@@ -11,6 +11,7 @@ mod repo;
 mod request;
 mod schema;
 mod server;
+mod token;
 mod worker;
 mod workflow;
 
@@ -24,6 +25,7 @@ pub use problem::{Fault, Problem};
 pub use repo::{Repo, SyncResult, Synced};
 pub use request::{Execute, PatchWorkflow, RegisterRepo, Repeat, SyncRepos, Validate};
 pub use server::{Health, Readiness, Version};
+pub use token::{CreateToken, CreatedToken, Token};
 pub use worker::Worker;
 pub use workflow::{ConfigProblem, Location, Param, Registered, Validated, Workflow, WorkflowState};
 

@@ -1,5 +1,6 @@
 //! Schemas of core's own names, so that the OpenAPI document lists them without a second enum.
 
+use data_runner_core::access::Scope;
 use data_runner_core::execution::{FailureCause, Phase, StateName};
 use data_runner_core::log::Stream;
 use data_runner_core::worker::WorkerStateName;
@@ -20,6 +21,10 @@ pub(super) fn worker_state() -> Object {
 
 pub(super) fn failure_cause() -> Object {
     one_of(FailureCause::ALL.map(FailureCause::as_str))
+}
+
+pub(super) fn scope() -> Object {
+    one_of(Scope::ALL.map(Scope::as_str))
 }
 
 pub(super) fn stream() -> Object {

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod edge;
 pub(crate) mod guard;
+pub(crate) mod login;
 pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod refusal;

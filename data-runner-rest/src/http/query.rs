@@ -107,6 +107,7 @@ pub(crate) enum Listing {
     Workers,
     Repos,
     Events,
+    Tokens,
 }
 
 impl Listing {
@@ -117,6 +118,7 @@ impl Listing {
             Self::Workers => 'k',
             Self::Repos => 'r',
             Self::Events => 'e',
+            Self::Tokens => 't',
         }
     }
 

@@ -1,7 +1,7 @@
 //! Refusals: the one error of every handler, and its way to a problem document.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::api::{Fault, Problem};
@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     MalformedRequest,
     InvalidParameter,
     InvalidCursor,
+    LoginRequired,
+    TokenRefused,
+    TokenExpired,
+    ScopeTooWeak,
     HostRefused,
     OriginRefused,
     RouteNotFound,
@@ -29,17 +33,22 @@ pub(crate) enum Kind {
     AttemptNotFound,
     WorkerNotFound,
     RepoNotFound,
+    TokenNotFound,
+    AgentNotFound,
     MetricsNotKept,
     MethodNotAllowed,
     NotAcceptable,
     Ambiguous,
     AlreadyEnded,
     WorkflowGone,
+    TokenNameTaken,
+    NoLogin,
     BodyTooLarge,
     InvalidRequest,
     RevisionNotFound,
     IdempotencyKeyReused,
     TooManyStreams,
+    TooManyDownloads,
     Internal,
     SourceUnreachable,
     Unavailable,
@@ -49,10 +58,14 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
+        Self::LoginRequired,
+        Self::TokenRefused,
+        Self::TokenExpired,
+        Self::ScopeTooWeak,
         Self::HostRefused,
         Self::OriginRefused,
         Self::RouteNotFound,
@@ -61,17 +74,22 @@ impl Kind {
         Self::AttemptNotFound,
         Self::WorkerNotFound,
         Self::RepoNotFound,
+        Self::TokenNotFound,
+        Self::AgentNotFound,
         Self::MetricsNotKept,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
         Self::Ambiguous,
         Self::AlreadyEnded,
         Self::WorkflowGone,
+        Self::TokenNameTaken,
+        Self::NoLogin,
         Self::BodyTooLarge,
         Self::InvalidRequest,
         Self::RevisionNotFound,
         Self::IdempotencyKeyReused,
         Self::TooManyStreams,
+        Self::TooManyDownloads,
         Self::Internal,
         Self::SourceUnreachable,
         Self::Unavailable,
@@ -85,6 +103,10 @@ impl Kind {
             Self::MalformedRequest => (S::BAD_REQUEST, "malformed_request", "The request cannot be read"),
             Self::InvalidParameter => (S::BAD_REQUEST, "invalid_parameter", "A query parameter is wrong"),
             Self::InvalidCursor => (S::BAD_REQUEST, "invalid_cursor", "The cursor is none of this listing's"),
+            Self::LoginRequired => (S::UNAUTHORIZED, "login_required", "A token is needed"),
+            Self::TokenRefused => (S::UNAUTHORIZED, "token_refused", "The token is not known here"),
+            Self::TokenExpired => (S::UNAUTHORIZED, "token_expired", "The token has expired"),
+            Self::ScopeTooWeak => (S::FORBIDDEN, "scope_too_weak", "The token may not do this"),
             Self::HostRefused => (S::FORBIDDEN, "host_refused", "This server does not go by that name"),
             Self::OriginRefused => (S::FORBIDDEN, "origin_refused", "Pages of other origins may not ask"),
             Self::RouteNotFound => (S::NOT_FOUND, "route_not_found", "There is no such route"),
@@ -93,6 +115,10 @@ impl Kind {
             Self::AttemptNotFound => (S::NOT_FOUND, "attempt_not_found", "There is no such attempt"),
             Self::WorkerNotFound => (S::NOT_FOUND, "worker_not_found", "There is no such worker"),
             Self::RepoNotFound => (S::NOT_FOUND, "repo_not_found", "There is no such repository"),
+            Self::TokenNotFound => (S::NOT_FOUND, "token_not_found", "There is no such token"),
+            Self::AgentNotFound => {
+                (S::NOT_FOUND, "agent_not_found", "There is no agent for that architecture")
+            }
             Self::MetricsNotKept => (S::NOT_FOUND, "metrics_not_kept", "This server keeps no metrics"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The route has other methods")
@@ -103,6 +129,8 @@ impl Kind {
             Self::Ambiguous => (S::CONFLICT, "ambiguous", "The name means more than one thing"),
             Self::AlreadyEnded => (S::CONFLICT, "already_ended", "The execution has ended"),
             Self::WorkflowGone => (S::CONFLICT, "workflow_gone", "The workflow is there no more"),
+            Self::TokenNameTaken => (S::CONFLICT, "token_name_taken", "Another token has that name"),
+            Self::NoLogin => (S::CONFLICT, "no_login", "This server has no login"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The request's body is too large"),
             Self::InvalidRequest => (S::UNPROCESSABLE_ENTITY, "invalid_request", "The request is wrong"),
             Self::RevisionNotFound => {
@@ -114,6 +142,9 @@ impl Kind {
                 "The Idempotency-Key belongs to another request",
             ),
             Self::TooManyStreams => (S::TOO_MANY_REQUESTS, "too_many_streams", "Too many streams are open"),
+            Self::TooManyDownloads => {
+                (S::TOO_MANY_REQUESTS, "too_many_downloads", "Too many machines fetch their agent")
+            }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
             Self::SourceUnreachable => {
                 (S::BAD_GATEWAY, "source_unreachable", "The repository did not answer")
@@ -129,10 +160,14 @@ impl Kind {
     const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::Unavailable => Some("1"),
-            Self::TooManyStreams => Some("5"),
+            Self::TooManyStreams | Self::TooManyDownloads => Some("5"),
             Self::MalformedRequest
             | Self::InvalidParameter
             | Self::InvalidCursor
+            | Self::LoginRequired
+            | Self::TokenRefused
+            | Self::TokenExpired
+            | Self::ScopeTooWeak
             | Self::HostRefused
             | Self::OriginRefused
             | Self::RouteNotFound
@@ -141,12 +176,16 @@ impl Kind {
             | Self::AttemptNotFound
             | Self::WorkerNotFound
             | Self::RepoNotFound
+            | Self::TokenNotFound
+            | Self::AgentNotFound
             | Self::MetricsNotKept
             | Self::MethodNotAllowed
             | Self::NotAcceptable
             | Self::Ambiguous
             | Self::AlreadyEnded
             | Self::WorkflowGone
+            | Self::TokenNameTaken
+            | Self::NoLogin
             | Self::BodyTooLarge
             | Self::InvalidRequest
             | Self::RevisionNotFound
@@ -202,6 +241,9 @@ impl IntoResponse for Refusal {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"data-runner\""));
+        }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }

@@ -12,12 +12,13 @@ use super::find;
 use crate::api::{Execution, Problem, Repeat};
 use crate::app::{App, Prefix};
 use crate::http::body::{OptionalBody, idempotency_key};
+use crate::http::login::Bearer;
 use crate::http::path::Segments;
 use crate::http::refusal::Refusal;
 
 /// Ends an execution. Answered when the wish is durable; the end follows when the job's processes are gone.
 #[utoipa::path(
-    post, path = "/executions/{execution}/cancel", tag = "executions", request_body = Option<Repeat>,
+    post, path = "/executions/{execution}/cancel", tag = "executions", security(("token" = ["run"])), request_body = Option<Repeat>,
     params(("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`")),
     responses(
         (status = 202, body = Execution),
@@ -38,7 +39,7 @@ pub(crate) async fn cancel(
 
 /// Runs the same commit with the same parameters again, as a new execution.
 #[utoipa::path(
-    post, path = "/executions/{execution}/retry", tag = "executions", request_body = Option<Repeat>,
+    post, path = "/executions/{execution}/retry", tag = "executions", security(("token" = ["run"])), request_body = Option<Repeat>,
     params(
         ("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`"),
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
@@ -62,7 +63,7 @@ pub(crate) async fn retry(
 
 /// Runs the newest commit with the same parameters, as a new execution.
 #[utoipa::path(
-    post, path = "/executions/{execution}/rerun", tag = "executions", request_body = Option<Repeat>,
+    post, path = "/executions/{execution}/rerun", tag = "executions", security(("token" = ["run"])), request_body = Option<Repeat>,
     params(
         ("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`"),
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
@@ -106,6 +107,9 @@ async fn repeat(
 
 /// Who asks, for the record.
 fn caller(extensions: &Extensions) -> String {
+    if let Some(Bearer(name)) = extensions.get::<Bearer>() {
+        return format!("the bearer of the token {name}");
+    }
     match extensions.get::<ConnectInfo<std::net::SocketAddr>>() {
         Some(ConnectInfo(address)) => format!("a REST client at {}", address.ip()),
         None => "a REST client".to_owned(),

@@ -29,7 +29,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// commit and the place in it; a reader that comes back with it in `Last-Event-ID`, or gives it as `after`, misses
 /// nothing. Without either it begins with what happens from now on; `after=0` begins with all that is stored.
 #[utoipa::path(
-    get, path = "/events", tag = "events",
+    get, path = "/events", tag = "events", security(("token" = ["read"])),
     params(
         ("after" = Option<String>, Query, description = "The id of an event, or the sequence of a commit"),
         ("last-event-id" = Option<String>, Header, description = "The id of an event; wins over `after`"),

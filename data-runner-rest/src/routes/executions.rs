@@ -26,7 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Lists executions, the newest first.
 #[utoipa::path(
-    get, path = "/executions", tag = "executions",
+    get, path = "/executions", tag = "executions", security(("token" = ["read"])),
     params(
         ("state" = Option<String>, Query, description = "One or more states, by commas or repeated"),
         ("workflow" = Option<String>, Query, description = "Id, name, or `repo/name`"),
@@ -81,7 +81,7 @@ fn states(given: &[String]) -> Result<Vec<StateName>, Refusal> {
 
 /// One execution with its attempts, and the end of its log.
 #[utoipa::path(
-    get, path = "/executions/{execution}", tag = "executions",
+    get, path = "/executions/{execution}", tag = "executions", security(("token" = ["read"])),
     params(
         ("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`"),
         ("wait" = Option<String>, Query, description = "Answer when the execution has ended, or after this time (such as `30s`, at most 60 s), whatever is first"),
@@ -154,7 +154,7 @@ async fn overview(handle: &Handle, execution: &CoreExecution) -> Result<LogOverv
 
 /// What happened to an execution, in order.
 #[utoipa::path(
-    get, path = "/executions/{execution}/events", tag = "executions",
+    get, path = "/executions/{execution}/events", tag = "executions", security(("token" = ["read"])),
     params(
         ("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`"),
         ("limit" = Option<u32>, Query, description = "1 to 500, default 50"),

@@ -30,7 +30,7 @@ const LOG_ATTEMPT: HeaderName = HeaderName::from_static("data-runner-attempt");
 /// second attempt on the attempt stands before it, `2:17`. Where bytes are missing, lines and events have a record
 /// `{"gap": {"bytes", "reason"}}`; in text the header `data-runner-log-state: truncated` says so.
 #[utoipa::path(
-    get, path = "/executions/{execution}/logs", tag = "executions",
+    get, path = "/executions/{execution}/logs", tag = "executions", security(("token" = ["read"])),
     params(
         ("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`"),
         ("stream" = Option<String>, Query, description = "`stdout` or `stderr`; default: both"),

@@ -1,5 +1,6 @@
 //! The handlers, by what they are about.
 
+pub(crate) mod agent;
 pub(crate) mod commands;
 pub(crate) mod events;
 pub(crate) mod executions;
@@ -7,6 +8,7 @@ pub(crate) mod find;
 pub(crate) mod logs;
 pub(crate) mod repos;
 pub(crate) mod server;
+pub(crate) mod tokens;
 pub(crate) mod validate;
 pub(crate) mod workers;
 pub(crate) mod workflows;

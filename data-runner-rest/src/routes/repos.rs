@@ -11,7 +11,7 @@ use crate::http::refusal::Refusal;
 
 /// Lists the repositories that are watched, in order of their names.
 #[utoipa::path(
-    get, path = "/repos", tag = "repositories",
+    get, path = "/repos", tag = "repositories", security(("token" = ["read"])),
     params(("limit" = Option<u32>, Query, description = "1 to 500, default 50"), ("cursor" = Option<String>, Query, description = "From `next_cursor`")),
     responses((status = 200, body = Page<Repo>), (status = 400, body = Problem, content_type = "application/problem+json"))
 )]
@@ -31,7 +31,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Js
 
 /// Fetches one repository, or all, now. What became of each stands in the answer.
 #[utoipa::path(
-    post, path = "/repos/sync", tag = "repositories", request_body = Option<SyncRepos>,
+    post, path = "/repos/sync", tag = "repositories", security(("token" = ["run"])), request_body = Option<SyncRepos>,
     responses((status = 200, body = Synced), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn sync(

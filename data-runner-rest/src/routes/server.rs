@@ -13,14 +13,14 @@ use crate::app::App;
 use crate::http::refusal::{Kind, Refusal};
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "alive".to_owned() })
 }
 
 /// Whether it takes requests. While it drains it does, but starts nothing.
 #[utoipa::path(
-    get, path = "/readyz", tag = "server",
+    get, path = "/readyz", tag = "server", security(()),
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "It recovers, or has ended"))
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
@@ -44,14 +44,14 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
 }
 
 /// The server's version.
-#[utoipa::path(get, path = "/version", tag = "server", responses((status = 200, body = Version)))]
+#[utoipa::path(get, path = "/version", tag = "server", security(("token" = ["read"])), responses((status = 200, body = Version)))]
 pub(crate) async fn version() -> Json<Version> {
     Json(Version { name: "data-runner".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
 /// Metrics in the text format of Prometheus.
 #[utoipa::path(
-    get, path = "/metrics", tag = "server",
+    get, path = "/metrics", tag = "server", security(("token" = ["read"])),
     responses(
         (status = 200, body = String, content_type = "text/plain"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "This server keeps none"),
@@ -70,14 +70,14 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Refusal>
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "server", responses((status = 200, body = serde_json::Value)))]
+#[utoipa::path(get, path = "/openapi.json", tag = "server", security(("token" = ["read"])), responses((status = 200, body = serde_json::Value)))]
 pub(crate) async fn openapi(State(app): State<App>) -> Response {
     ([(CONTENT_TYPE, "application/json")], app.openapi.to_string()).into_response()
 }
 
 /// The JSON Schema of `config.yaml`.
 #[utoipa::path(
-    get, path = "/schema/config.json", tag = "server",
+    get, path = "/schema/config.json", tag = "server", security(("token" = ["read"])),
     responses((status = 200, body = serde_json::Value, content_type = "application/schema+json"))
 )]
 pub(crate) async fn config_schema(State(app): State<App>) -> Response {

@@ -11,7 +11,7 @@ use crate::http::refusal::Refusal;
 
 /// Checks a `config.yaml` as registering it would. That it is wrong is an answer, not a refusal.
 #[utoipa::path(
-    post, path = "/validate", tag = "workflows", request_body = Validate,
+    post, path = "/validate", tag = "workflows", security(("token" = ["read"])), request_body = Validate,
     responses((status = 200, body = Validated), (status = 422, body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn validate(

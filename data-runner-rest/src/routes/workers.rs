@@ -18,7 +18,7 @@ const TERMINATED: u32 = 100;
 
 /// Lists workers, the newest first: all that are not terminated, and the newest of those that are.
 #[utoipa::path(
-    get, path = "/workers", tag = "workers",
+    get, path = "/workers", tag = "workers", security(("token" = ["read"])),
     params(("limit" = Option<u32>, Query, description = "1 to 500, default 50"), ("cursor" = Option<String>, Query, description = "From `next_cursor`")),
     responses((status = 200, body = Page<Worker>), (status = 400, body = Problem, content_type = "application/problem+json"))
 )]
@@ -38,7 +38,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Js
 
 /// One worker.
 #[utoipa::path(
-    get, path = "/workers/{worker}", tag = "workers", params(("worker" = uuid::Uuid, Path)),
+    get, path = "/workers/{worker}", tag = "workers", security(("token" = ["read"])), params(("worker" = uuid::Uuid, Path)),
     responses((status = 200, body = Worker), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn get(
@@ -51,7 +51,7 @@ pub(crate) async fn get(
 
 /// Lets a worker finish what it has; then it goes.
 #[utoipa::path(
-    post, path = "/workers/{worker}/drain", tag = "workers", params(("worker" = uuid::Uuid, Path)), request_body = Option<Repeat>,
+    post, path = "/workers/{worker}/drain", tag = "workers", security(("token" = ["admin"])), params(("worker" = uuid::Uuid, Path)), request_body = Option<Repeat>,
     responses((status = 202, body = Worker), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn drain(
@@ -65,7 +65,7 @@ pub(crate) async fn drain(
 
 /// Ends a worker at once; what it runs is interrupted.
 #[utoipa::path(
-    delete, path = "/workers/{worker}", tag = "workers", params(("worker" = uuid::Uuid, Path)),
+    delete, path = "/workers/{worker}", tag = "workers", security(("token" = ["admin"])), params(("worker" = uuid::Uuid, Path)),
     responses((status = 202, body = Worker), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn terminate(

@@ -24,7 +24,7 @@ use crate::http::refusal::Refusal;
 /// Registers one workflow of a repository, or all that it has, and watches it from then on. A folder of the
 /// supervisor's machine can be registered as well.
 #[utoipa::path(
-    post, path = "/workflows", tag = "workflows", request_body = RegisterRepo,
+    post, path = "/workflows", tag = "workflows", security(("token" = ["admin"])), request_body = RegisterRepo,
     responses(
         (status = 201, body = Registered),
         (status = 422, body = Problem, content_type = "application/problem+json"),
@@ -47,7 +47,7 @@ pub(crate) async fn register(
 
 /// Lists workflows, in order of repository and name; deleted ones are left out.
 #[utoipa::path(
-    get, path = "/workflows", tag = "workflows",
+    get, path = "/workflows", tag = "workflows", security(("token" = ["read"])),
     params(("limit" = Option<u32>, Query, description = "1 to 500, default 50"), ("cursor" = Option<String>, Query, description = "From `next_cursor`")),
     responses((status = 200, body = Page<Workflow>), (status = 400, body = Problem, content_type = "application/problem+json"))
 )]
@@ -72,7 +72,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Js
 
 /// One workflow, by its id, its name where that is unambiguous, or `repo/name`.
 #[utoipa::path(
-    get, path = "/workflows/{workflow}", tag = "workflows",
+    get, path = "/workflows/{workflow}", tag = "workflows", security(("token" = ["read"])),
     params(("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)")),
     responses(
         (status = 200, body = Workflow),
@@ -90,7 +90,7 @@ pub(crate) async fn get(
 
 /// Pauses or resumes a workflow's schedules; runs by hand go on.
 #[utoipa::path(
-    patch, path = "/workflows/{workflow}", tag = "workflows", request_body = PatchWorkflow,
+    patch, path = "/workflows/{workflow}", tag = "workflows", security(("token" = ["run"])), request_body = PatchWorkflow,
     params(("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)")),
     responses(
         (status = 200, body = Workflow),
@@ -111,7 +111,7 @@ pub(crate) async fn patch(
 
 /// Deletes a workflow. Its history stays; syncs do not bring it back, registering it again does.
 #[utoipa::path(
-    delete, path = "/workflows/{workflow}", tag = "workflows",
+    delete, path = "/workflows/{workflow}", tag = "workflows", security(("token" = ["admin"])),
     params(("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)")),
     responses((status = 200, body = Workflow), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
@@ -127,7 +127,7 @@ pub(crate) async fn delete(
 /// Runs a workflow. Answered as soon as the execution is durable; it starts when a worker is free. With an
 /// `Idempotency-Key` the same request gives the same execution.
 #[utoipa::path(
-    post, path = "/workflows/{workflow}/execute", tag = "workflows", request_body = Option<Execute>,
+    post, path = "/workflows/{workflow}/execute", tag = "workflows", security(("token" = ["run"])), request_body = Option<Execute>,
     params(
         ("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)"),
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),

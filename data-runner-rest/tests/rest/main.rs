@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agent;
 mod commands;
 mod document;
 mod fixture;
 mod follow;
 mod listing;
+mod login;
 mod logs;
 mod refusals;
 mod routes;
+mod secure;
 mod serving;
 mod workflows;

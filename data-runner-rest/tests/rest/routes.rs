@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 29] = [
+const ROUTES: [(&str, &str, &str, u16); 33] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -28,6 +28,10 @@ const ROUTES: [(&str, &str, &str, u16); 29] = [
     ("GET", "/repos", "/repos", 200),
     ("POST", "/repos/sync", "/repos/sync", 200),
     ("GET", "/events", "/events?after=x", 400),
+    ("GET", "/tokens", "/tokens", 409),
+    ("POST", "/tokens", "/tokens", 400),
+    ("DELETE", "/tokens/{token}", "/tokens/no", 409),
+    ("GET", "/agent/{architecture}", "/agent/arm64", 404),
     ("POST", "/validate", "/validate", 400),
     ("GET", "/healthz", "/healthz", 200),
     ("GET", "/readyz", "/readyz", 200),

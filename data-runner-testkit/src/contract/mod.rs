@@ -13,6 +13,8 @@ pub mod log_store;
 pub mod provisioner;
 #[cfg(feature = "store")]
 pub mod state_store;
+#[cfg(feature = "store")]
+pub mod token_store;
 #[cfg(feature = "transport")]
 pub mod transport;
 #[cfg(feature = "source")]

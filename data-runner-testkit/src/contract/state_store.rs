@@ -12,16 +12,16 @@ use data_runner_core::event::{Change, Snapshot};
 use data_runner_core::execution::{Execution, ExecutionState};
 use data_runner_core::id::{CommitSequence, Epoch};
 use data_runner_core::log::{Gap, GapReason, LogOffset};
-use data_runner_core::port::{Catalog, EventQuery, LogState, LogStore, StateError, StateStore};
+use data_runner_core::port::{Catalog, EventQuery, LogState, LogStore, StateError, StateStore, TokenStore};
 use data_runner_core::time::Entropy;
 
 use super::log_store::{append_lines, claim};
 use crate::sample::{at, execution, execution_id};
 
-/// A store as the engine uses it: all three ports on one place.
-pub trait Store: StateStore + LogStore + Catalog {}
+/// A store as a supervisor uses it: all four ports on one place.
+pub trait Store: StateStore + LogStore + Catalog + TokenStore {}
 
-impl<T: StateStore + LogStore + Catalog> Store for T {}
+impl<T: StateStore + LogStore + Catalog + TokenStore> Store for T {}
 
 /// A place that outlives the supervisors that use it.
 #[async_trait]

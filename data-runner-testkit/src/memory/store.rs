@@ -6,6 +6,7 @@ mod faults;
 mod logs;
 mod queries;
 mod tables;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,7 @@ use faults::Faults;
 pub use faults::StoreFault;
 use tables::Tables;
 
-/// [`StateStore`], [`LogStore`] and [`Catalog`] on nothing but memory. Clones are handles of the same store, which
+/// [`StateStore`], [`LogStore`], [`Catalog`] and `TokenStore` on nothing but memory. Clones are handles of the same store, which
 /// keeps what is committed for as long as one handle lives: it stands for the disk that outlives its supervisor.
 ///
 /// Nothing in it depends on time, randomness or the order of a hash.

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use data_runner_core::access::Token;
 use data_runner_core::event::{Change, EventRecord, Snapshot};
 use data_runner_core::execution::Execution;
-use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
+use data_runner_core::id::{
+    AttemptId, CommitSequence, Epoch, ExecutionId, RepoName, TokenName, WorkerId, WorkflowId,
+};
 use data_runner_core::port::{EventPosition, IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{Worker, WorkerStateName};
@@ -24,6 +27,7 @@ pub(super) struct Tables {
     pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
     pub(super) logs: BTreeMap<AttemptId, Log>,
     pub(super) events: BTreeMap<EventPosition, EventRecord>,
+    pub(super) tokens: BTreeMap<TokenName, Token>,
 }
 
 impl Tables {
