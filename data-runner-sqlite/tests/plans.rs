@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 /// Walks that are meant: partial indexes of what is active, tables of a handful of rows, lists that the caller gives,
 /// and what is read whole by its meaning.
-const MEANT: [&str; 12] = [
+const MEANT: [&str; 13] = [
     "SCAN json_each VIRTUAL TABLE",
     "SCAN e USING INDEX executions_active",
     "SCAN workers USING INDEX workers_live",
@@ -17,6 +17,7 @@ const MEANT: [&str; 12] = [
     "SCAN logs USING INDEX logs_open",
     "SCAN workflows",
     "SCAN repos",
+    "SCAN tokens",
     "SCAN tenure",
     "SCAN execution_counts",
     "SCAN CONSTANT ROW",
