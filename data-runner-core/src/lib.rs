@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod agent;
+mod aws_names;
 pub mod cost;
 pub mod event;
 pub mod execution;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use data_runner_core::settings::{self, Settings};
+use data_runner_core::settings::{self, Settings, TlsSettings};
 use data_runner_core::workflow::config::{Parsed, render};
 
 fn parse(text: &str) -> Parsed<Settings> {
@@ -65,9 +65,89 @@ fn what_is_wrong_with_a_variable_is_said_of_the_variable() {
 }
 
 #[test]
-fn an_address_that_other_machines_can_reach_is_refused_while_there_is_no_login() {
+fn an_address_that_other_machines_can_reach_is_refused_while_there_is_no_tls() {
     for key in ["listen", "grpc_listen"] {
-        let problems = parse(&format!("{key}: 0.0.0.0:8080\n")).into_result().unwrap_err();
+        let open = format!("{key}: 0.0.0.0:8080\n");
+        let problems = parse(&open).into_result().unwrap_err();
         assert_eq!((problems.len(), problems[0].code.as_str()), (1, "not_loopback"), "{problems:?}");
+        let settings = parse(&format!("{open}tls: own\n")).into_result().unwrap().0;
+        assert_eq!(settings.tls, Some(TlsSettings::Own));
     }
+}
+
+#[test]
+fn a_flag_may_no_more_than_the_file() {
+    let open = "0.0.0.0:8080".parse().unwrap();
+    assert!(!parse("").value().unwrap().may_listen_on(open));
+    assert!(parse("tls: own").value().unwrap().may_listen_on(open));
+}
+
+#[test]
+fn machines_of_ec2_find_the_supervisor_over_tls() {
+    let settings = parse(include_str!("settings/good/ec2_minimal.yaml")).into_result().unwrap().0;
+    assert_eq!(settings.tls, Some(TlsSettings::Own), "it is on without being asked for");
+    for key in ["public_url", "grpc_url"] {
+        let without: String = include_str!("settings/good/ec2_minimal.yaml")
+            .lines()
+            .filter(|line| !line.starts_with(key))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let problems = parse(&without).into_result().unwrap_err();
+        let errors: Vec<_> = problems.iter().filter(|problem| problem.code != "loopback_only").collect();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].message, format!("the provisioner `ec2` needs the key `{key}`"));
+    }
+}
+
+#[test]
+fn every_key_of_ec2_is_read() {
+    insta::assert_debug_snapshot!(parse(include_str!("settings/good/ec2.yaml")).into_result().unwrap());
+    insta::assert_debug_snapshot!(
+        parse(include_str!("settings/good/ec2_minimal.yaml")).into_result().unwrap()
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_with_ec2_and_tls_is_said_at_once() {
+    for (name, text) in [
+        ("ec2", include_str!("settings/bad/ec2.yaml")),
+        ("ec2_without_its_block", include_str!("settings/bad/ec2_without_its_block.yaml")),
+        ("tls", include_str!("settings/bad/tls.yaml")),
+    ] {
+        let problems = parse(text).into_result().unwrap_err();
+        insta::assert_snapshot!(format!("bad__{name}"), render(&problems, false));
+    }
+}
+
+#[test]
+fn machines_that_cannot_reach_loopback_are_told_of() {
+    let text = include_str!("settings/good/ec2_minimal.yaml");
+    let warned = |text: &str| parse(text).into_result().unwrap().1.iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = warned(text);
+    assert_eq!(
+        warnings,
+        [
+            "supervisor.yaml:3:14: loopback_only: machines of EC2 cannot reach `127.0.0.1:7070` (write grpc_listen: 0.0.0.0:7070, unless something passes connections on)"
+        ]
+    );
+    assert_eq!(warned(&format!("{text}grpc_listen: 10.0.1.5:7443\n")), [""; 0]);
+}
+
+#[test]
+fn code_over_s3_needs_a_bucket() {
+    let text = include_str!("settings/good/ec2.yaml");
+    let without: String =
+        text.lines().filter(|line| !line.contains("bucket:")).map(|line| format!("{line}\n")).collect();
+    let problems = parse(&without).into_result().unwrap_err();
+    assert_eq!((problems.len(), problems[0].code.as_str()), (1, "missing_key"), "{problems:?}");
+}
+
+#[test]
+fn a_block_that_is_not_used_is_told_of_and_read_all_the_same() {
+    let text =
+        include_str!("settings/good/ec2_minimal.yaml").replace("provisioner: ec2", "provisioner: local");
+    let (_, warnings) = parse(&text).into_result().unwrap();
+    assert_eq!(warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(), ["unused_key"]);
+    let problems = parse(&text.replace("subnet-0abc", "here")).into_result().unwrap_err();
+    assert_eq!(problems.last().map(|problem| problem.code.as_str()), Some("invalid_value"), "{problems:?}");
 }

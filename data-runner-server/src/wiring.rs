@@ -63,6 +63,9 @@ pub enum StartupError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The settings want machines of EC2, and this program cannot start any.
+    #[error("this program starts workers on this machine only: write provisioner: local")]
+    NoCloud,
     /// Another supervisor uses the state.
     #[error("the state in {} is in use by {holder}: end that one, or choose another folder", path.display())]
     Held {
@@ -106,7 +109,10 @@ pub async fn start(installation: Installation) -> Result<Running, StartupError> 
 
     let gate = Gate::default();
     let transport = GrpcTransport::serve(grpc, Arc::new(gate.clone()), ServerOptions::default());
-    let ProvisionerSettings::Local(local) = &settings.provisioner;
+    let local = match &settings.provisioner {
+        ProvisionerSettings::Local(local) => local,
+        ProvisionerSettings::Ec2(_) => return Err(StartupError::NoCloud),
+    };
     let provisioner = local::provisioner(&installation, &state, grpc_address)?;
     let mut opener = OpenerOptions::new(state.join("repositories"));
     opener.local = *local_paths;

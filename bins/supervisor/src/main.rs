@@ -90,6 +90,11 @@ fn installation(arguments: &Arguments) -> Result<Installation> {
             eprint!("{}", render(&warnings, false));
             settings.listen = arguments.listen.unwrap_or(settings.listen);
             settings.grpc_listen = arguments.grpc_listen.unwrap_or(settings.grpc_listen);
+            for address in [settings.listen, settings.grpc_listen] {
+                if !settings.may_listen_on(address) {
+                    bail!("{address} can be reached from other machines, and there is no TLS: write tls: own")
+                }
+            }
             if let Some(state) = &arguments.state {
                 settings.state.clone_from(state);
             }

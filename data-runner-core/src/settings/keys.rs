@@ -7,9 +7,18 @@ use crate::yaml::{Key, Need, Shape};
 const HOUR: u64 = 3_600;
 
 static REPOSITORY: Shape = Shape::Object(&REPOSITORY_KEYS);
+static OWN: Shape = Shape::Choice(&["own"]);
+static CERTIFICATE: Shape = Shape::Object(&CERTIFICATE_KEYS);
+static NAME: Shape = Shape::text(128);
+static TAG: Shape = Shape::free_text(256);
 
 const fn seconds(min: u64, max: u64) -> Shape {
     Shape::Duration { min: Duration::from_secs(min), max: Duration::from_secs(max) }
+}
+
+/// A list of names of things of AWS.
+const fn names(min: usize) -> Shape {
+    Shape::List { of: &NAME, min, max: 50 }
 }
 
 const fn count(max: i64) -> Shape {
@@ -31,7 +40,7 @@ pub(super) const SCALARS: [&str; 7] =
 /// `supervisor.yaml` itself.
 pub(super) static SETTINGS: Shape = Shape::Object(&SETTINGS_KEYS);
 
-static SETTINGS_KEYS: [Key; 13] = [
+static SETTINGS_KEYS: [Key; 14] = [
     key("listen", Shape::text(255), "Where REST and the UI listen."),
     key("grpc_listen", Shape::text(255), "Where agents connect to."),
     key("public_url", Shape::text(2_000), "What people dial."),
@@ -43,7 +52,12 @@ static SETTINGS_KEYS: [Key; 13] = [
     key("local", Shape::Object(&LOCAL_KEYS), "Workers on this machine."),
     key("agents", Shape::Object(&AGENT_KEYS), "When a silent agent counts as lost."),
     key("python", Shape::Object(&PYTHON_KEYS), "Where Python packages come from."),
-    Shape::not_yet("ec2", "Workers on EC2."),
+    key("ec2", Shape::Object(&EC2_KEYS), "Machines on EC2."),
+    key(
+        "tls",
+        Shape::Either { scalar: &OWN, other: &CERTIFICATE },
+        "How connections are secured: own, or a certificate.",
+    ),
     Shape::not_yet("heartbeat_url", "What is pinged each minute."),
 ];
 
@@ -70,4 +84,31 @@ static AGENT_KEYS: [Key; 3] = [
 static PYTHON_KEYS: [Key; 2] = [
     key("index_url", Shape::text(2_000), "The package index, without a password."),
     Shape::not_yet("index_auth", "The credentials of the package index."),
+];
+
+static CERTIFICATE_KEYS: [Key; 3] = [
+    required("certificate", Shape::text(4_000), "The file of the certificate and those that vouch for it."),
+    required("key", Shape::text(4_000), "The file of its private key."),
+    required("ca", Shape::text(4_000), "The file of the authority that agents are told to trust."),
+];
+
+static EC2_KEYS: [Key; 11] = [
+    required("region", Shape::text(128), "The region, such as eu-west-1."),
+    required("subnets", names(1), "The subnets to choose from."),
+    required("security_groups", names(1), "The security groups of machines."),
+    key("public_ip", Shape::Bool, "Whether machines get a public IPv4 address."),
+    key("images", Shape::Map { of: &NAME, max: 50 }, "The image for each worker type."),
+    key("instance_profile", Shape::text(128), "The instance profile of machines."),
+    key("max_machines", count(10_000), "How many machines there may be at once."),
+    key("tags", Shape::Map { of: &TAG, max: 40 }, "Tags of machines and volumes."),
+    key("allow", Shape::Object(&ALLOW_KEYS), "What a workflow may ask for."),
+    key("code_delivery", Shape::Choice(&["grpc", "s3", "user-data"]), "How code gets to machines."),
+    key("bucket", Shape::text(1_024), "Where code is put for s3: s3://bucket/prefix."),
+];
+
+static ALLOW_KEYS: [Key; 4] = [
+    key("instance_sizes", names(0), "Names of sizes, or their beginnings: t3.*"),
+    key("instance_profiles", names(0), "Instance profiles."),
+    key("images", names(0), "Images."),
+    key("subnets", names(0), "Subnets."),
 ];

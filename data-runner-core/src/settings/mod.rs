@@ -13,14 +13,16 @@
 //! Every key has a default, so that an empty file is valid. A scalar key of the first level can be overridden by an
 //! environment variable, `DATA_RUNNER_` and the key in capitals.
 
+mod allow;
 mod ec2;
 mod keys;
 mod parse;
 mod types;
 
+pub use allow::{NotAllowed, Refusal};
 pub use ec2::{CodeDelivery, Ec2Allow, Ec2Settings};
 pub use parse::{ENV_PREFIX, parse};
 pub use types::{
-    AgentSettings, KeySource, LocalSettings, ProvisionerSettings, PythonSettings, RepositorySettings,
-    Settings,
+    AgentSettings, GivenCertificate, KeySource, LocalSettings, ProvisionerSettings, PythonSettings,
+    RepositorySettings, Settings, TlsSettings,
 };

@@ -1,6 +1,8 @@
 //! Text to settings.
 
-use core::net::SocketAddr;
+mod ec2;
+mod links;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use super::keys::{SCALARS, SETTINGS};
 use super::{
     AgentSettings, KeySource, LocalSettings, ProvisionerSettings, PythonSettings, RepositorySettings,
-    Settings,
+    Settings, TlsSettings,
 };
 use crate::id::RepoName;
 use crate::workflow::config::{Parsed, decode};
@@ -16,6 +18,7 @@ use crate::workflow::{UrlRefused, check_repo_url};
 use crate::yaml::{
     Entry, Kind, Loaded, Node, Object, Place, Placed, Pointer, Report, Scalar, Span, Value, check, load,
 };
+use links::Links;
 
 /// What the environment variables begin with that override keys: `DATA_RUNNER_LISTEN` overrides `listen`.
 pub const ENV_PREFIX: &str = "DATA_RUNNER_";
@@ -39,7 +42,7 @@ pub fn parse(file: &str, text: &[u8], environment: &BTreeMap<String, String>) ->
     .map(|node| overridden(node, environment, &mut report))
     .and_then(|node| check(&node, &SETTINGS, &Pointer::default(), &mut report))
     .and_then(Placed::into_object)
-    .map(|object| build(object.value, &mut report));
+    .and_then(|object| build(object.value, &mut report));
     Parsed::new(settings, report.into_problems())
 }
 
@@ -66,81 +69,69 @@ fn overridden<'t>(
     node
 }
 
-fn build(mut given: Object, report: &mut Report<'_>) -> Settings {
-    let provisioner = given.text("provisioner");
-    if let Some(Placed { at, value }) = &provisioner
-        && value == "ec2"
-    {
-        report
-            .error(at, "not_supported_yet", "the provisioner `ec2` is not supported yet")
-            .help("write local");
-    }
-    let mut local = given.object("local");
-    let count =
-        |number: Option<i64>, default: u32| number.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
-    let local =
-        LocalSettings { workers: count(local.int("workers"), 4), slots: count(local.int("slots"), 1) };
-    Settings {
-        listen: address(given.text("listen"), 8080, report),
-        grpc_listen: address(given.text("grpc_listen"), 7070, report),
-        public_url: given.text("public_url").and_then(|url| web_url(url, report)),
-        grpc_url: given.text("grpc_url").and_then(|url| web_url(url, report)),
+fn build(mut given: Object, report: &mut Report<'_>) -> Option<Settings> {
+    let chosen = given.text("provisioner").filter(|name| name.value == "ec2");
+    let provisioner = provisioner(chosen.as_ref().map(|name| &name.at), &mut given, report);
+    let tls = links::tls(given.take("tls"), report).or(chosen.as_ref().map(|_| TlsSettings::Own));
+    let links = match &chosen {
+        Some(name) => Links::OfCloud(&name.at),
+        None if tls.is_some() || given.place("tls").is_some() => Links::Secured,
+        None => Links::Plain,
+    };
+    let grpc_listen = links.address(given.text("grpc_listen"), 7070, report);
+    links.reach(grpc_listen, report);
+    Some(Settings {
+        listen: links.address(given.text("listen"), 8080, report),
+        grpc_listen,
+        public_url: links.url("public_url", &mut given, report),
+        grpc_url: links.url("grpc_url", &mut given, report),
         installation: installation(given.text("installation"), report),
         state: given
             .text("state")
             .map_or_else(|| PathBuf::from("/var/lib/data-runner"), |path| path.value.into()),
         repositories: repositories(given.list("repositories"), report),
-        provisioner: ProvisionerSettings::Local(local),
         agents: agents(given.place("agents"), given.object("agents"), report),
         python: PythonSettings {
-            index_url: given.object("python").text("index_url").and_then(|url| web_url(url, report)),
+            index_url: given.object("python").text("index_url").and_then(|url| links::web_url(url, report)),
         },
-    }
+        tls,
+        provisioner: provisioner?,
+    })
 }
 
-fn address(given: Option<Placed<String>>, port: u16, report: &mut Report<'_>) -> SocketAddr {
-    let default = SocketAddr::from(([127, 0, 0, 1], port));
-    let Some(Placed { at, value }) = given else {
-        return default;
-    };
-    match value.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => address,
-        Ok(_) => {
-            // Whoever reaches the address could run anything here: there is neither a login nor encryption yet.
-            let message = format!("`{}` can be reached from other machines", value.escape_debug());
-            report.error(&at, "not_loopback", message).help(format!(
-                "listen on loopback, such as 127.0.0.1:{port}; logins and TLS are not supported yet"
-            ));
-            default
-        }
-        Err(_) => {
-            let message = format!("`{}` is not an address to listen on", value.escape_debug());
+/// What starts workers. `cloud` is where `ec2` is chosen; both blocks are read, so that a mistake in one that is not
+/// used today does not wait for the day on which it is.
+fn provisioner(
+    cloud: Option<&Place>,
+    given: &mut Object,
+    report: &mut Report<'_>,
+) -> Option<ProvisionerSettings> {
+    let (local_at, ec2_at) = (given.place("local"), given.place("ec2"));
+    let mut local = given.object("local");
+    let ec2 = given.take("ec2").and_then(Placed::into_object).and_then(|block| ec2::ec2(block, report));
+    let mut unused = |at: Option<Place>, key, provisioner| {
+        if let Some(at) = at {
+            let message = format!("`{key}` means nothing, since the provisioner is `{provisioner}`");
             report
-                .error(&at, "invalid_value", message)
-                .help(format!("write an IP address and a port: 127.0.0.1:{port}"));
-            default
+                .warning(&at, "unused_key", message)
+                .help(format!("write provisioner: {key}, or remove it"));
         }
-    }
-}
-
-/// An http or https URL without credentials; a trailing slash is cut off.
-fn web_url(given: Placed<String>, report: &mut Report<'_>) -> Option<String> {
-    let url = given.value.trim_end_matches('/');
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    if authority.contains('@') {
-        let message = format!("`{}` holds a name or a password", given.at.pointer.dotted());
-        report.hide(&given.at);
-        report.error(&given.at, "password_in_url", message).help("remove it");
-    } else if authority.is_empty() || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        let message = format!("`{}` is not a URL", given.at.pointer.dotted());
+    };
+    let Some(at) = cloud else {
+        unused(ec2_at, "ec2", "local");
+        let count =
+            |number: Option<i64>, default| number.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+        let (workers, slots) = (count(local.int("workers"), 4), count(local.int("slots"), 1));
+        return Some(ProvisionerSettings::Local(LocalSettings { workers, slots }));
+    };
+    unused(local_at, "local", "ec2");
+    if ec2_at.is_none() {
+        let message = "the provisioner `ec2` needs the key `ec2`";
         report
-            .error(&given.at, "invalid_value", message)
-            .help("write https://host or http://host, with a port if need be");
-    } else {
-        return Some(url.to_owned());
+            .error(at, "missing_key", message)
+            .help("it holds at least region, subnets and security_groups");
     }
-    None
+    ec2.map(ProvisionerSettings::Ec2)
 }
 
 /// Part of machines' names and tags, so it obeys the same rule as a repository's name.

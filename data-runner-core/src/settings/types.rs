@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Ec2Settings;
 use crate::id::RepoName;
 
 /// A supervisor's settings.
@@ -29,6 +30,35 @@ pub struct Settings {
     pub agents: AgentSettings,
     /// Where Python packages come from.
     pub python: PythonSettings,
+    /// How connections are secured; `None`: they are not, and all listening is on loopback.
+    pub tls: Option<TlsSettings>,
+}
+
+impl Settings {
+    /// Whether it may listen there: whoever reaches an address that is not loopback must find TLS.
+    pub const fn may_listen_on(&self, address: SocketAddr) -> bool {
+        self.tls.is_some() || address.ip().is_loopback()
+    }
+}
+
+/// How connections are secured, both those of people and those of agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsSettings {
+    /// By certificates of the supervisor's own authority, which is made once and kept in the state folder.
+    Own,
+    /// By a certificate that the operator gives.
+    Given(GivenCertificate),
+}
+
+/// A certificate that the operator gives, PEM in files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenCertificate {
+    /// The certificate and those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authority that agents are told to trust.
+    pub ca: PathBuf,
 }
 
 /// A repository to watch.
@@ -62,6 +92,8 @@ pub enum KeySource {
 pub enum ProvisionerSettings {
     /// Processes of this machine.
     Local(LocalSettings),
+    /// Machines of EC2.
+    Ec2(Ec2Settings),
 }
 
 /// Workers on this machine.

@@ -2,6 +2,7 @@
 
 use super::duration::read_duration;
 use super::shape::Empty;
+use super::size::{meant_size, read_size};
 use super::{
     Entry, Key, Kind, Need, Node, Object, Place, Placed, Pointer, Report, Scalar, Shape, Value, nearest,
 };
@@ -146,6 +147,7 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
                 None => reported.help(format!("it must be {}", shape.expectation())),
             }
         }
+        (Shape::Bool, Scalar::Bool(value)) => return Some(Value::Bool(*value)),
         (Shape::Int { min, max }, Scalar::Int(number)) => {
             if (*min..=*max).contains(number) {
                 return Some(Value::Int(*number));
@@ -170,21 +172,36 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
                     return Some(Value::Duration(duration));
                 }
                 Some(_) => out_of_range(scalar, shape, at, report),
-                None => {
-                    let text = scalar.to_text();
-                    let message = format!("`{}` is not a duration", shown(&text));
-                    let reported = report.error(at, "invalid_value", message);
-                    if matches!(scalar, Scalar::Int(_)) {
-                        reported.help(format!("say the unit: {text}s, {text}m or {text}h"));
-                    } else {
-                        reported.help("a duration is written like 30s, 5m, 6h, 2d or 1h30m");
-                    }
-                }
+                None => no_duration(scalar, at, report),
             }
         }
+        (Shape::Size { min, max }, Scalar::Text(_) | Scalar::Int(_)) => match read_size(&scalar.to_text()) {
+            Some(bytes) if (*min..=*max).contains(&bytes) => return Some(Value::Size(bytes)),
+            Some(_) => out_of_range(scalar, shape, at, report),
+            None => no_size(scalar, at, report),
+        },
         (_, scalar) => wrong_type(shape, scalar.describe(), at, report),
     }
     None
+}
+
+fn no_duration(scalar: &Scalar, at: &Place, report: &mut Report<'_>) {
+    let text = scalar.to_text();
+    let reported = report.error(at, "invalid_value", format!("`{}` is not a duration", shown(&text)));
+    if matches!(scalar, Scalar::Int(_)) {
+        reported.help(format!("say the unit: {text}s, {text}m or {text}h"));
+    } else {
+        reported.help("a duration is written like 30s, 5m, 6h, 2d or 1h30m");
+    }
+}
+
+fn no_size(scalar: &Scalar, at: &Place, report: &mut Report<'_>) {
+    let text = scalar.to_text();
+    let reported = report.error(at, "invalid_value", format!("`{}` is not a size", shown(&text)));
+    match meant_size(&text) {
+        Some(meant) => reported.did_you_mean(Some(&meant)),
+        None => reported.help("a size is written like 512MiB, 50GiB or 1TiB"),
+    }
 }
 
 fn out_of_range(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'_>) {

@@ -13,6 +13,7 @@ mod report;
 mod scalar;
 mod schema;
 mod shape;
+mod size;
 mod value;
 
 pub(crate) use check::{check, shown};
@@ -23,6 +24,7 @@ pub(crate) use report::{Place, Pointer, Report, Span};
 pub(crate) use scalar::Scalar;
 pub(crate) use schema::json_schema;
 pub(crate) use shape::{Key, Need, Shape};
+pub(crate) use size::write_size;
 pub(crate) use value::{Object, Placed, Value};
 
 /// The longest text that is read, in bytes. Longer ones are refused before anything looks at them.

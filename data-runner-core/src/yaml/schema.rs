@@ -16,10 +16,12 @@ pub(crate) fn json_schema(shape: &Shape) -> Value {
             json!({"type": "string", "minLength": least, "maxLength": rule.max})
         }
         Shape::Choice(names) => json!({"enum": names}),
+        Shape::Bool => json!({"type": "boolean"}),
         Shape::Int { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Shape::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
         // A bare 0 is a duration too.
         Shape::Duration { .. } => json!({"anyOf": [{"type": "string", "pattern": DURATION}, {"const": 0}]}),
+        Shape::Size { .. } => json!({"type": "string", "pattern": "^[0-9]+(MiB|GiB|TiB)$"}),
         Shape::Scalar => json!({"type": ["string", "number", "boolean"]}),
         Shape::List { of, min, max } => {
             json!({"type": "array", "items": json_schema(of), "minItems": min, "maxItems": max})

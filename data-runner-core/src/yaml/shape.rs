@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Node, Scalar, write_duration};
+use super::{Kind, Node, Scalar, write_duration, write_size};
 
 /// One key of a mapping.
 pub(crate) struct Key {
@@ -26,6 +26,7 @@ pub(crate) enum Need {
 pub(crate) enum Shape {
     Text(TextRule),
     Choice(&'static [&'static str]),
+    Bool,
     Int {
         min: i64,
         max: i64,
@@ -37,6 +38,11 @@ pub(crate) enum Shape {
     Duration {
         min: Duration,
         max: Duration,
+    },
+    /// In bytes.
+    Size {
+        min: u64,
+        max: u64,
     },
     /// Any scalar but nothing.
     Scalar,
@@ -93,20 +99,27 @@ impl Shape {
     pub(crate) fn expectation(&self) -> String {
         match self {
             Self::Text(_) => "text".to_owned(),
+            Self::Choice([name]) => (*name).to_owned(),
             Self::Choice(names) => format!("one of {}", names.join(", ")),
+            Self::Bool => "true or false".to_owned(),
             Self::Int { min, max } => format!("a whole number from {min} to {max}"),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
             Self::Duration { min, max } => {
                 let (min, max) = (write_duration(*min), write_duration(*max));
                 format!("a duration from {min} to {max}, such as 30s, 5m, 6h, 2d or 1h30m")
             }
+            Self::Size { min, max } => {
+                format!("a size from {} to {}, such as 50GiB", write_size(*min), write_size(*max))
+            }
             Self::Scalar => "text, a number, true or false".to_owned(),
             Self::List { of, .. } => match of {
                 Self::Text(_) | Self::Choice(_) => "a list of texts".to_owned(),
                 Self::Object(_) => "a list of mappings".to_owned(),
-                Self::Int { .. }
+                Self::Bool
+                | Self::Int { .. }
                 | Self::Number { .. }
                 | Self::Duration { .. }
+                | Self::Size { .. }
                 | Self::Scalar
                 | Self::List { .. }
                 | Self::Map { .. }

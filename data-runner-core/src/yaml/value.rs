@@ -16,9 +16,11 @@ pub(crate) struct Placed<T> {
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Text(String),
+    Bool(bool),
     Int(i64),
     Number(f64),
     Duration(Duration),
+    Size(u64),
     Scalar(Scalar),
     /// Items that were refused (and reported) are missing.
     List(Vec<Placed<Value>>),
@@ -87,6 +89,22 @@ impl Object {
     /// Takes a duration.
     pub(crate) fn duration(&mut self, key: &str) -> Option<Duration> {
         let Value::Duration(value) = self.take(key)?.value else {
+            return None;
+        };
+        Some(value)
+    }
+
+    /// Takes a size in bytes.
+    pub(crate) fn size(&mut self, key: &str) -> Option<u64> {
+        let Value::Size(value) = self.take(key)?.value else {
+            return None;
+        };
+        Some(value)
+    }
+
+    /// Takes a true or a false.
+    pub(crate) fn bool(&mut self, key: &str) -> Option<bool> {
+        let Value::Bool(value) = self.take(key)?.value else {
             return None;
         };
         Some(value)

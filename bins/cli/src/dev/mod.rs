@@ -169,5 +169,6 @@ fn settings(args: &DevArgs) -> Settings {
             lost_after: Duration::from_secs(120),
         },
         python: PythonSettings::default(),
+        tls: None,
     }
 }

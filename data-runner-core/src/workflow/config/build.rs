@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ParseContext, WorkflowConfig};
+use crate::aws_names::TagKind;
 use crate::workflow::{InstanceSize, WorkerTypeSpec};
 use crate::yaml::{Object, Place, Placed, Report};
 
@@ -28,7 +29,7 @@ pub(super) fn build(
     let type_at = type_name.map(|name| name.at);
 
     let size = config.text("instance_size").and_then(|name| known_size(&name, report));
-    let labels = labels(config.text_map("labels"), report);
+    let labels = TagKind::Label.read(config.text_map("labels"), report);
     let entrypoint = paths::entrypoint(config.text("entrypoint"), worker_type.zip(type_at), context, report);
     let include = paths::include(config.texts("include"), folder, report);
     let params = params::params(config.map("params"), report);
@@ -88,29 +89,6 @@ fn known_size(name: &Placed<String>, report: &mut Report<'_>) -> Option<Instance
             None
         }
     }
-}
-
-/// Labels become tags of machines, so they obey what EC2 allows: 128 characters for a name, 256 for a value, and no
-/// names that begin with `aws:`.
-fn labels(given: Vec<(Placed<String>, Placed<String>)>, report: &mut Report<'_>) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::new();
-    for (name, value) in given {
-        let valid = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
-        if name.value.to_lowercase().starts_with("aws:") || name.value.chars().count() > 128 {
-            let message = format!("`{}` cannot be the name of a label", name.value);
-            let help = "it has up to 128 characters and does not begin with aws:";
-            report.error(&name.at, "invalid_label", message).help(help);
-        } else if let Some(bad) = name.value.chars().chain(value.value.chars()).find(|c| !valid(*c)) {
-            let at = if name.value.contains(bad) { &name.at } else { &value.at };
-            let message = format!("the label `{}` holds {bad:?}", name.value);
-            report
-                .error(at, "invalid_label", message)
-                .help("letters, digits, spaces and _ . : / = + - @ may stand there");
-        } else {
-            labels.insert(name.value, value.value);
-        }
-    }
-    labels
 }
 
 fn env(given: Vec<(Placed<String>, Placed<String>)>, report: &mut Report<'_>) -> BTreeMap<String, String> {
