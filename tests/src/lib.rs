@@ -1,8 +1,10 @@
 //! What the tests of the whole system share: real processes of the three programs, a client of their REST API, git
-//! repositories, and a sandbox that leaves no process behind. The tests themselves are in `tests/system`, a file for
+//! repositories, and a sandbox that leaves no process behind; and a
+//! [`cloud`] whose machines really boot. The tests themselves are in `tests/system`, a file for
 //! each kind of story.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cloud;
 mod process;
 mod program;
 mod proxy;

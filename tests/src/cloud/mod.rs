@@ -1,0 +1,153 @@
+//! A cloud for tests: a mock of AWS, and for each instance that it launches a machine that really boots.
+//!
+//! A machine is a process in namespaces of its own (mounts, processes, network, host name) over a small Debian. It has
+//! an address on a bridge, its metadata at 169.254.169.254, runs its user-data as cloud-init does, and is terminated
+//! when it powers off; it is killed when it is terminated. It reaches this machine at [`Cloud::address`], and nothing
+//! beyond it. All of it needs root; where that is not permitted, [`Cloud::start`] says why, and the test is to print
+//! that and to do nothing.
+//!
+//! ```text
+//! let cloud = match Cloud::start().await {
+//!     Ok(cloud) => cloud,
+//!     Err(skipped) => return skipped.say(),
+//! };
+//! // A program with cloud.mock.environment() launches a machine …
+//! let id = cloud.launched().await;
+//! cloud.mock.reaches(&id, "terminated").await;
+//! ```
+//!
+//! [`Mock`] alone is for tests of what talks to AWS: it needs no root.
+
+mod hypervisor;
+mod mock;
+mod network;
+mod python;
+mod root;
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::until;
+use hypervisor::{Host, Hypervisor};
+use network::Network;
+
+pub use mock::{Answered, Call, Fault, Instance, Mock, REGION};
+
+/// How long a console may take to show something: less than other things, so that it is shown why.
+const SHOWN: Duration = Duration::from_secs(120);
+
+/// Why there is no cloud here.
+#[derive(Debug)]
+pub struct Skipped(String);
+
+impl Skipped {
+    /// Says that the test was skipped.
+    pub fn say(&self) {
+        eprintln!("skipped, there is no test cloud here: {}", self.0);
+    }
+}
+
+/// A mock of AWS with machines. All of it is gone when it is dropped, and when the test's process is killed.
+#[derive(Debug)]
+pub struct Cloud {
+    // Dropped in this order.
+    hypervisor: Hypervisor,
+    /// The mock: its instances, its faults, its calls.
+    pub mock: Mock,
+    network: Arc<Network>,
+}
+
+impl Cloud {
+    /// An empty one.
+    pub async fn start() -> Result<Self, Skipped> {
+        let network = Arc::new(Network::claim()?);
+        let root = root::root()?;
+        let mock = Mock::listening(network.gateway(), None).await?;
+        mock.settings(json!({ "hosts": true, "pending": 0, "shutting_down": 0 })).await;
+        let hypervisor = Hypervisor::start(mock.control().clone(), Arc::clone(&network), root);
+        Ok(Self { hypervisor, mock, network })
+    }
+
+    /// Where machines reach this one: what a supervisor has to listen at.
+    pub fn address(&self) -> Ipv4Addr {
+        self.network.gateway()
+    }
+
+    /// The only instance, as soon as there is one; its id.
+    pub async fn launched(&self) -> String {
+        let found = until("an instance", async || self.mock.instances().await.into_iter().next());
+        found.await.id
+    }
+
+    /// What is on a machine's console so far.
+    pub fn console(&self, id: &str) -> String {
+        self.host(id).map(|host| read(&host.console())).unwrap_or_default()
+    }
+
+    /// Waits until a machine's console shows this.
+    ///
+    /// # Panics
+    /// If it does not come, with what is there instead.
+    pub async fn shows(&self, id: &str, text: &str) {
+        let looking = until("a console", async || self.console(id).contains(text).then_some(()));
+        let shown = tokio::time::timeout(SHOWN, looking).await;
+        assert!(shown.is_ok(), "no {text:?} on the console of {id}:\n{}", self.console(id));
+    }
+
+    /// Where a file that the machine wrote to its disk can be found. Not below `/run`, `/tmp` and `/dev`, which are in
+    /// memory.
+    pub fn file(&self, id: &str, path: &str) -> PathBuf {
+        self.host(id).unwrap().folder.join("upper").join(path.trim_start_matches('/'))
+    }
+
+    /// Cuts a machine's wire.
+    pub fn cut(&self, id: &str) {
+        self.set_wire(id, "down");
+    }
+
+    /// Mends a machine's wire.
+    pub fn mend(&self, id: &str) {
+        self.set_wire(id, "up");
+    }
+
+    /// The network namespace of a machine.
+    pub fn namespace(&self, id: &str) -> String {
+        self.network.namespace(self.host(id).unwrap().number)
+    }
+
+    fn set_wire(&self, id: &str, state: &str) {
+        let wire = self.network.wire(self.host(id).unwrap().number);
+        run(Command::new("ip").args(["link", "set", &wire, state])).unwrap();
+    }
+
+    fn host(&self, id: &str) -> Option<Host> {
+        self.hypervisor.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command) -> Result<(), Skipped> {
+    let output = command.output().map_err(|error| Skipped(format!("{command:?} does not run: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Skipped(format!("{command:?} failed: {}", said.trim())))
+}
+
+/// Keeps others out as long as the file is held.
+fn lock(path: &Path) -> File {
+    let file = File::create(path).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    file
+}
