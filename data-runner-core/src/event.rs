@@ -84,6 +84,13 @@ pub enum Event {
         /// The machines.
         machines: Vec<Machine>,
     },
+    /// The end of a machine's console, which was asked for before it is terminated.
+    ConsoleRead {
+        /// The worker.
+        worker: WorkerId,
+        /// The text; `None` if it could not be read.
+        text: Option<String>,
+    },
     /// Something asked of the provisioner failed for now (terminate or list); it is asked again in time.
     ProvisionerFailed {
         /// What failed.
@@ -376,6 +383,13 @@ pub enum Effect {
     },
     /// List all machines.
     List,
+    /// Read the end of a machine's console, to say why its agent never connected. Answered in any case.
+    ReadConsole {
+        /// Of this worker.
+        worker: WorkerId,
+        /// The machine.
+        machine: MachineId,
+    },
 }
 
 /// Something that happened, for people, `/events` and the audit.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Orchestrator, Turn};
+use super::{Orchestrator, Pause, Turn};
 use crate::execution::{ExecutionState, RunState, Waiting, WaitingReason};
 use crate::id::{ExecutionId, WorkerId};
-use crate::time::{Deadline, Mono, Now};
+use crate::time::{Deadline, Mono, Now, Timestamp};
 use crate::worker::{Origin, TerminationCause, Worker, WorkerState};
 
 impl Orchestrator {
@@ -44,7 +44,7 @@ impl Orchestrator {
             .workers
             .values()
             .filter_map(|worker| self.worker_deadline(worker, now))
-            .chain(self.launch_after.as_ref().map(|(at, _)| Deadline { at: *at, why: "launches go on" }))
+            .chain(self.pause.as_ref().filter(|pause| pause.until > now.mono).map(Pause::deadline))
             .chain(self.list_deadline(now));
         workers.fold(timer, |earliest, due| Deadline::earliest(earliest, Some(due)))
     }
@@ -75,28 +75,41 @@ impl Orchestrator {
 
     fn worker_deadline(&self, worker: &Worker, now: Now) -> Option<Deadline> {
         let liveness = self.liveness.get(&worker.id)?;
-        let ask = liveness.asked.map_or(Mono::default(), |asked| asked.after(self.policy.ask_again));
-        let lost = Deadline { at: liveness.heard.after(self.policy.lost_after), why: "a silent agent" };
-        match &worker.state {
-            WorkerState::Planning { .. } => Some(Deadline { at: ask, why: "a plan" }),
-            WorkerState::Launching { .. } => Some(Deadline { at: ask, why: "a launch" }),
-            WorkerState::Booting { since, .. } => Some(Deadline {
-                at: now.mono_at(since.after(self.policy.join_within)),
-                why: "a booting machine",
-            }),
+        let policy = &self.policy;
+        let at = |wall: Timestamp, why| Some(Deadline { at: now.mono_at(wall), why });
+        let ask = |why| Some(Deadline { at: liveness.ask_after, why });
+        let lost = Some(Deadline { at: liveness.heard.after(policy.lost_after), why: "a silent agent" });
+        let step = match &worker.state {
+            WorkerState::Planning { since } => {
+                Deadline::earliest(ask("a plan"), at(since.after(policy.plan_within), "the end of planning"))
+            }
+            WorkerState::Launching { since, .. } => Deadline::earliest(
+                ask("a launch"),
+                at(since.after(policy.launch_within), "a launch without an answer"),
+            ),
+            WorkerState::Booting { since, .. } => match liveness.console {
+                None => at(since.after(policy.join_within), "a booting machine"),
+                Some(asked) => Some(Deadline { at: asked.after(policy.console_within), why: "a console" }),
+            },
             WorkerState::Idle { .. } => {
                 let spare = self.may_release(worker);
                 let idle = self.idle_until(worker).filter(|_| spare);
-                let idle = idle.map(|at| Deadline { at: now.mono_at(at), why: "an idle worker" });
-                Deadline::earliest(Some(lost), idle)
+                Deadline::earliest(lost, idle.and_then(|until| at(until, "an idle worker")))
             }
-            WorkerState::Busy { .. } | WorkerState::Draining { .. } => Some(lost),
-            WorkerState::Terminating { .. } => match worker.origin {
-                Origin::Provisioned => Some(Deadline { at: ask, why: "a termination" }),
-                Origin::Joined => Some(self.dead_man_deadline(liveness.heard)),
-            },
-            WorkerState::Terminated { .. } => None,
-        }
+            WorkerState::Draining { attempts, since, .. } if attempts.is_empty() => {
+                Deadline::earliest(lost, at(since.after(policy.drain_within), "a draining agent"))
+            }
+            WorkerState::Busy { .. } | WorkerState::Draining { .. } => lost,
+            WorkerState::Terminating { .. } => {
+                return match worker.origin {
+                    Origin::Provisioned => ask("a termination"),
+                    Origin::Joined => Some(self.dead_man_deadline(liveness.heard)),
+                };
+            }
+            WorkerState::Terminated { .. } => return None,
+        };
+        let hard = worker.deadline().and_then(|until| at(until, "the end of a machine's time"));
+        Deadline::earliest(step, hard)
     }
 
     /// When an agent that was heard last then has stopped its jobs for certain: its dead-man timer has run out (that of
@@ -108,16 +121,41 @@ impl Orchestrator {
 
     fn worker_due(&mut self, worker: &Arc<Worker>, turn: &mut Turn<'_>) {
         let id: WorkerId = worker.id;
+        let now = turn.now.wall;
+        let over = worker.deadline().is_some_and(|deadline| deadline <= now);
+        let policy = &self.policy;
         match &worker.state {
+            WorkerState::Planning { since } if over || since.after(policy.plan_within) <= now => {
+                self.hold_launch(Arc::clone(worker), "the provisioner does not answer".to_owned(), turn);
+            }
             WorkerState::Planning { .. } => {
                 let request = Self::request_of(worker);
                 self.ask_plan(id, request, turn);
             }
+            WorkerState::Launching { .. }
+            | WorkerState::Booting { .. }
+            | WorkerState::Idle { .. }
+            | WorkerState::Busy { .. }
+            | WorkerState::Draining { .. }
+                if over =>
+            {
+                self.begin_termination(id, TerminationCause::Deadline, turn);
+            }
+            WorkerState::Launching { since, .. } if since.after(policy.launch_within) <= now => {
+                let message = "there was no definite answer for too long".to_owned();
+                self.begin_termination(id, TerminationCause::LaunchFailed { message }, turn);
+            }
             WorkerState::Launching { candidate, .. } => self.ask_launch(id, candidate.clone(), turn),
-            WorkerState::Booting { .. } => self.begin_termination(id, TerminationCause::NeverJoined, turn),
+            WorkerState::Booting { machine, .. } => self.join_time_over(id, machine.clone(), turn),
+            WorkerState::Draining { attempts, cause, since, .. }
+                if attempts.is_empty() && since.after(policy.drain_within) <= now =>
+            {
+                let cause = cause.clone();
+                self.begin_termination(id, cause, turn);
+            }
             WorkerState::Idle { .. } | WorkerState::Busy { .. } | WorkerState::Draining { .. } => {
                 let heard = self.liveness.get(&id).map(|liveness| liveness.heard);
-                if heard.is_some_and(|heard| turn.now.mono.since(heard) >= self.policy.lost_after) {
+                if heard.is_some_and(|heard| turn.now.mono.since(heard) >= policy.lost_after) {
                     self.begin_termination(id, TerminationCause::Lost, turn);
                 }
             }
@@ -130,13 +168,19 @@ impl Orchestrator {
     }
 
     fn list_deadline(&self, now: Now) -> Option<Deadline> {
+        self.worker_limit()?;
         let why = "a listing of the machines";
-        match self.last_list {
-            None => self.worker_limit().map(|_| Deadline { at: now.mono, why }),
-            Some(last) if self.provisioned_count() > 0 || !self.strangers.is_empty() => {
-                Some(Deadline { at: last.after(self.policy.list_every), why })
-            }
-            Some(_) => None,
-        }
+        let Some(last) = self.last_list else {
+            return Some(Deadline { at: now.mono, why });
+        };
+        let some = self.provisioned_count() > 0 || !self.strangers.is_empty();
+        let wait = if some { self.policy.list_every } else { self.policy.list_idle_every };
+        Some(Deadline { at: last.after(wait), why })
+    }
+}
+
+impl Pause {
+    const fn deadline(&self) -> Deadline {
+        Deadline { at: self.until, why: "launches go on" }
     }
 }

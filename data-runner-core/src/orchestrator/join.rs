@@ -15,8 +15,12 @@ impl Orchestrator {
         let Some(mut worker) = self.workers.get(&id).cloned() else {
             return refused;
         };
+        let in_time = worker.deadline().is_none_or(|deadline| turn.now.wall < deadline);
         let may_join = match (worker.origin, &worker.state) {
-            (Origin::Provisioned, WorkerState::Launching { .. } | WorkerState::Booting { .. }) => true,
+            (Origin::Provisioned, WorkerState::Launching { .. }) => in_time,
+            (Origin::Provisioned, WorkerState::Booting { since, .. }) => {
+                in_time && turn.now.wall < since.after(self.policy.join_within)
+            }
             (
                 Origin::Provisioned,
                 WorkerState::Idle { .. } | WorkerState::Busy { .. } | WorkerState::Draining { .. },

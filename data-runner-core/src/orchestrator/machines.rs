@@ -1,4 +1,4 @@
-//! Machines: how they are launched, and how workers come to their end.
+//! Machines: how workers come to their end.
 //!
 //! A worker that goes holds its attempts until there is proof that no process of theirs is left; only then may they be
 //! tried elsewhere (invariants I2 and I7).
@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::attempts::Again;
 use super::{Link, Liveness, Orchestrator, Pool, Turn};
-use crate::event::{Change, Effect, PlanFailure};
-use crate::execution::{ExecutionState, Failure, FailureCause, StopReason};
-use crate::id::{Claim, ExecutionId, MachineId, WorkerId};
+use crate::event::{Change, Effect};
+use crate::execution::{Failure, FailureCause, StopReason};
+use crate::id::{Claim, MachineId, WorkerId};
 use crate::message::SupervisorMessage;
-use crate::port::LaunchAnswer;
-use crate::worker::{Candidate, Origin, TerminationCause, Worker, WorkerState};
+use crate::time::Mono;
+use crate::worker::{MachineEnd, Origin, TerminationCause, Worker, WorkerState};
 
 impl Orchestrator {
     /// Takes over a worker's new state: in memory, and to be committed.
@@ -28,174 +28,8 @@ impl Orchestrator {
             return;
         }
         let heard = turn.now.mono;
-        self.liveness.entry(id).or_insert(Liveness { link: Link::Down, heard, asked: None, missing: None });
+        self.liveness.entry(id).or_insert(Liveness::new(heard));
         self.workers.insert(id, worker);
-    }
-
-    pub(super) fn on_planned(
-        &mut self,
-        id: WorkerId,
-        result: Result<Vec<Candidate>, PlanFailure>,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(worker) = self.workers.get(&id).cloned() else {
-            return;
-        };
-        let WorkerState::Planning { .. } = worker.state else {
-            return;
-        };
-        match result {
-            Ok(candidates) => match split_first(candidates) {
-                Some((first, rest)) => self.begin_launch(worker, first, rest, turn),
-                None => self.abandon_launch(
-                    worker,
-                    "the provisioner offers nothing".to_owned(),
-                    None,
-                    Again::ByPolicy,
-                    turn,
-                ),
-            },
-            Err(PlanFailure::Unavailable { message }) => self.hold_launches(message, turn),
-            Err(PlanFailure::Rejected { message, hint }) => {
-                self.abandon_launch(worker, message, hint, Again::Never, turn);
-            }
-        }
-    }
-
-    fn begin_launch(
-        &mut self,
-        mut worker: Arc<Worker>,
-        candidate: Candidate,
-        fallbacks: Vec<Candidate>,
-        turn: &mut Turn<'_>,
-    ) {
-        let (id, since) = (worker.id, turn.now.wall);
-        turn.record_worker(id, format!("launching {}", candidate.label));
-        Arc::make_mut(&mut worker).state =
-            WorkerState::Launching { candidate: candidate.clone(), fallbacks, since };
-        self.put_worker(worker, turn);
-        self.ask_launch(id, candidate, turn);
-    }
-
-    pub(super) fn ask_launch(&mut self, worker: WorkerId, candidate: Candidate, turn: &mut Turn<'_>) {
-        if let Some(liveness) = self.liveness.get_mut(&worker) {
-            liveness.asked = Some(turn.now.mono);
-        }
-        turn.effect(Effect::Launch { worker, candidate: Box::new(candidate) });
-    }
-
-    pub(super) fn on_launch_answered(
-        &mut self,
-        id: WorkerId,
-        launched: Candidate,
-        answer: LaunchAnswer,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(worker) = self.workers.get(&id).cloned() else {
-            return;
-        };
-        if let LaunchAnswer::Launched(machine) = answer {
-            self.on_launched(worker, machine, turn);
-            return;
-        }
-        let WorkerState::Launching { candidate, fallbacks, .. } = worker.state.clone() else {
-            return;
-        };
-        if candidate != launched {
-            // The answer to a candidate that was left already.
-            return;
-        }
-        match answer {
-            LaunchAnswer::FallBack { message } => match split_first(fallbacks) {
-                Some((next, rest)) => {
-                    turn.record_worker(id, format!("{} cannot be had: {message}", candidate.label));
-                    self.begin_launch(worker, next, rest, turn);
-                }
-                None => self.abandon_launch(worker, message, None, Again::ByPolicy, turn),
-            },
-            LaunchAnswer::Fatal { message, hint } => {
-                self.abandon_launch(worker, message, hint, Again::Never, turn);
-            }
-            LaunchAnswer::Hold { message } => self.hold_launches(message, turn),
-            // Asked again in time, with the same candidate; or found by the listing.
-            LaunchAnswer::Unknown { message } => {
-                turn.record_worker(id, format!("no definite answer: {message}"))
-            }
-            LaunchAnswer::Adopt => self.ask_list(turn),
-            LaunchAnswer::Launched(_) => {}
-        }
-    }
-
-    pub(super) fn on_launched(&mut self, mut worker: Arc<Worker>, machine: MachineId, turn: &mut Turn<'_>) {
-        let since = turn.now.wall;
-        let changed = Arc::make_mut(&mut worker);
-        match &mut changed.state {
-            WorkerState::Launching { candidate, .. } => {
-                let candidate = candidate.clone();
-                changed.state = WorkerState::Booting { machine, candidate, since };
-            }
-            // Its agent was quicker than the answer, or its termination was.
-            WorkerState::Idle { machine: known, .. }
-            | WorkerState::Busy { machine: known, .. }
-            | WorkerState::Draining { machine: known, .. }
-            | WorkerState::Terminating { machine: known, .. }
-                if known.is_none() =>
-            {
-                *known = Some(machine);
-            }
-            WorkerState::Idle { .. }
-            | WorkerState::Busy { .. }
-            | WorkerState::Draining { .. }
-            | WorkerState::Terminating { .. }
-            | WorkerState::Booting { .. }
-            | WorkerState::Planning { .. }
-            | WorkerState::Terminated { .. } => return,
-        }
-        if let Some(liveness) = self.liveness.get_mut(&worker.id) {
-            liveness.heard = turn.now.mono;
-        }
-        self.put_worker(worker, turn);
-    }
-
-    /// No candidate can be had now: what waits says why, and the launch is asked for again in time.
-    fn hold_launches(&mut self, message: String, turn: &mut Turn<'_>) {
-        let until = turn.now.mono.after(self.policy.ask_again);
-        self.launch_after = Some((until, message));
-    }
-
-    /// This worker will not be had. No machine of it can exist: every answer so far was a definite no.
-    fn abandon_launch(
-        &mut self,
-        mut worker: Arc<Worker>,
-        message: String,
-        hint: Option<String>,
-        again: Again,
-        turn: &mut Turn<'_>,
-    ) {
-        let id = worker.id;
-        let cause = TerminationCause::LaunchFailed { message: message.clone() };
-        turn.record_worker(id, format!("could not be launched: {message}"));
-        Arc::make_mut(&mut worker).state = WorkerState::Terminated { cause, at: turn.now.wall };
-        self.put_worker(worker, turn);
-        self.hold_launches(message.clone(), turn);
-        let cause = match again {
-            Again::Never => FailureCause::Rejected,
-            Again::ByPolicy => FailureCause::NoCapacity,
-        };
-        let failure = Failure { cause, message, hint };
-        for execution in self.provisioning_for(id) {
-            self.fail_launch(execution, failure.clone(), again, turn);
-        }
-    }
-
-    /// The executions for which this worker is being launched.
-    fn provisioning_for(&self, worker: WorkerId) -> Vec<ExecutionId> {
-        let waits = |state: &ExecutionState| matches!(state, ExecutionState::Provisioning { worker: wanted, .. } if *wanted == worker);
-        self.executions
-            .values()
-            .filter(|execution| waits(&execution.state))
-            .map(|execution| execution.id)
-            .collect()
     }
 
     /// The worker takes no more work and goes when it has nothing left.
@@ -203,9 +37,11 @@ impl Orchestrator {
         let Some(mut worker) = self.workers.get(&id).cloned() else {
             return;
         };
-        let (machine, attempts) = match &worker.state {
-            WorkerState::Idle { machine, .. } => (machine.clone(), BTreeMap::new()),
-            WorkerState::Busy { machine, attempts, .. } => (machine.clone(), attempts.clone()),
+        let (since, attempts) = (turn.now.wall, worker.state.attempts().collect());
+        let (machine, candidate) = match &worker.state {
+            WorkerState::Idle { machine, candidate, .. } | WorkerState::Busy { machine, candidate, .. } => {
+                (machine.clone(), candidate.clone())
+            }
             WorkerState::Planning { .. } | WorkerState::Launching { .. } | WorkerState::Booting { .. } => {
                 self.begin_termination(id, cause, turn);
                 return;
@@ -215,7 +51,8 @@ impl Orchestrator {
             | WorkerState::Terminated { .. } => return,
         };
         turn.record_worker(id, "drains: it takes no more work");
-        Arc::make_mut(&mut worker).state = WorkerState::Draining { machine, attempts, cause };
+        Arc::make_mut(&mut worker).state =
+            WorkerState::Draining { machine, candidate, attempts, cause, since };
         self.put_worker(worker, turn);
         if let Some(session) = self.session_of(id) {
             turn.send(session, SupervisorMessage::Drain { epoch: self.epoch });
@@ -260,7 +97,8 @@ impl Orchestrator {
             return;
         };
         let since = turn.now.wall;
-        let machine = worker.state.machine().cloned();
+        let machine = worker.machine().cloned();
+        let candidate = worker.state.candidate().cloned();
         let attempts: BTreeMap<_, _> = worker.state.attempts().collect();
         match &worker.state {
             WorkerState::Planning { .. } => {
@@ -276,12 +114,13 @@ impl Orchestrator {
             | WorkerState::Draining { .. } => {}
         }
         turn.record_worker(id, format!("is being terminated: {}", why(&cause)));
-        let state = WorkerState::Terminating { machine: machine.clone(), attempts, cause, since };
+        let machine_id = machine.clone();
+        let state = WorkerState::Terminating { machine, candidate, attempts, cause, since };
         Arc::make_mut(&mut worker).state = state;
         let origin = worker.origin;
         self.put_worker(worker, turn);
         match origin {
-            Origin::Provisioned => self.ask_terminate(id, machine, turn),
+            Origin::Provisioned => self.ask_terminate(id, machine_id, turn),
             Origin::Joined => self.send_home(id, turn),
         }
     }
@@ -305,11 +144,16 @@ impl Orchestrator {
         machine: Option<MachineId>,
         turn: &mut Turn<'_>,
     ) {
-        if let Some(liveness) = self.liveness.get_mut(&worker) {
-            liveness.asked = Some(turn.now.mono);
-        }
+        self.ask_after(worker, turn.now.mono.after(self.policy.ask_again));
         turn.effect(Effect::Terminate { worker, machine });
         self.ask_list(turn);
+    }
+
+    /// The provisioner is not asked about this worker again before then.
+    pub(super) fn ask_after(&mut self, worker: WorkerId, at: Mono) {
+        if let Some(liveness) = self.liveness.get_mut(&worker) {
+            liveness.ask_after = at;
+        }
     }
 
     pub(super) fn ask_list(&mut self, turn: &mut Turn<'_>) {
@@ -317,11 +161,6 @@ impl Orchestrator {
             self.last_list = Some(turn.now.mono);
             turn.effect(Effect::List);
         }
-    }
-
-    pub(super) fn on_provisioner_failed(&mut self, message: String, turn: &Turn<'_>) {
-        let until = turn.now.mono.after(self.policy.ask_again);
-        self.launch_after.get_or_insert((until, message));
     }
 
     /// The worker is gone, and with it every process of its attempts.
@@ -338,9 +177,10 @@ impl Orchestrator {
         for (attempt, lease) in attempts {
             self.lose_attempt(attempt, lease, &failure, turn);
         }
+        let useless = useless(&cause);
         for execution in self.provisioning_for(id) {
-            let failure = Failure::new(FailureCause::NoCapacity, failure.message.clone());
-            self.fail_launch(execution, failure, Again::ByPolicy, turn);
+            self.note_try(execution, &worker, &useless.message, turn);
+            self.fail_launch(execution, useless.clone(), Again::ByPolicy, turn);
         }
         Arc::make_mut(&mut worker).state = WorkerState::Terminated { cause, at: turn.now.wall };
         turn.change(Change::PutWorker(Arc::clone(&worker)));
@@ -354,22 +194,19 @@ impl Orchestrator {
     }
 }
 
-fn split_first(candidates: Vec<Candidate>) -> Option<(Candidate, Vec<Candidate>)> {
-    let mut candidates = candidates.into_iter();
-    candidates.next().map(|first| (first, candidates.collect()))
-}
-
 /// A termination's cause as a person reads it.
 fn why(cause: &TerminationCause) -> String {
     match cause {
         TerminationCause::Idle => "it was idle for long enough".to_owned(),
         TerminationCause::Operator => "an operator asked for it".to_owned(),
         TerminationCause::Lost => "its agent was not heard of for too long".to_owned(),
-        TerminationCause::NeverJoined => "its agent never connected".to_owned(),
-        TerminationCause::MachineGone { reason } => format!("its machine went: {reason}"),
+        TerminationCause::NeverJoined { .. } => "its agent never connected".to_owned(),
+        TerminationCause::MachineGone { reason, .. } => format!("its machine went: {reason}"),
         TerminationCause::LaunchFailed { message } => format!("it could not be launched: {message}"),
         TerminationCause::Left => "its agent left".to_owned(),
         TerminationCause::Shutdown => "the supervisor shuts down".to_owned(),
+        TerminationCause::Deadline => "its time was over".to_owned(),
+        TerminationCause::Unwanted => "nobody wants it any more".to_owned(),
     }
 }
 
@@ -379,11 +216,37 @@ fn failure_of(cause: &TerminationCause) -> Failure {
         TerminationCause::Operator
         | TerminationCause::Left
         | TerminationCause::Shutdown
-        | TerminationCause::Idle => FailureCause::Interrupted,
+        | TerminationCause::Idle
+        | TerminationCause::Unwanted
+        | TerminationCause::MachineGone { end: MachineEnd::Interrupted, .. } => FailureCause::Interrupted,
         TerminationCause::Lost
-        | TerminationCause::NeverJoined
-        | TerminationCause::MachineGone { .. }
+        | TerminationCause::NeverJoined { .. }
+        | TerminationCause::MachineGone { end: MachineEnd::Ended | MachineEnd::NoCapacity, .. }
+        | TerminationCause::Deadline
         | TerminationCause::LaunchFailed { .. } => FailureCause::WorkerLost,
     };
     Failure::new(of, format!("its worker went before it ended: {}", why(cause)))
+}
+
+/// What the end of a worker means for an execution that waited for its machine.
+fn useless(cause: &TerminationCause) -> Failure {
+    let failure = Failure::new(FailureCause::NoCapacity, why(cause));
+    match cause {
+        TerminationCause::NeverJoined { console: Some(console) } if !console.trim().is_empty() => {
+            failure.hinting(format!("its machine's console ends with:\n{}", console.trim_end()))
+        }
+        TerminationCause::NeverJoined { .. } => failure.hinting(
+            "its machine's console could not be read, or says nothing; see whether machines can reach the supervisor's \
+             public address",
+        ),
+        TerminationCause::Idle
+        | TerminationCause::Operator
+        | TerminationCause::Lost
+        | TerminationCause::MachineGone { .. }
+        | TerminationCause::LaunchFailed { .. }
+        | TerminationCause::Left
+        | TerminationCause::Shutdown
+        | TerminationCause::Deadline
+        | TerminationCause::Unwanted => failure,
+    }
 }

@@ -5,12 +5,13 @@
 //! arguments, nothing is awaited. Nothing here fails: what is impossible or stale becomes a rejection or a record.
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
-//! report, `machines` for launching and ending them, `reaper` for what listings show, `place` for who runs what
+//! report, `launching` for how machines are had, `machines` for how they end, `reaper` for what listings show, `place` for who runs what
 //! where, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
 
 mod attempts;
 mod deadlines;
 mod join;
+mod launching;
 mod machines;
 mod place;
 mod policy;
@@ -22,6 +23,7 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use policy::{Absence, Joining, Policy, Pool};
 pub use recover::Durable;
@@ -29,7 +31,7 @@ use turn::Turn;
 
 use crate::event::{Event, Outcome, ReplyTo, ShutDown};
 use crate::execution::Execution;
-use crate::id::{AttemptId, Epoch, ExecutionId, RepoName, SessionId, WorkerId, WorkflowId};
+use crate::id::{AttemptId, Epoch, ExecutionId, MachineId, RepoName, SessionId, WorkerId, WorkflowId};
 use crate::log::LogOffset;
 use crate::port::IdempotencyRecord;
 use crate::time::{Entropy, Mono, Now, Timestamp};
@@ -55,10 +57,10 @@ pub struct Orchestrator {
     /// Liveness: never stored, begins anew with each start.
     liveness: BTreeMap<WorkerId, Liveness>,
     /// Machines that bear our mark and belong to no worker of ours, with the number of listings that showed them.
-    strangers: BTreeMap<WorkerId, u32>,
+    strangers: BTreeMap<MachineId, u32>,
     last_list: Option<Mono>,
-    /// When the pool may launch again after a launch that went wrong.
-    launch_after: Option<(Mono, String)>,
+    /// Launches wait, since none can be had.
+    pause: Option<Pause>,
     /// Idempotency keys of this batch: the store does not have them yet.
     keys: BTreeMap<String, IdempotencyRecord>,
 }
@@ -70,16 +72,33 @@ enum Stage {
     Ending { how: ShutDown, waiting: Vec<ReplyTo> },
 }
 
+/// Launches wait.
+#[derive(Debug, Clone)]
+struct Pause {
+    until: Mono,
+    message: String,
+    /// How often in a row.
+    times: u32,
+}
+
 /// What is known of a worker's presence.
 #[derive(Debug, Clone)]
 struct Liveness {
     link: Link,
     /// When the agent was heard last, or when listening for it began.
     heard: Mono,
-    /// When the provisioner was asked last about this worker.
-    asked: Option<Mono>,
+    /// When the provisioner may be asked about this worker again.
+    ask_after: Mono,
+    /// When its machine's console was asked for, before it is terminated for never having joined.
+    console: Option<Mono>,
     /// How many complete listings in a row did not show its machine, and since when.
     missing: Option<(u32, Timestamp)>,
+}
+
+impl Liveness {
+    const fn new(heard: Mono) -> Self {
+        Self { link: Link::Down, heard, ask_after: Mono(Duration::ZERO), console: None, missing: None }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +127,7 @@ impl Orchestrator {
                 self.on_launch_answered(worker, *candidate, answer, &mut turn);
             }
             Event::Listed { asked_at, machines } => self.on_listed(asked_at, &machines, &mut turn),
+            Event::ConsoleRead { worker, text } => self.on_console_read(worker, text, &mut turn),
             Event::ProvisionerFailed { message } => self.on_provisioner_failed(message, &turn),
             Event::Synced { repo, result } => self.on_synced(&repo, result, &mut turn),
             Event::Tick => self.on_tick(&mut turn),

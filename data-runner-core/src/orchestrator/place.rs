@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Orchestrator, Pool, Turn};
-use crate::event::{Change, Effect, EventKind};
-use crate::execution::{Attempt, Execution, ExecutionState, LiveAttempt, Phase, Phases};
+use crate::event::{Change, EventKind};
+use crate::execution::{Attempt, Execution, ExecutionState, FailureCause, LiveAttempt, Phase, Phases};
 use crate::id::{AttemptNumber, Claim, ExecutionId, Lease, SessionId, WorkerId};
 use crate::log::LogOffset;
 use crate::message::{Assign, SupervisorMessage};
-use crate::time::Mono;
+use crate::time::{Mono, Timestamp};
 use crate::worker::{MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState};
+use crate::workflow::{Compute, Spot};
+
+/// (attempts that it has, worker) → slots that are free.
+type FreeSlots = BTreeMap<(u32, WorkerId), u32>;
 
 impl Orchestrator {
     /// Gives queued executions to connected workers with free slots: the oldest first, to the least loaded.
@@ -20,18 +24,19 @@ impl Orchestrator {
         }
         self.place_provisioned(turn);
         let mut free = self.free_slots(turn.now.mono);
+        self.place_ready(&mut free, turn);
+        self.place_planned(&mut free, turn);
+    }
+
+    fn place_ready(&mut self, free: &mut FreeSlots, turn: &mut Turn<'_>) {
         let mut next = self.ready.first().copied();
         while let Some(place) = next {
             if free.is_empty() {
                 return;
             }
             if let Some(execution) = self.executions.get(&place.1).cloned()
-                && let Some(&(load, worker)) = free.keys().find(|(_, id)| self.fits(*id, &execution))
+                && let Some(worker) = self.take_slot(&execution, free, turn.now.wall)
             {
-                let slots = free.remove(&(load, worker)).unwrap_or(0);
-                if slots > 1 {
-                    free.insert((load + 1, worker), slots - 1);
-                }
                 self.assign(execution, worker, turn);
             }
             next = self
@@ -40,6 +45,37 @@ impl Orchestrator {
                 .next()
                 .copied();
         }
+    }
+
+    /// Executions for which a machine is only planned take one that has become free.
+    fn place_planned(&mut self, free: &mut FreeSlots, turn: &mut Turn<'_>) {
+        if free.is_empty() || !matches!(self.policy.pool, Pool::PerExecution { .. }) {
+            return;
+        }
+        let planned: Vec<(Arc<Execution>, WorkerId)> = self
+            .executions
+            .values()
+            .filter_map(|execution| {
+                let worker = self.workers.get(&provisioning_worker(execution)?)?;
+                let planned = matches!(worker.state, WorkerState::Planning { .. });
+                planned.then(|| (Arc::clone(execution), worker.id))
+            })
+            .collect();
+        for (execution, planned) in planned {
+            if let Some(worker) = self.take_slot(&execution, free, turn.now.wall) {
+                self.assign(execution, worker, turn);
+                self.unwant(planned, turn);
+            }
+        }
+    }
+
+    fn take_slot(&self, execution: &Execution, free: &mut FreeSlots, now: Timestamp) -> Option<WorkerId> {
+        let &(load, worker) = free.keys().find(|(_, id)| self.fits(*id, execution, now))?;
+        let slots = free.remove(&(load, worker)).unwrap_or(0);
+        if slots > 1 {
+            free.insert((load + 1, worker), slots - 1);
+        }
+        Some(worker)
     }
 
     /// Executions whose own worker has connected.
@@ -60,22 +96,27 @@ impl Orchestrator {
                 | ExecutionState::Cancelled { .. } => None,
             })
             .collect();
-        for (execution, worker) in waiting {
-            let idle = self
-                .workers
-                .get(&worker)
-                .is_some_and(|worker| matches!(worker.state, WorkerState::Idle { .. }));
-            if idle
-                && self.session_of(worker).is_some()
-                && let Some(execution) = self.executions.get(&execution).cloned()
-            {
-                self.assign(execution, worker, turn);
+        for (execution, id) in waiting {
+            let Some(worker) = self.workers.get(&id) else {
+                continue;
+            };
+            if !matches!(worker.state, WorkerState::Idle { .. }) || self.session_of(id).is_none() {
+                continue;
+            }
+            let Some(execution) = self.executions.get(&execution).cloned() else {
+                continue;
+            };
+            if self.has_time(worker, &execution, turn.now.wall) {
+                self.assign(execution, id, turn);
+            } else {
+                // It came so late, since nobody was there to see it, that its time would be over before the job's.
+                self.begin_termination(id, TerminationCause::Deadline, turn);
             }
         }
     }
 
     /// Connected workers that can take more: (attempts they have, worker) → free slots.
-    fn free_slots(&self, now: Mono) -> BTreeMap<(u32, WorkerId), u32> {
+    fn free_slots(&self, now: Mono) -> FreeSlots {
         let reserved: Vec<WorkerId> = match self.policy.pool {
             Pool::PerExecution { .. } => {
                 self.executions.values().filter_map(|e| provisioning_worker(e)).collect()
@@ -107,7 +148,7 @@ impl Orchestrator {
         free
     }
 
-    fn fits(&self, worker: WorkerId, execution: &Execution) -> bool {
+    fn fits(&self, worker: WorkerId, execution: &Execution, now: Timestamp) -> bool {
         let Some(worker) = self.workers.get(&worker) else {
             return false;
         };
@@ -120,10 +161,17 @@ impl Orchestrator {
             Purpose::Workflow { workflow, request, .. } => {
                 *workflow == execution.workflow_id
                     && request.instance_size == execution.instance_size
-                    && request.compute == execution.compute
+                    && request.worker_type.as_ref().is_none_or(|it| *it == execution.job.worker_type)
+                    && request.compute == wanted_compute(execution)
             }
         };
-        able && meant
+        able && meant && self.has_time(worker, execution, now)
+    }
+
+    /// Whether the execution can end before the worker's machine must be gone.
+    fn has_time(&self, worker: &Worker, execution: &Execution, now: Timestamp) -> bool {
+        let needed = self.policy.time_needed(execution);
+        worker.deadline().is_none_or(|deadline| now.after(needed) <= deadline)
     }
 
     fn assign(&mut self, mut execution: Arc<Execution>, id: WorkerId, turn: &mut Turn<'_>) {
@@ -150,8 +198,13 @@ impl Orchestrator {
             | ExecutionState::Cancelled { .. } => return,
         };
         phases.record(Phase::Queued, queued_since);
-        if worker.origin == Origin::Provisioned && worker.created_at >= execution.created_at {
-            phases.record(Phase::Launched, worker.created_at);
+        let launched_for_it = match &worker.purpose {
+            Purpose::Any => worker.origin == Origin::Provisioned && worker.created_at >= execution.created_at,
+            Purpose::Workflow { .. } => provisioning_worker(&execution) == Some(id),
+        };
+        if launched_for_it {
+            let at = worker.launched.as_ref().map_or(worker.created_at, |launched| launched.at);
+            phases.record(Phase::Launched, at);
         }
         let changed = Arc::make_mut(&mut execution);
         changed.attempts.push(Attempt { number, worker: id, lease, phases, end: None });
@@ -215,18 +268,17 @@ impl Orchestrator {
 
     /// Asks for workers where they are missing, and lets those go that nobody needs.
     pub(super) fn fill_pool(&mut self, turn: &mut Turn<'_>) {
-        if self.is_ending() || self.launch_after.as_ref().is_some_and(|(until, _)| turn.now.mono < *until) {
+        if self.is_ending() || self.pause.as_ref().is_some_and(|pause| turn.now.mono < pause.until) {
             return;
         }
-        self.launch_after = None;
         match self.policy.pool.clone() {
             Pool::None => {}
             Pool::Shared { min, max, slots, .. } => {
                 let active = u32::try_from(self.executions.len()).unwrap_or(u32::MAX);
                 let wanted = active.div_ceil(slots.max(1)).clamp(min, max.max(min));
                 for _ in self.provisioned_count()..wanted {
-                    let request = MachineRequest::plain("local", None, slots);
-                    self.want_worker(Purpose::Any, request, turn);
+                    let worker = self.want_worker(Purpose::Any, slots, turn);
+                    self.ask_plan(worker.id, Self::request_of(&worker), turn);
                 }
             }
             Pool::PerExecution { max } => self.provision_each(max, turn),
@@ -234,31 +286,21 @@ impl Orchestrator {
     }
 
     fn provision_each(&mut self, max: u32, turn: &mut Turn<'_>) {
-        let mut room = max.saturating_sub(self.provisioned_count());
-        let waiting: Vec<ExecutionId> = self.ready.iter().map(|(_, id)| *id).take(room as usize).collect();
+        let room = max.saturating_sub(self.provisioned_count()) as usize;
+        let waiting: Vec<ExecutionId> = self.ready.iter().map(|(_, id)| *id).take(room).collect();
+        let without = self.ready.len().saturating_sub(room);
         for id in waiting {
             let Some(mut execution) = self.executions.get(&id).cloned() else {
                 continue;
             };
-            if room == 0 {
-                return;
-            }
-            room -= 1;
-            let request = MachineRequest {
-                compute: execution.compute.clone(),
-                code: Some(execution.job.bundle.clone()),
-                ..MachineRequest::plain(
-                    execution.instance_size.clone(),
-                    Some(execution.job.worker_type.clone()),
-                    1,
-                )
-            };
+            let request = self.request_for(&execution, turn.now.wall);
             let purpose = Purpose::Workflow {
                 workflow: execution.workflow_id,
                 request: Box::new(request.clone()),
                 keep_warm: execution.keep_warm,
             };
-            let worker = self.want_worker(purpose, request, turn);
+            let worker = self.want_worker(purpose, request.slots, turn).id;
+            self.ask_plan(worker, request, turn);
             let since = turn.now.wall;
             Arc::make_mut(&mut execution).state = ExecutionState::Provisioning { worker, since };
             turn.record_execution(
@@ -268,32 +310,76 @@ impl Orchestrator {
             );
             self.put_execution(execution, turn);
         }
+        self.make_room(without, turn);
     }
 
-    fn want_worker(&mut self, purpose: Purpose, request: MachineRequest, turn: &mut Turn<'_>) -> WorkerId {
+    /// Machines that are kept warm go when others have to wait for a machine: those here fit none of them.
+    fn make_room(&mut self, wanted: usize, turn: &mut Turn<'_>) {
+        if wanted == 0 {
+            return;
+        }
+        let ending = |worker: &&Arc<Worker>| match worker.state {
+            WorkerState::Draining { .. } | WorkerState::Terminating { .. } => true,
+            WorkerState::Planning { .. }
+            | WorkerState::Launching { .. }
+            | WorkerState::Booting { .. }
+            | WorkerState::Idle { .. }
+            | WorkerState::Busy { .. }
+            | WorkerState::Terminated { .. } => false,
+        };
+        let coming = self.workers.values().filter(ending).count();
+        let idle: Vec<WorkerId> = self
+            .free_slots(turn.now.mono)
+            .into_keys()
+            .filter(|(load, id)| *load == 0 && self.workers.get(id).is_some_and(|it| self.is_warm(it)))
+            .map(|(_, id)| id)
+            .take(wanted.saturating_sub(coming))
+            .collect();
+        for id in idle {
+            self.begin_drain(id, TerminationCause::Idle, turn);
+        }
+    }
+
+    fn is_warm(&self, worker: &Worker) -> bool {
+        worker.origin == Origin::Provisioned && matches!(worker.state, WorkerState::Idle { .. })
+    }
+
+    /// The machine that an execution wants now.
+    fn request_for(&self, execution: &Execution, now: Timestamp) -> MachineRequest {
+        let number = execution.latest_attempt().map_or(AttemptNumber::FIRST, |latest| latest.number.next());
+        let mut tags = execution.labels.clone();
+        let ours = [
+            ("workflow", execution.workflow().to_string()),
+            ("execution", execution.id.to_string()),
+            ("attempt", number.to_string()),
+        ];
+        tags.extend(ours.into_iter().map(|(key, value)| (format!("data-runner:{key}"), value)));
+        let worker_type = Some(execution.job.worker_type.clone());
+        MachineRequest {
+            compute: wanted_compute(execution),
+            tags,
+            deadline: Some(now.after(self.policy.life_of_machine(execution))),
+            code: Some(execution.job.bundle.clone()),
+            ..MachineRequest::plain(execution.instance_size.clone(), worker_type, 1)
+        }
+    }
+
+    /// A worker that nothing was asked for yet.
+    pub(super) fn want_worker(&mut self, purpose: Purpose, slots: u32, turn: &mut Turn<'_>) -> Arc<Worker> {
         let now = turn.now.wall;
-        let id = WorkerId::generate(now, turn.entropy);
-        let worker = Worker {
-            id,
+        let worker = Arc::new(Worker {
+            id: WorkerId::generate(now, turn.entropy),
             origin: Origin::Provisioned,
             purpose,
-            slots: request.slots,
+            slots,
             launched: None,
             joined_with: None,
             facts: None,
             state: WorkerState::Planning { since: now },
             created_at: now,
-        };
-        self.put_worker(Arc::new(worker), turn);
-        self.ask_plan(id, request, turn);
-        id
-    }
-
-    pub(super) fn ask_plan(&mut self, worker: WorkerId, request: MachineRequest, turn: &mut Turn<'_>) {
-        if let Some(liveness) = self.liveness.get_mut(&worker) {
-            liveness.asked = Some(turn.now.mono);
-        }
-        turn.effect(Effect::Plan { worker, request: Box::new(request) });
+        });
+        self.put_worker(Arc::clone(&worker), turn);
+        worker
     }
 
     /// What was asked for when the worker was wanted; the same again after a restart.
@@ -350,6 +436,18 @@ impl Orchestrator {
         };
         Some(since.after(keep))
     }
+}
+
+/// How the machine of an execution's next attempt is chosen. Where spot is only preferred, an execution that was
+/// interrupted goes on demand from then on: the same capacity that was taken away once is the likeliest to be taken
+/// again, and a job that starts over each time never ends.
+fn wanted_compute(execution: &Execution) -> Compute {
+    let interrupted = execution.failures_by(FailureCause::Interrupted) > 0;
+    let spot = match execution.compute.spot {
+        Spot::Prefer if interrupted => Spot::Never,
+        spot @ (Spot::Never | Spot::Prefer | Spot::Only) => spot,
+    };
+    Compute { spot, ..execution.compute.clone() }
 }
 
 pub(super) fn provisioning_worker(execution: &Execution) -> Option<WorkerId> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::execution::Execution;
+
 /// How executions, workers and machines are treated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -21,14 +23,33 @@ pub struct Policy {
     /// How much longer than `dead_man` an agent must have been silent to be taken for gone: what it takes an agent to
     /// notice that its connection is dead, and its jobs to stop.
     pub fence_margin: Duration,
+    /// How long the provisioner may take to say how a machine can be had.
+    pub plan_within: Duration,
+    /// How long one candidate may be launched without a definite answer, before its machine, if there is one, is
+    /// terminated.
+    pub launch_within: Duration,
     /// How long a machine may take from launch until its agent connects.
     pub join_within: Duration,
+    /// How long code and environment of a job may take. Only the deadline of its machine is counted from it.
+    pub prepare_within: Duration,
+    /// How long an agent that drains and has nothing left may take to say so.
+    pub drain_within: Duration,
+    /// What a machine's deadline leaves beyond everything that its job may take.
+    pub deadline_margin: Duration,
     /// How long the end of a log may be behind the end of its job before the log is closed with a gap.
     pub log_wait: Duration,
-    /// How often machines are listed.
+    /// How often machines are listed while there are any.
     pub list_every: Duration,
+    /// How often machines are listed when none is known: one that bears our mark may be there all the same.
+    pub list_idle_every: Duration,
     /// How long to wait before an unanswered or failed question to the provisioner is asked again.
     pub ask_again: Duration,
+    /// How long the call of a launch may take. It is not repeated before: two at a time could get two answers.
+    pub answer_within: Duration,
+    /// The longest wait between two launches while none can be had (hold); the first is `ask_again`, and it doubles.
+    pub hold_at_most: Duration,
+    /// How long a machine's console may take to be read before the machine is terminated without it.
+    pub console_within: Duration,
     /// What it means that a complete listing does not show a machine that is being terminated.
     pub absence: Absence,
 }
@@ -49,9 +70,9 @@ pub enum Pool {
         /// How long one above `min` may be idle.
         idle: Duration,
     },
-    /// A machine for each execution, kept warm for the same workflow and size as the execution asks.
+    /// A machine for each execution, kept warm for the same workflow and machine as the execution asks.
     PerExecution {
-        /// Never more machines, those on their way in or out included.
+        /// Never more machines, those on their way in or out, and those of which nobody knows, included.
         max: u32,
     },
 }
@@ -85,11 +106,52 @@ impl Policy {
             lost_after: Duration::from_secs(120),
             dead_man: Duration::from_secs(600),
             fence_margin: Duration::from_secs(60),
+            plan_within: Duration::from_secs(120),
+            launch_within: Duration::from_secs(900),
             join_within: Duration::from_secs(60),
+            prepare_within: Duration::from_secs(1800),
+            drain_within: Duration::from_secs(120),
+            deadline_margin: Duration::from_secs(600),
             log_wait: Duration::from_secs(30),
             list_every: Duration::from_secs(5),
+            list_idle_every: Duration::from_secs(300),
             ask_again: Duration::from_secs(10),
+            answer_within: Duration::from_secs(120),
+            hold_at_most: Duration::from_secs(300),
+            console_within: Duration::from_secs(10),
             absence: Absence::IsProof,
         }
+    }
+
+    /// What suits machines of EC2: one for each execution, at most `max_machines`; nobody joins that was not launched.
+    ///
+    /// A person who terminates a busy machine is noticed by the next listing, so within 10 s and what a listing takes. A
+    /// machine is shown as terminated for about an hour; one that is not shown at all has to be absent for 15 minutes,
+    /// since listings are consistent only in time.
+    pub fn ec2(max_machines: u32) -> Self {
+        Self {
+            pool: Pool::PerExecution { max: max_machines },
+            joining: Joining::Refused,
+            join_within: Duration::from_secs(300),
+            list_every: Duration::from_secs(10),
+            absence: Absence::IsProofAfter(Duration::from_secs(900)),
+            ..Self::local(0, 1)
+        }
+    }
+
+    /// How long a machine must still be there to be given this execution: its code is made ready, it runs, is stopped,
+    /// and its log comes home.
+    pub fn time_needed(&self, execution: &Execution) -> Duration {
+        [self.prepare_within, execution.job.timeout, execution.job.grace, self.log_wait]
+            .into_iter()
+            .fold(self.deadline_margin, Duration::saturating_add)
+    }
+
+    /// How long after the wish for a machine it must be gone: what getting it may take, then its job, then waiting for
+    /// the next one.
+    pub fn life_of_machine(&self, execution: &Execution) -> Duration {
+        [self.plan_within, self.launch_within, self.join_within, execution.keep_warm]
+            .into_iter()
+            .fold(self.time_needed(execution), Duration::saturating_add)
     }
 }

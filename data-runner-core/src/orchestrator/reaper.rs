@@ -1,18 +1,21 @@
 //! Listings: machines that belong to nobody go, and workers whose machine is gone end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Absence, Orchestrator, Turn};
 use crate::event::Effect;
 use crate::id::WorkerId;
 use crate::time::Timestamp;
-use crate::worker::{Machine, MachineState, Origin, TerminationCause, WorkerState};
+use crate::worker::{Machine, MachineEnd, MachineState, Origin, TerminationCause, Worker, WorkerState};
 
 impl Orchestrator {
     /// A complete listing: both directions of the reaper. Machines that nobody knows go, workers without a machine end.
     pub(super) fn on_listed(&mut self, asked_at: Timestamp, machines: &[Machine], turn: &mut Turn<'_>) {
-        let shown: BTreeMap<WorkerId, &Machine> =
-            machines.iter().map(|machine| (machine.worker, machine)).collect();
+        let mut shown: BTreeMap<WorkerId, Vec<&Machine>> = BTreeMap::new();
+        for machine in machines {
+            shown.entry(machine.worker).or_default().push(machine);
+        }
         self.reap_strangers(machines, turn);
         let provisioned: Vec<WorkerId> = self
             .workers
@@ -21,22 +24,45 @@ impl Orchestrator {
             .map(|worker| worker.id)
             .collect();
         for id in provisioned {
-            match shown.get(&id) {
-                Some(machine) => self.on_shown(id, machine, asked_at, turn),
-                None => self.on_not_shown(id, asked_at, turn),
+            let of_worker = shown.get(&id).map_or(&[][..], Vec::as_slice);
+            match self.which(id, of_worker) {
+                Shown::As(machine) => self.on_shown(id, machine, asked_at, turn),
+                Shown::Not => self.on_not_shown(id, asked_at, turn),
+                Shown::Unclear => {}
             }
+        }
+    }
+
+    /// Which of the machines that a listing shows for a worker is its own. A machine whose name was not known yet counts
+    /// when it lives and is the only one: a dead one may be that of a candidate before this one.
+    fn which<'a>(&self, id: WorkerId, machines: &[&'a Machine]) -> Shown<'a> {
+        let known = self.workers.get(&id).and_then(|worker| worker.machine());
+        if let Some(known) = known {
+            return machines
+                .iter()
+                .find(|machine| machine.id == *known)
+                .map_or(Shown::Not, |it| Shown::As(it));
+        }
+        let mut alive = machines.iter().filter(|machine| !is_gone(machine));
+        match (alive.next(), alive.next()) {
+            (None, _) => Shown::Not,
+            (Some(machine), None) => Shown::As(machine),
+            (Some(_), Some(_)) => Shown::Unclear,
         }
     }
 
     fn reap_strangers(&mut self, machines: &[Machine], turn: &mut Turn<'_>) {
         let mut strangers = std::mem::take(&mut self.strangers);
         for machine in machines {
-            let gone = matches!(machine.state, MachineState::Terminated { .. });
-            if gone || self.workers.contains_key(&machine.worker) {
+            let ours = self.workers.get(&machine.worker).is_some_and(|worker| {
+                // While its name is not known, it may be any.
+                worker.machine().is_none_or(|known| *known == machine.id)
+            });
+            if ours || is_gone(machine) {
                 continue;
             }
             // Once may be a listing that is older than our memory; twice is nobody's machine.
-            let rounds = strangers.remove(&machine.worker).unwrap_or(0) + 1;
+            let rounds = strangers.remove(&machine.id).unwrap_or(0) + 1;
             if rounds >= 2 {
                 turn.record_worker(
                     machine.worker,
@@ -44,7 +70,7 @@ impl Orchestrator {
                 );
                 turn.effect(Effect::Terminate { worker: machine.worker, machine: Some(machine.id.clone()) });
             }
-            self.strangers.insert(machine.worker, rounds);
+            self.strangers.insert(machine.id.clone(), rounds);
         }
     }
 
@@ -55,60 +81,87 @@ impl Orchestrator {
         let Some(worker) = self.workers.get(&id).cloned() else {
             return;
         };
-        match (&machine.state, &worker.state) {
-            (MachineState::Terminated { reason, .. }, state) => match state {
-                WorkerState::Terminating { cause, since, .. } if *since <= asked_at => {
-                    let cause = cause.clone();
-                    self.prove_gone(worker, cause, turn);
-                }
-                // The listing is older than the wish; the next one tells.
-                WorkerState::Terminating { .. } => {}
-                WorkerState::Planning { .. }
-                | WorkerState::Launching { .. }
-                | WorkerState::Booting { .. }
-                | WorkerState::Idle { .. }
-                | WorkerState::Busy { .. }
-                | WorkerState::Draining { .. }
-                | WorkerState::Terminated { .. } => {
-                    self.prove_gone(worker, TerminationCause::MachineGone { reason: reason.clone() }, turn);
-                }
-            },
-            (
-                MachineState::Pending | MachineState::Running | MachineState::AgentDown,
-                WorkerState::Launching { .. },
-            ) => {
-                self.on_launched(worker, machine.id.clone(), turn);
+        match &machine.state {
+            MachineState::Terminated { reason, end } => {
+                self.on_shown_gone(worker, reason, *end, asked_at, turn);
             }
-            (
-                MachineState::AgentDown,
-                WorkerState::Idle { candidate: Some(candidate), .. }
-                | WorkerState::Busy { candidate: Some(candidate), .. }
-                | WorkerState::Booting { candidate, .. },
-            ) => {
+            MachineState::Pending
+            | MachineState::Running
+            | MachineState::AgentDown
+            | MachineState::Stopping
+                if worker.machine().is_none() =>
+            {
+                self.on_launched(worker, machine.id.clone(), machine.launched_at, turn);
+            }
+            MachineState::AgentDown => self.on_agent_down(&worker, turn),
+            MachineState::Pending | MachineState::Running | MachineState::Stopping => {}
+        }
+    }
+
+    /// The proof that nothing of a worker is left.
+    fn on_shown_gone(
+        &mut self,
+        worker: Arc<Worker>,
+        reason: &str,
+        end: MachineEnd,
+        asked_at: Timestamp,
+        turn: &mut Turn<'_>,
+    ) {
+        let gone = TerminationCause::MachineGone { reason: reason.to_owned(), end };
+        match &worker.state {
+            WorkerState::Terminating { cause, since, .. } if *since <= asked_at => {
+                // Silence is how the end of spare capacity looks from here when it came without notice.
+                let taken = *cause == TerminationCause::Lost && end == MachineEnd::Interrupted;
+                let cause = if taken { gone } else { cause.clone() };
+                self.prove_gone(worker, cause, turn);
+            }
+            // The listing is older than the wish; the next one tells.
+            WorkerState::Terminating { .. } | WorkerState::Terminated { .. } => {}
+            WorkerState::Booting { .. } => match end {
+                MachineEnd::NoCapacity | MachineEnd::Interrupted => {
+                    self.fall_back(worker, reason.to_owned(), gone, turn);
+                }
+                MachineEnd::Ended => self.prove_gone(worker, gone, turn),
+            },
+            // A drained agent switches its machine off by itself.
+            WorkerState::Draining { attempts, cause, .. }
+                if attempts.is_empty() && end == MachineEnd::Ended =>
+            {
+                let cause = cause.clone();
+                self.prove_gone(worker, cause, turn);
+            }
+            WorkerState::Idle { .. } | WorkerState::Busy { .. } | WorkerState::Draining { .. } => {
+                self.prove_gone(worker, gone, turn);
+            }
+            // It has no machine by that name. What became of the launch is told by its answer, which is asked for until
+            // it is definite.
+            WorkerState::Planning { .. } | WorkerState::Launching { .. } => {}
+        }
+    }
+
+    /// Its machine runs and its agent does not.
+    fn on_agent_down(&mut self, worker: &Arc<Worker>, turn: &mut Turn<'_>) {
+        let id = worker.id;
+        match &worker.state {
+            WorkerState::Idle { candidate: Some(candidate), .. }
+            | WorkerState::Busy { candidate: Some(candidate), .. }
+            | WorkerState::Booting { candidate, .. } => {
                 if self.session_of(id).is_none() {
                     turn.record_worker(id, "its agent is down and is started again");
                     self.ask_launch(id, candidate.clone(), turn);
                 }
             }
             // A drained agent has ended, as it should; what it left behind goes with the machine.
-            (MachineState::AgentDown, WorkerState::Draining { cause, .. }) => {
+            WorkerState::Draining { cause, .. } => {
                 let cause = cause.clone();
                 self.begin_termination(id, cause, turn);
             }
-            (
-                MachineState::Pending
-                | MachineState::Running
-                | MachineState::AgentDown
-                | MachineState::Stopping,
-                WorkerState::Planning { .. }
-                | WorkerState::Launching { .. }
-                | WorkerState::Booting { .. }
-                | WorkerState::Idle { .. }
-                | WorkerState::Busy { .. }
-                | WorkerState::Draining { .. }
-                | WorkerState::Terminating { .. }
-                | WorkerState::Terminated { .. },
-            ) => {}
+            WorkerState::Idle { candidate: None, .. }
+            | WorkerState::Busy { candidate: None, .. }
+            | WorkerState::Planning { .. }
+            | WorkerState::Launching { .. }
+            | WorkerState::Terminating { .. }
+            | WorkerState::Terminated { .. } => {}
         }
     }
 
@@ -128,8 +181,15 @@ impl Orchestrator {
             Absence::IsProofAfter(wait) => asked_at.since(since) >= wait,
         };
         match &worker.state {
-            WorkerState::Terminating { cause, since, .. } => {
-                if *since <= asked_at && long_enough {
+            WorkerState::Terminating { cause, since: wished, .. } => {
+                // A launch that nobody confirmed may be on its way when its end is wished for.
+                let unseen = match self.policy.absence {
+                    Absence::IsProofAfter(wait) if worker.machine().is_none() => {
+                        asked_at.since(*wished) >= wait
+                    }
+                    Absence::IsProof | Absence::IsProofAfter(_) => true,
+                };
+                if *wished <= asked_at && long_enough && unseen {
                     let cause = cause.clone();
                     self.prove_gone(worker, cause, turn);
                 }
@@ -141,11 +201,32 @@ impl Orchestrator {
                 // A busy machine is never given up on the word of one listing, or while its agent speaks.
                 if rounds >= 2 && long_enough && !connected {
                     let reason = "the provisioner no longer shows it".to_owned();
-                    self.begin_termination(id, TerminationCause::MachineGone { reason }, turn);
+                    self.begin_termination(
+                        id,
+                        TerminationCause::MachineGone { reason, end: MachineEnd::Ended },
+                        turn,
+                    );
                 }
             }
             WorkerState::Planning { .. } | WorkerState::Launching { .. } | WorkerState::Terminated { .. } => {
             }
+        }
+    }
+}
+
+/// What a listing says of a worker's machine.
+enum Shown<'a> {
+    As(&'a Machine),
+    Not,
+    /// There are several that it could be.
+    Unclear,
+}
+
+const fn is_gone(machine: &Machine) -> bool {
+    match machine.state {
+        MachineState::Terminated { .. } => true,
+        MachineState::Pending | MachineState::Running | MachineState::AgentDown | MachineState::Stopping => {
+            false
         }
     }
 }

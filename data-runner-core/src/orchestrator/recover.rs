@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Link, Liveness, Orchestrator, Policy, Stage};
+use super::{Liveness, Orchestrator, Policy, Stage};
 use crate::event::Snapshot;
 use crate::execution::Execution;
 use crate::id::{Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
@@ -50,15 +50,14 @@ impl Orchestrator {
             liveness: BTreeMap::new(),
             strangers: BTreeMap::new(),
             last_list: None,
-            launch_after: None,
+            pause: None,
             keys: BTreeMap::new(),
         };
         for execution in snapshot.executions {
             orchestrator.index_execution(&Arc::new(execution));
         }
         for worker in snapshot.workers {
-            let fresh = Liveness { link: Link::Down, heard: now.mono, asked: None, missing: None };
-            orchestrator.liveness.insert(worker.id, fresh);
+            orchestrator.liveness.insert(worker.id, Liveness::new(now.mono));
             orchestrator.workers.insert(worker.id, Arc::new(worker));
         }
         orchestrator

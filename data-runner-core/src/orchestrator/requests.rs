@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::place::provisioning_worker;
 use super::{Orchestrator, Stage, Turn};
 use crate::event::{
     Answer, Change, EventKind, Pausing, Rejection, ReplyTo, Request, ShutDown, Submit, Synced,
@@ -98,8 +99,13 @@ impl Orchestrator {
         let mut execution = Arc::clone(self.executions.get(&id).ok_or(Rejection::NoSuchExecution(id))?);
         let now = turn.now.wall;
         let wanted = Stop { reason: StopReason::Cancelled, at: now };
+        let provisioned_by = provisioning_worker(&execution);
         let stopping = match &execution.state {
             ExecutionState::Queued { .. } | ExecutionState::Provisioning { .. } => {
+                if let Some(worker) = provisioned_by.and_then(|id| self.workers.get(&id).cloned()) {
+                    self.note_try(id, &worker, "cancelled before it was there", turn);
+                    execution = Arc::clone(self.executions.get(&id).ok_or(Rejection::NoSuchExecution(id))?);
+                }
                 Arc::make_mut(&mut execution).state = ExecutionState::Cancelled { at: now };
                 turn.record_execution(
                     EventKind::ExecutionCancelled,
@@ -107,6 +113,9 @@ impl Orchestrator {
                     format!("cancelled by {by}"),
                 );
                 self.put_execution(Arc::clone(&execution), turn);
+                if let Some(worker) = provisioned_by {
+                    self.unwant(worker, turn);
+                }
                 return Ok(Answer::Execution(execution));
             }
             ExecutionState::Starting { live, stop: None } => {
@@ -273,16 +282,18 @@ impl Orchestrator {
         self.retell_waiting(turn);
     }
 
-    /// What is ready to run waits for another reason since the supervisor ends, or since it is there again.
+    /// What is ready to run waits for another reason: the supervisor ends, or is there again, or no machine can be had, or
+    /// one can again.
     pub(super) fn retell_waiting(&mut self, turn: &mut Turn<'_>) {
         let ready: Vec<ExecutionId> = self.ready.iter().map(|(_, id)| *id).collect();
         for id in ready {
             let Some(mut execution) = self.executions.get(&id).cloned() else { continue };
             let ExecutionState::Queued { waiting } = &execution.state else { continue };
-            if (waiting.reason == WaitingReason::Draining) == self.is_ending() {
+            let reason = self.why_waiting();
+            if waiting.reason == reason {
                 continue;
             }
-            let waiting = Waiting { reason: self.why_waiting(), since: turn.now.wall };
+            let waiting = Waiting { reason, since: turn.now.wall };
             Arc::make_mut(&mut execution).state = ExecutionState::Queued { waiting };
             self.put_execution(execution, turn);
         }
@@ -303,8 +314,8 @@ impl Orchestrator {
         if self.is_ending() {
             return WaitingReason::Draining;
         }
-        match (self.worker_limit(), &self.launch_after) {
-            (_, Some((_, message))) => WaitingReason::Hold { message: message.clone() },
+        match (self.worker_limit(), &self.pause) {
+            (_, Some(pause)) => WaitingReason::Hold { message: pause.message.clone() },
             (Some(limit), None) if self.provisioned_count() >= limit && !self.has_free_slot() => {
                 WaitingReason::WorkerLimit { limit }
             }

@@ -13,8 +13,7 @@ use crate::worker::{Origin, Purpose, TerminationCause, Worker, WorkerState};
 impl Orchestrator {
     pub(super) fn on_session_opened(&mut self, worker: WorkerId, session: SessionId, turn: &mut Turn<'_>) {
         let heard = turn.now.mono;
-        let fresh = Liveness { link: Link::Down, heard, asked: None, missing: None };
-        let liveness = self.liveness.entry(worker).or_insert(fresh);
+        let liveness = self.liveness.entry(worker).or_insert(Liveness::new(heard));
         match std::mem::replace(&mut liveness.link, Link::Opened(session)) {
             Link::Down => {}
             Link::Opened(older) | Link::Up(older) => turn.effect(Effect::CloseSession { session: older }),
@@ -80,7 +79,8 @@ impl Orchestrator {
         }
         if let Some(liveness) = self.liveness.get_mut(&id) {
             liveness.link = Link::Up(session);
-            liveness.asked = None;
+            liveness.ask_after = turn.now.mono;
+            liveness.console = None;
         }
         let held: BTreeSet<Claim> = hello.attempts.iter().map(|attempt| attempt.claim).collect();
         let verdicts = hello.attempts.iter().map(|held| (held.claim, self.verdict(id, held.claim))).collect();
@@ -139,7 +139,8 @@ impl Orchestrator {
         let since = turn.now.wall;
         let changed = Arc::make_mut(&mut worker);
         let state = match &changed.state {
-            WorkerState::Planning { .. } => Some(WorkerState::Idle { machine: None, candidate: None, since }),
+            // No machine was launched, so this is the agent of none.
+            WorkerState::Planning { .. } => return false,
             WorkerState::Launching { candidate, .. } => {
                 Some(WorkerState::Idle { machine: None, candidate: Some(candidate.clone()), since })
             }
@@ -275,10 +276,20 @@ impl Orchestrator {
         if held.is_none_or(|attempts| attempts.remove(&attempt).is_none()) {
             return;
         }
-        if let WorkerState::Busy { machine, candidate, attempts } = &mut changed.state
-            && attempts.is_empty()
-        {
-            changed.state = WorkerState::Idle { machine: machine.take(), candidate: candidate.take(), since };
+        match &mut changed.state {
+            WorkerState::Busy { machine, candidate, attempts } if attempts.is_empty() => {
+                changed.state =
+                    WorkerState::Idle { machine: machine.take(), candidate: candidate.take(), since };
+            }
+            WorkerState::Draining { attempts, since: idle, .. } if attempts.is_empty() => *idle = since,
+            WorkerState::Busy { .. }
+            | WorkerState::Draining { .. }
+            | WorkerState::Terminating { .. }
+            | WorkerState::Planning { .. }
+            | WorkerState::Launching { .. }
+            | WorkerState::Booting { .. }
+            | WorkerState::Idle { .. }
+            | WorkerState::Terminated { .. } => {}
         }
         self.put_worker(worker, turn);
     }

@@ -53,6 +53,11 @@ impl Worker {
         }
     }
 
+    /// The provisioner's name for its machine, once that is known.
+    pub fn machine(&self) -> Option<&MachineId> {
+        self.state.machine().or_else(|| self.launched.as_ref().map(|launched| &launched.machine))
+    }
+
     /// When its machine must be gone, whatever happens.
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.purpose {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Candidate;
+use super::{Candidate, MachineEnd};
 use crate::id::{AttemptId, Lease, MachineId};
 use crate::time::Timestamp;
 
@@ -33,6 +33,9 @@ pub enum WorkerState {
         machine: MachineId,
         /// What was launched.
         candidate: Candidate,
+        /// Those that follow if there is no capacity for the machine after all; each with a worker of its own.
+        #[serde(default)]
+        fallbacks: Vec<Candidate>,
         /// Since when.
         since: Timestamp,
     },
@@ -58,15 +61,24 @@ pub enum WorkerState {
     Draining {
         /// The machine, if the provisioner gave one.
         machine: Option<MachineId>,
+        /// What was launched, if it was.
+        #[serde(default)]
+        candidate: Option<Candidate>,
         /// The attempts that it still has.
         attempts: BTreeMap<AttemptId, Lease>,
         /// Why it goes.
         cause: TerminationCause,
+        /// Since when: since the end of its last attempt, if it still had some.
+        #[serde(default)]
+        since: Timestamp,
     },
     /// It is being terminated; its attempts are not replaced before there is proof.
     Terminating {
         /// The machine, if the provisioner gave one.
         machine: Option<MachineId>,
+        /// What was launched, or being launched, if that is known.
+        #[serde(default)]
+        candidate: Option<Candidate>,
         /// The attempts that end with it.
         attempts: BTreeMap<AttemptId, Lease>,
         /// Why it goes.
@@ -94,12 +106,23 @@ pub enum TerminationCause {
     /// Its agent was not heard of for too long.
     Lost,
     /// Its agent never connected.
-    NeverJoined,
+    NeverJoined {
+        /// The end of what its machine wrote to its console, where it could be read.
+        #[serde(default)]
+        console: Option<String>,
+    },
     /// The provisioner says that its machine is gone.
     MachineGone {
         /// What the provisioner says of why.
         reason: String,
+        /// What that means.
+        #[serde(default = "ended")]
+        end: MachineEnd,
     },
+    /// Its machine must be gone by now, whatever it does.
+    Deadline,
+    /// Whoever it was being launched for no longer wants it.
+    Unwanted,
     /// It could not be launched.
     LaunchFailed {
         /// Why.
@@ -109,6 +132,11 @@ pub enum TerminationCause {
     Left,
     /// The supervisor is shutting down.
     Shutdown,
+}
+
+/// What the end of a machine meant before that was told apart.
+const fn ended() -> MachineEnd {
+    MachineEnd::Ended
 }
 
 impl WorkerState {
@@ -134,6 +162,18 @@ impl WorkerState {
             | Self::Draining { machine, .. }
             | Self::Terminating { machine, .. } => machine.as_ref(),
             Self::Planning { .. } | Self::Launching { .. } | Self::Terminated { .. } => None,
+        }
+    }
+
+    /// What was launched, or is being launched.
+    pub const fn candidate(&self) -> Option<&Candidate> {
+        match self {
+            Self::Launching { candidate, .. } | Self::Booting { candidate, .. } => Some(candidate),
+            Self::Idle { candidate, .. }
+            | Self::Busy { candidate, .. }
+            | Self::Draining { candidate, .. }
+            | Self::Terminating { candidate, .. } => candidate.as_ref(),
+            Self::Planning { .. } | Self::Terminated { .. } => None,
         }
     }
 

@@ -89,7 +89,8 @@ fn a_machine_whose_agent_never_joins_is_terminated_at_the_join_deadline() {
     it.send(Event::Planned { worker, result: Ok(vec![candidate("a")]) });
     it.answer_launch(worker, "a", LaunchAnswer::Launched(machine_id(worker)));
     let wait = it.policy.join_within;
-    let outcome = it.tick_after(wait);
+    it.tick_after(wait);
+    let outcome = it.send(Event::ConsoleRead { worker, text: None });
     assert!(outcome.effects.contains(&Effect::Terminate { worker, machine: Some(machine_id(worker)) }));
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
 mod cancelling;
+mod cloud;
 mod ending;
 mod every_pair;
 mod machines;

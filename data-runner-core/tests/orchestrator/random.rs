@@ -91,6 +91,7 @@ fn perform(it: &mut Scene, known: &mut Known, step: &Step) {
             let of_worker = |e: &std::sync::Arc<Execution>| {
                 e.state.live().filter(|live| live.worker == worker).map(|live| live.claim(e.id))
             };
+            it.launch(worker);
             let claims: Vec<Claim> = it.it.executions().filter_map(of_worker).collect();
             let attempts = claims.into_iter().map(|claim| held(claim, reached(Phase::Connected))).collect();
             let (session, _) = it.connect(worker, attempts);

@@ -48,6 +48,11 @@ pub fn pool(min: u32, max: u32) -> Policy {
     }
 }
 
+/// A machine of EC2 for each execution.
+pub fn ec2(max: u32) -> Policy {
+    Policy::ec2(max)
+}
+
 pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -263,11 +268,29 @@ impl Scene {
         let ids: Vec<WorkerId> = self.it.workers().map(|worker| worker.id).collect();
         ids.into_iter()
             .map(|worker| {
-                self.send(Event::Planned { worker, result: Ok(vec![candidate("a")]) });
-                self.answer_launch(worker, "a", LaunchAnswer::Launched(machine_id(worker)));
+                self.launch(worker);
                 (worker, self.join(worker))
             })
             .collect()
+    }
+
+    /// A worker that is planned is launched at the first try; any other stays as it is.
+    pub fn launch(&mut self, worker: WorkerId) {
+        self.send(Event::Planned { worker, result: Ok(vec![candidate("a")]) });
+        self.answer_launch(worker, "a", LaunchAnswer::Launched(machine_id(worker)));
+    }
+
+    /// The only worker.
+    pub fn only_worker(&self) -> WorkerId {
+        let workers: Vec<WorkerId> = self.it.workers().map(|worker| worker.id).collect();
+        assert_eq!(workers.len(), 1, "{workers:?}");
+        workers[0]
+    }
+
+    /// The provisioner offers these for a worker that is planned.
+    pub fn offers(&mut self, worker: WorkerId, labels: &[&str]) -> Outcome {
+        let candidates = labels.iter().map(|label| candidate(label)).collect();
+        self.send(Event::Planned { worker, result: Ok(candidates) })
     }
 
     pub fn answer_launch(&mut self, worker: WorkerId, label: &str, answer: LaunchAnswer) -> Outcome {

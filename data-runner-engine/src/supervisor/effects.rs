@@ -40,6 +40,17 @@ impl Actor {
                     Some(list(&*provisioner, clock.now().wall).await)
                 });
             }
+            Effect::ReadConsole { worker, machine } => self.ask_provisioner(move |provisioner| async move {
+                let text = match provisioner.console(machine).await {
+                    Ok(text) => Some(text),
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(%worker, error, "a machine's console could not be read");
+                        None
+                    }
+                };
+                Some(Event::ConsoleRead { worker, text })
+            }),
             Effect::List => {
                 let asked_at = self.shared.clock.now().wall;
                 self.ask_provisioner(

@@ -124,10 +124,12 @@ fn reason(cause: &TerminationCause) -> String {
         TerminationCause::Idle => "it was idle".to_owned(),
         TerminationCause::Operator => "an operator asked for it".to_owned(),
         TerminationCause::Lost => "its agent was not heard of for too long".to_owned(),
-        TerminationCause::NeverJoined => "its agent never connected".to_owned(),
-        TerminationCause::MachineGone { reason } => format!("its machine is gone: {reason}"),
+        TerminationCause::NeverJoined { .. } => "its agent never connected".to_owned(),
+        TerminationCause::MachineGone { reason, .. } => format!("its machine is gone: {reason}"),
         TerminationCause::LaunchFailed { message } => format!("it could not be launched: {message}"),
         TerminationCause::Left => "its agent ended with nothing left to do".to_owned(),
         TerminationCause::Shutdown => "the supervisor shuts down".to_owned(),
+        TerminationCause::Deadline => "its time was over".to_owned(),
+        TerminationCause::Unwanted => "nobody wanted it any more".to_owned(),
     }
 }

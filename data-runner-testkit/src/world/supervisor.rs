@@ -325,6 +325,10 @@ impl World {
             }
             Effect::Launch { worker, candidate } => self.launch(worker, *candidate),
             Effect::Terminate { worker, .. } => self.terminate(worker),
+            Effect::ReadConsole { worker, .. } => {
+                let wait = self.millis(1, 20_000);
+                self.tell_after(wait, Event::ConsoleRead { worker, text: None });
+            }
             Effect::List => {
                 let wait = self.millis(1, 1_000);
                 self.list_after(wait, self.clock().wall);

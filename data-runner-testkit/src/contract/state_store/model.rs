@@ -19,7 +19,7 @@ use data_runner_core::log::LogOffset;
 use data_runner_core::port::IdempotencyRecord;
 use data_runner_core::time::Entropy;
 use data_runner_core::worker::{
-    Candidate, Launched, MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState,
+    Candidate, Launched, MachineEnd, MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState,
     WorkerStateName,
 };
 use data_runner_core::workflow::config::{Problem, Severity};
@@ -164,22 +164,31 @@ pub(in crate::contract) fn workers() -> Vec<Worker> {
         WorkerState::Booting {
             machine: "i-1".parse().expect("a machine id"),
             candidate: candidate.clone(),
+            fallbacks: vec![candidate.clone()],
             since,
         },
         WorkerState::Idle { machine: None, candidate: None, since },
         WorkerState::Busy {
             machine: machine.clone(),
-            candidate: Some(candidate),
+            candidate: Some(candidate.clone()),
             attempts: attempts.clone(),
         },
         WorkerState::Draining {
             machine: machine.clone(),
             attempts: attempts.clone(),
+            candidate: Some(candidate.clone()),
             cause: TerminationCause::LaunchFailed { message: "no".to_owned() },
+            since,
         },
-        WorkerState::Terminating { machine, attempts, cause: TerminationCause::Lost, since },
+        WorkerState::Terminating {
+            machine,
+            candidate: Some(candidate),
+            attempts,
+            cause: TerminationCause::NeverJoined { console: Some("no route \u{1f600}".to_owned()) },
+            since,
+        },
         WorkerState::Terminated {
-            cause: TerminationCause::MachineGone { reason: "spot".to_owned() },
+            cause: TerminationCause::MachineGone { reason: "spot".to_owned(), end: MachineEnd::Interrupted },
             at: at(9),
         },
         WorkerState::Terminated { cause: TerminationCause::Idle, at: at(8) },
