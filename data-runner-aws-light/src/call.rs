@@ -11,9 +11,10 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::endpoint::Service;
-use crate::{Endpoints, Imds, MachineCredentials, of_process};
+use crate::{Endpoints, Imds, ImdsError, MachineCredentials, of_process};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(15);
@@ -27,9 +28,20 @@ const PAUSES: [Duration; 3] =
 #[derive(Debug)]
 pub struct Aws {
     credentials: SharedCredentialsProvider,
-    region: Option<String>,
+    region: Region,
     endpoints: Endpoints,
     http: OnceLock<reqwest::Client>,
+}
+
+/// Which region is called.
+#[derive(Debug)]
+enum Region {
+    Given(Option<String>),
+    /// The machine's own, asked for when it is needed first.
+    OfMachine {
+        imds: Imds,
+        known: OnceCell<String>,
+    },
 }
 
 /// Why a call gave nothing.
@@ -44,6 +56,9 @@ pub enum CallError {
     /// Nobody said which region.
     #[error("no AWS region is known: set AWS_REGION")]
     NoRegion,
+    /// Nobody said which region, and the machine does not either.
+    #[error("no AWS region is known: set AWS_REGION, or is this no EC2 machine?")]
+    Region(#[from] ImdsError),
     /// The service was not reached.
     #[error("{url} cannot be reached")]
     Unreachable {
@@ -64,10 +79,10 @@ pub enum CallError {
         passing: bool,
     },
     /// The service's answer is not what its documentation says.
-    #[error("the answer of {url} cannot be understood")]
+    #[error("the answer of {service} cannot be understood")]
     Garbled {
         /// Whose.
-        url: String,
+        service: &'static str,
     },
     /// The request could not be signed.
     #[error("the call could not be signed")]
@@ -85,6 +100,7 @@ impl CallError {
             Self::NoCredentials(_)
             | Self::Credentials(_)
             | Self::NoRegion
+            | Self::Region(_)
             | Self::Unreachable { .. }
             | Self::Garbled { .. }
             | Self::Unsigned(_)
@@ -97,7 +113,11 @@ impl CallError {
         match self {
             Self::Credentials(_) | Self::Unreachable { .. } | Self::Garbled { .. } => true,
             Self::Refused { passing, .. } => *passing,
-            Self::NoCredentials(_) | Self::NoRegion | Self::Unsigned(_) | Self::Client(_) => false,
+            Self::NoCredentials(_)
+            | Self::NoRegion
+            | Self::Region(_)
+            | Self::Unsigned(_)
+            | Self::Client(_) => false,
         }
     }
 }
@@ -105,21 +125,29 @@ impl CallError {
 impl Aws {
     /// Calls with these credentials in this region.
     pub fn new(credentials: SharedCredentialsProvider, region: Option<String>, endpoints: Endpoints) -> Self {
-        Self { credentials, region, endpoints, http: OnceLock::new() }
+        Self { credentials, region: Region::Given(region), endpoints, http: OnceLock::new() }
     }
 
     /// Calls as this machine: its environment's or its role's credentials; the region of `AWS_REGION` or
     /// `AWS_DEFAULT_REGION`, else the machine's own.
-    pub async fn of_machine(imds: Option<Imds>) -> Self {
-        let region = match of_process("AWS_REGION").or_else(|| of_process("AWS_DEFAULT_REGION")) {
-            Some(region) => Some(region),
-            None => match &imds {
-                Some(imds) => imds.region().await.unwrap_or_default(),
-                None => None,
-            },
+    pub fn of_machine(imds: Option<Imds>) -> Self {
+        let said = of_process("AWS_REGION").or_else(|| of_process("AWS_DEFAULT_REGION"));
+        let region = match (said, imds.clone()) {
+            (None, Some(imds)) => Region::OfMachine { imds, known: OnceCell::new() },
+            (said, _) => Region::Given(said),
         };
         let credentials = SharedCredentialsProvider::new(MachineCredentials::new(imds));
-        Self::new(credentials, region, Endpoints::from_env())
+        Self { credentials, region, endpoints: Endpoints::from_env(), http: OnceLock::new() }
+    }
+
+    async fn region(&self) -> Result<&str, CallError> {
+        match &self.region {
+            Region::Given(region) => region.as_deref().ok_or(CallError::NoRegion),
+            Region::OfMachine { imds, known } => {
+                let ask = || async { imds.region().await?.ok_or(CallError::NoRegion) };
+                known.get_or_try_init(ask).await.map(String::as_str)
+            }
+        }
     }
 
     /// The value of a parameter of Systems Manager, decrypted if it is encrypted.
@@ -127,7 +155,7 @@ impl Aws {
         let body = json!({"Name": name, "WithDecryption": true});
         let answer = self.call(Service::Ssm, "GetParameter", &body, region_of_arn(name)).await?;
         let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
-        value.map(ToOwned::to_owned).ok_or_else(|| self.garbled(Service::Ssm))
+        value.map(ToOwned::to_owned).ok_or(CallError::Garbled { service: Service::Ssm.name() })
     }
 
     /// The text of a secret of Secrets Manager. `None`: it is one of bytes.
@@ -144,7 +172,10 @@ impl Aws {
         body: &Value,
         region: Option<&str>,
     ) -> Result<Value, CallError> {
-        let region = region.or(self.region.as_deref()).ok_or(CallError::NoRegion)?;
+        let region = match region {
+            Some(region) => region,
+            None => self.region().await?,
+        };
         let call = Call {
             url: self.endpoints.url(service, region),
             service,
@@ -179,7 +210,7 @@ impl Aws {
         match said {
             Some(said) if status.is_success() => Ok(said),
             Some(said) => Err(refusal(status, &said)),
-            None if status.is_success() => Err(CallError::Garbled { url: call.url.clone() }),
+            None if status.is_success() => Err(CallError::Garbled { service: call.service.name() }),
             None => Err(refusal(status, &Value::Null)),
         }
     }
@@ -198,10 +229,6 @@ impl Aws {
         }
         let http = builder.build().map_err(CallError::Client)?;
         Ok(self.http.get_or_init(|| http))
-    }
-
-    fn garbled(&self, service: Service) -> CallError {
-        CallError::Garbled { url: self.endpoints.url(service, self.region.as_deref().unwrap_or_default()) }
     }
 }
 

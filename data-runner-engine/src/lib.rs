@@ -14,7 +14,7 @@ mod clock;
 pub mod supervisor;
 pub mod tokens;
 
-pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, StateFolderError, Terminate};
+pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, NoSecrets, StateFolderError, Terminate};
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{
     Gate, Handle, IdempotencyKey, Order, Published, Registered, Registration, Repeat, RequestError, Stage,

@@ -12,7 +12,7 @@ use data_runner_core::port::{ExecuteError, Executor, Prepared, RunRequest, Runni
 use data_runner_core::workflow::ParamValue;
 
 use crate::environment::{Environment, EnvironmentError, Environments, Requirements, failure};
-use crate::job_env::temporary_folder;
+use crate::job_env::{temporary_folder, without_tokens};
 use crate::polars::is_a_file;
 use crate::runner::Runner;
 use crate::running::machine;
@@ -66,7 +66,7 @@ impl DuckdbExecutor {
             command.extend(["-cmd".into(), line.into()]);
         }
         command.extend(["-f".into(), OsString::from(&run.job.entrypoint)]);
-        Ok(Prepared { command, env: Vec::new(), notes: cli.notes })
+        Ok(Prepared { command, notes: cli.notes, ..Prepared::default() })
     }
 
     fn cli(&self, version: Option<&str>) -> Result<Cli, EnvironmentError> {
@@ -113,7 +113,9 @@ impl DuckdbExecutor {
             return Ok(format!("LOAD {}", quoted(&file.to_string_lossy())));
         }
         let install = format!("INSTALL {name}; LOAD {name}");
-        let tried = Command::new(&cli.program).args(QUIET).args(["-c", &install]).output();
+        let mut install_it = Command::new(&cli.program);
+        without_tokens(&mut install_it);
+        let tried = install_it.args(QUIET).args(["-c", &install]).output();
         let tried =
             tried.map_err(|error| EnvironmentError::Machine("installing a DuckDB extension", error))?;
         if tried.status.success() {

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::process::Command;
 
 use data_runner_core::port::{Prepared, RunRequest};
 
+use crate::runner::RunOptions;
 use crate::shim::record::OUTPUT_FILE;
 
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// All variables of the job. What is said later wins: the machine's, what passes through, the executor's, the
-/// workflow's own, and what Data Runner says of the run.
+/// How the agent's own variables begin.
+const OWN: &str = "DATA_RUNNER_";
+
+/// All variables of the job, but its secrets. What is said later wins: the machine's, what passes through, the
+/// executor's, the workflow's own, and what Data Runner says of the run.
 pub(crate) fn job_env(
     run: &RunRequest,
     prepared: &Prepared,
-    passthrough: &[String],
+    options: &RunOptions,
 ) -> BTreeMap<String, OsString> {
     let mut env = BTreeMap::new();
     let inherited = |name: &str, otherwise: OsString| std::env::var_os(name).unwrap_or(otherwise);
@@ -24,12 +29,24 @@ pub(crate) fn job_env(
     env.insert("TMPDIR".to_owned(), temporary_folder(run).into());
     env.extend(std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
-        passthrough.iter().any(|prefix| name.starts_with(prefix)).then_some((name, value))
+        let passes =
+            options.passthrough.iter().any(|prefix| name.starts_with(prefix)) && !name.starts_with(OWN);
+        passes.then_some((name, value))
     }));
     env.extend(prepared.env.iter().cloned());
     env.extend(run.job.env.iter().map(|(name, value)| (name.clone(), value.into())));
     env.extend(facts_of_the_run(run));
     env
+}
+
+/// Keeps the agent's tokens from a program that it starts. Its other variables stay: by them others find what it started.
+pub(crate) fn without_tokens(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if shown.starts_with(OWN) && shown.ends_with("_TOKEN") {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Where the job's temporary files go: they vanish with the run.

@@ -8,6 +8,7 @@ mod environment;
 mod group;
 mod job_env;
 pub mod machine;
+mod mask;
 mod polars;
 mod pool;
 mod process;

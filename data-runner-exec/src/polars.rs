@@ -52,7 +52,7 @@ impl PolarsExecutor {
                 .map_err(ExecuteError::Failed)?;
             env.push(("PYTHONPATH".to_owned(), path));
         }
-        Ok(Prepared { command, env, notes })
+        Ok(Prepared { command, env, notes, ..Prepared::default() })
     }
 }
 

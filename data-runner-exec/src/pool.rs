@@ -1,18 +1,19 @@
 //! Shims that were started ahead of need: to start a program costs milliseconds, to hand a job to one that waits costs
 //! microseconds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use data_runner_core::port::SecretValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use crate::job_env::without_tokens;
 use crate::shim::record::STARTED;
 
 /// How a shim is started: program and arguments. For the project's own binaries that is the binary itself and
@@ -47,19 +48,24 @@ impl ShimPool {
         Ok(pool)
     }
 
-    /// Gives the run in `folder`, whose specification lies there, to a shim. Answers once the job has started, or
+    /// Gives the run in `folder`, whose specification lies there, to a shim, with its secrets. Answers once the job has started, or
     /// could not be, which the exit record then tells.
-    pub(crate) async fn hand_over(self: &Arc<Self>, folder: &Path) -> io::Result<Handed> {
+    pub(crate) async fn hand_over(
+        self: &Arc<Self>,
+        folder: &Path,
+        secrets: &BTreeMap<String, SecretValue>,
+    ) -> io::Result<Handed> {
+        let message = crate::shim::handover_message(folder, secrets)?;
         let warm = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let handed = match warm {
-            Some(shim) => match give(shim, folder).await {
+            Some(shim) => match give(shim, &message).await {
                 // One that died while it waited has taken nothing; whether it did, the folder tells.
                 Ok(Handed::Ended) | Err(_) if folder.join(crate::shim::record::SPEC_FILE).exists() => {
-                    give(self.start_one()?, folder).await
+                    give(self.start_one()?, &message).await
                 }
                 other => other,
             },
-            None => give(self.start_one()?, folder).await,
+            None => give(self.start_one()?, &message).await,
         };
         let pool = Arc::clone(self);
         tokio::spawn(async move {
@@ -86,8 +92,10 @@ impl ShimPool {
         ours.set_nonblocking(true)?;
         let (program, arguments) =
             self.command.0.split_first().ok_or_else(|| io::Error::other("the shim's command is empty"))?;
+        let mut command = tokio::process::Command::new(program);
+        without_tokens(command.as_std_mut());
         // The child is not kept: tokio reaps it when it ends, and it may outlive this process.
-        tokio::process::Command::new(program)
+        command
             .args(arguments)
             .stdin(Stdio::from(OwnedFd::from(its)))
             .stdout(Stdio::null())
@@ -106,10 +114,8 @@ pub(crate) enum Handed {
     Ended,
 }
 
-async fn give(mut shim: UnixStream, folder: &Path) -> io::Result<Handed> {
-    let mut message = folder.as_os_str().as_bytes().to_owned();
-    message.push(0);
-    shim.write_all(&message).await?;
+async fn give(mut shim: UnixStream, message: &[u8]) -> io::Result<Handed> {
+    shim.write_all(message).await?;
     let mut answer = [0];
     match shim.read(&mut answer).await? {
         1 if answer == [STARTED] => Ok(Handed::Started(shim)),

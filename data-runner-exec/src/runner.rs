@@ -28,7 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 pub struct RunOptions {
     /// Bytes of log that are kept of an attempt: the first half and, when it prints more, about as much of its end.
     pub log_quota: u64,
-    /// Variables of the agent that jobs get: those whose names begin with one of these (`AWS_` in `dev`).
+    /// Variables of the agent that jobs get: those whose names begin with one of these (`AWS_` in `dev`). Never the
+    /// agent's own, `DATA_RUNNER_…`: a token may be among them.
     pub passthrough: Vec<String>,
 }
 
@@ -76,7 +77,7 @@ impl Runner {
         let spec = self.spec(run, prepared, memory_signs);
         make_ready(&run.folder, &temporary_folder(run), &spec)
             .map_err(|error| machine("writing the run's specification", error))?;
-        let handed = self.shims.hand_over(&run.folder).await;
+        let handed = self.shims.hand_over(&run.folder, &prepared.secrets).await;
         match handed.map_err(|error| machine("starting a shim", error))? {
             Handed::Started(shim) => Ok(Box::new(ShimJob::alive(&run.folder, shim, Duration::ZERO))),
             Handed::Ended => self.ended_at_once(run).await,
@@ -96,7 +97,7 @@ impl Runner {
 
     fn spec(&self, run: &RunRequest, prepared: &Prepared, memory_signs: Vec<MemorySign>) -> RunSpec {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let env = job_env(run, prepared, &self.options.passthrough);
+        let env = job_env(run, prepared, &self.options);
         RunSpec {
             command: prepared.command.iter().cloned().map(Into::into).collect(),
             env: env.into_iter().map(|(name, value)| (name, value.into())).collect(),

@@ -17,11 +17,8 @@ use tokio::task::AbortHandle;
 
 use crate::remains;
 use crate::shim::control_line;
-use crate::shim::record::{self, Command, EXIT_FILE, ExitRecord, OUTPUT_FILE};
+use crate::shim::record::{self, Command, EXIT_FILE, ExitRecord, OUTPUT_FILE, OUTPUT_LIMIT};
 use crate::spool::SpoolReader;
-
-/// The most that a job's output may be, in bytes.
-const OUTPUT_LIMIT: u64 = 1 << 20;
 
 /// A job that a shim runs or ran. Dropping it leaves the job alone.
 #[derive(Debug)]

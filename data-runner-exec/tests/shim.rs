@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use data_runner_core::execution::{Ending, FailureCause, StopReason};
 use data_runner_core::log::{GapReason, LogOffset, Segment, Stream};
-use data_runner_core::port::{ExecuteError, Executor as _, JobEnd, Prepared, RunRequest};
+use data_runner_core::port::{ExecuteError, Executor as _, JobEnd, Prepared, RunRequest, SecretValue};
 use data_runner_core::workflow::{ParamValue, Resources};
 use data_runner_exec::{CommandExecutor, ProcessIdentity, RunOptions, Runner, ShimRecord};
 use data_runner_testkit::contract::executor::{ExecutorFixture as _, bytes_of, follow};
@@ -102,6 +102,40 @@ async fn a_job_starts_in_its_folder_with_a_clean_environment_and_its_parameters(
         format!("TMPDIR={}", tmp.display()),
     ] {
         assert!(lines.clone().any(|found| found == line), "{line} in {stdout}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_reaches_the_job_and_neither_its_log_nor_its_output_nor_the_disk() {
+    let fixture = Fixture::new();
+    let script = r#"
+        printf 'is it hunt'; sleep 0.2; echo er2-and-more
+        echo "$API_KEY $API_KEY" >&2
+        printf %s "$API_KEY" | base64
+        echo "{\"key\": \"$API_KEY\", \"rows\": 3}" > "$DATA_RUNNER_OUTPUT"
+        printf 'hunter2-and'
+    "#;
+    let mut request = shell(&fixture, script);
+    Arc::make_mut(&mut request.job).env.insert("API_KEY".to_owned(), "the secret wins".to_owned());
+    let request = Arc::new(request);
+    let executor = executor(RunOptions::default());
+    let mut prepared = executor.prepare(Arc::clone(&request)).await.unwrap();
+    let value = SecretValue::new("hunter2-and-more".to_owned());
+    prepared.secrets.insert("API_KEY".to_owned(), value.clone());
+    prepared.secrets.insert("DATA_RUNNER_ATTEMPT".to_owned(), value);
+    let job = executor.start(Arc::clone(&request), prepared).await.unwrap();
+    // Another agent takes over: the shim goes on masking.
+    drop(job);
+    let job = executor.adopt(Arc::clone(&request)).await.unwrap().unwrap();
+    let (chunks, end) = follow(job.as_ref()).await;
+    let text = |stream| String::from_utf8(bytes_of(&chunks, stream)).unwrap();
+    assert_eq!(text(Stream::Stdout), "is it ***\n***\nhunter2-and");
+    assert_eq!(text(Stream::Stderr), "*** ***\n");
+    assert_eq!(end.output, Some(serde_json::json!({"key": "***", "rows": 3})));
+    for file in fs::read_dir(&request.folder).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap_or_default();
+        assert!(!bytes.windows(16).any(|window| window == b"hunter2-and-more"), "{}", path.display());
     }
 }
 

@@ -18,7 +18,7 @@ use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{Executor, LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{AgentFacts, Candidate, Machine, MachineEnd, MachineRequest, MachineState};
-use data_runner_engine::{AgentBuilder, Clock as _, SystemClock, Terminate};
+use data_runner_engine::{AgentBuilder, Clock as _, NoSecrets, SystemClock, Terminate};
 use data_runner_exec::machine;
 use data_runner_grpc::{AgentOptions, GrpcAgentTransport};
 use serde::{Deserialize, Serialize};
@@ -200,6 +200,7 @@ fn start_agent(options: &TaskOptions, worker: WorkerId) -> io::Result<RunningAge
         transport: Arc::new(transport.map_err(io::Error::other)?),
         executors: options.executors.clone(),
         unpacker: Arc::new(TarZstd),
+        secrets: Arc::new(NoSecrets),
         // The same folder each time: an agent that starts again finds the jobs of the one before it.
         state: folder.agent(),
         bundle_cache_bytes: 64 << 20,

@@ -1,6 +1,7 @@
 //! The agent's wiring: options, adapters, signals. `data-runner-agent` is these lines and a `main`; the command line
 //! carries the same as a hidden mode, so that `data-runner dev` needs no second program.
 
+mod aws;
 mod executors;
 mod options;
 mod signals;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use data_runner_aws_light::EnvironmentSecrets;
 use data_runner_core::agent::{AgentPolicy, EndReason};
 use data_runner_core::port::Executor;
 use data_runner_core::worker::AgentFacts;
@@ -76,6 +78,7 @@ pub async fn run_with(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>)
         transport: Arc::new(transport),
         executors,
         unpacker: Arc::new(TarZstd),
+        secrets: Arc::new(aws::secrets(aws::metadata()?, EnvironmentSecrets::Served)),
         state: options.state_dir.clone(),
         bundle_cache_bytes: options.bundle_cache_bytes,
         policy: AgentPolicy { slots: options.slots.get(), ..AgentPolicy::default() },

@@ -1,12 +1,13 @@
 //! Running jobs, on the agent's side.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Source;
+use super::{SecretValue, Source};
 use crate::execution::{Ending, Failure, StopReason, Usage};
 use crate::id::{Claim, WorkerType};
 use crate::log::{LogChunk, LogOffset};
@@ -18,6 +19,8 @@ use crate::workflow::JobSpec;
 /// - `prepare` makes the environment, or says by a Failure (cause `environment` or `source`) why it cannot; it is
 ///   idempotent and safe to be run for several jobs at once; what it makes is reused by content;
 /// - `start` starts the job exactly once; the attempt is on disk in `run.folder` before a process exists;
+/// - `prepared.secrets` reach the job's environment and are masked as `***` in its log, its output and the message of
+///   its failure, whoever watches it; they are never on disk;
 /// - `adopt` finds a job that `start` started in the same folder, alive or ended, also after this process was killed
 ///   and started again; `None`: no process of it was ever started, or it is not this machine's boot any more;
 /// - see [`RunningJob`] for what follows.
@@ -75,6 +78,9 @@ pub struct Prepared {
     pub command: Vec<std::ffi::OsString>,
     /// Environment variables beside those that every job gets.
     pub env: Vec<(String, std::ffi::OsString)>,
+    /// Environment variables whose values nobody but the job may see: what the executor adds, and `job.secrets`, which
+    /// the agent resolves and adds right before the start.
+    pub secrets: BTreeMap<String, SecretValue>,
     /// What a person should know about it: versions, the lock's hash.
     pub notes: Vec<String>,
 }

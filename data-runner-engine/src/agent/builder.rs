@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use data_runner_core::agent::{Agent, AgentPolicy, EndReason};
 use data_runner_core::id::WorkerId;
-use data_runner_core::port::{AgentTransport, Executor};
+use data_runner_core::port::{AgentTransport, Executor, SecretResolver};
 use data_runner_core::time::Entropy;
 use data_runner_core::worker::AgentFacts;
 use rand::TryRng as _;
@@ -31,6 +31,8 @@ pub struct AgentBuilder {
     pub executors: Vec<Arc<dyn Executor>>,
     /// What unpacks code.
     pub unpacker: Arc<dyn CodeUnpacker>,
+    /// What resolves the secrets of jobs; [`NoSecrets`](super::NoSecrets) where there are none.
+    pub secrets: Arc<dyn SecretResolver>,
     /// The folder of its own where it keeps everything that must survive its process. It is made if it does not exist.
     pub state: PathBuf,
     /// How many bytes of bundles are kept for the next runs of the same code.
@@ -87,6 +89,7 @@ impl AgentBuilder {
             transport: self.transport,
             executors,
             unpacker: self.unpacker,
+            secrets: self.secrets,
             folder: Arc::new(folder),
             bundles: Arc::new(bundles),
             clock: self.clock,

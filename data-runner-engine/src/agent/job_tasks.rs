@@ -9,7 +9,9 @@ use data_runner_core::execution::{Failure, FailureCause, StopReason};
 use data_runner_core::id::Claim;
 use data_runner_core::log::LogOffset;
 use data_runner_core::message::LogAppend;
-use data_runner_core::port::{AgentSession, ExecuteError, Executor, Prepared, RunRequest, RunningJob};
+use data_runner_core::port::{
+    AgentSession, ExecuteError, Executor, Prepared, RunRequest, RunningJob, SecretResolver,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,7 @@ use super::bundles::Bundles;
 use super::chain;
 use super::code::{self, CodeUnpacker, NoCode};
 use super::performer::News;
+use super::secrets;
 
 /// The wait before a job that could not be asked or stopped is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -102,12 +105,17 @@ impl JobTasks {
         });
     }
 
-    pub(super) fn start(&mut self) {
+    /// Resolves the job's secrets and starts it.
+    pub(super) fn start(&mut self, resolver: Arc<dyn SecretResolver>) {
         let (request, answer) = (Arc::clone(&self.request), self.answer());
-        let (Some(executor), Some(prepared)) = (self.executor.clone(), self.prepared.take()) else {
+        let (Some(executor), Some(mut prepared)) = (self.executor.clone(), self.prepared.take()) else {
             return answer.step(JobStep::Impossible { failure: no_executor(&self.request) });
         };
         tokio::spawn(async move {
+            match secrets::resolve(resolver.as_ref(), &request.job.secrets).await {
+                Ok(values) => prepared.secrets.extend(values),
+                Err(failure) => return answer.step(JobStep::Impossible { failure }),
+            }
             match executor.start(request, prepared).await {
                 Ok(job) => answer.job(job, JobStep::Started),
                 Err(ExecuteError::Failed(failure)) => answer.step(JobStep::Impossible { failure }),

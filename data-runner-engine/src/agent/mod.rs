@@ -5,7 +5,8 @@
 //! their own, whose answers come back as events. So a flood of logs delays no heartbeat, and a slow download no cancel.
 //!
 //! Where to look: [`AgentBuilder`] for what an agent is made of, `performer` for the loop, `connection` for a session,
-//! `job_tasks` for what is done for one attempt, `state_folder` for what is on disk, `bundles` for code.
+//! `job_tasks` for what is done for one attempt, `secrets` for their values, `state_folder` for what is on disk,
+//! `bundles` for code.
 
 mod builder;
 mod bundles;
@@ -13,6 +14,7 @@ mod code;
 mod connection;
 mod job_tasks;
 mod performer;
+mod secrets;
 mod state_folder;
 mod trash;
 
@@ -20,4 +22,5 @@ use crate::chain::chain;
 
 pub use builder::{AgentBuilder, AgentError, AgentLoop, Terminate};
 pub use code::CodeUnpacker;
+pub use secrets::NoSecrets;
 pub use state_folder::StateFolderError;

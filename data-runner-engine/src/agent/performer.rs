@@ -8,7 +8,9 @@ use data_runner_core::agent::{
     Agent, AgentEffect, AgentEvent, AgentOutcome, AgentRecord, ConnectionId, EndReason, JobStep,
 };
 use data_runner_core::id::{Claim, WorkerId, WorkerType};
-use data_runner_core::port::{AgentSession, AgentTransport, Executor, Prepared, RunRequest, RunningJob};
+use data_runner_core::port::{
+    AgentSession, AgentTransport, Executor, Prepared, RunRequest, RunningJob, SecretResolver,
+};
 use data_runner_core::time::Entropy;
 use data_runner_core::workflow::JobSpec;
 use tokio::sync::mpsc;
@@ -39,6 +41,7 @@ pub(super) struct Performer {
     pub(super) transport: Arc<dyn AgentTransport>,
     pub(super) executors: BTreeMap<WorkerType, Arc<dyn Executor>>,
     pub(super) unpacker: Arc<dyn CodeUnpacker>,
+    pub(super) secrets: Arc<dyn SecretResolver>,
     pub(super) folder: Arc<StateFolder>,
     pub(super) bundles: Arc<Bundles>,
     pub(super) clock: Arc<dyn Clock>,
@@ -180,7 +183,10 @@ impl Performer {
             AgentEffect::Adopt { claim, job } => self.tasks(claim, job).adopt(),
             AgentEffect::Prepare { claim } => self.with(claim, |tasks| tasks.prepare()),
             AgentEffect::Halt { claim } => self.with(claim, |tasks| tasks.halt.cancel()),
-            AgentEffect::Start { claim } => self.with(claim, JobTasks::start),
+            AgentEffect::Start { claim } => {
+                let secrets = Arc::clone(&self.secrets);
+                self.with(claim, |tasks| tasks.start(secrets));
+            }
             AgentEffect::Watch { claim, seen } => self.with(claim, |tasks| tasks.watch(seen)),
             AgentEffect::Stop { claim, reason, grace } => self.with(claim, |tasks| tasks.stop(reason, grace)),
             AgentEffect::SendLog { connection, claim, turn, from, max_bytes } => {

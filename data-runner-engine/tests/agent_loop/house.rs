@@ -15,9 +15,9 @@ use data_runner_core::log::{LogOffset, Segment};
 use data_runner_core::message::{
     AgentMessage, Assign, AttemptStatus, Hello, LogAck, LogOutcome, SupervisorMessage, Verdict, Welcome,
 };
-use data_runner_core::port::{BundleGate, BundleRefused, SessionEvent, Transport};
+use data_runner_core::port::{BundleGate, BundleRefused, SecretResolver, SessionEvent, Transport};
 use data_runner_core::workflow::{BundleRef, JobSpec};
-use data_runner_engine::{AgentBuilder, AgentError, CodeUnpacker, SystemClock, Terminate};
+use data_runner_engine::{AgentBuilder, AgentError, CodeUnpacker, NoSecrets, SystemClock, Terminate};
 use data_runner_testkit::memory::executor::{Script, ScriptedMachine};
 use data_runner_testkit::memory::transport::MemoryNetwork;
 use data_runner_testkit::sample;
@@ -70,6 +70,7 @@ pub struct House {
     pub state: tempfile::TempDir,
     pub worker: WorkerId,
     pub slots: u32,
+    pub secrets: Arc<dyn SecretResolver>,
 }
 
 /// An agent that runs.
@@ -106,6 +107,7 @@ impl House {
             state: tempfile::tempdir().unwrap(),
             worker: sample::worker_id(1),
             slots: 1,
+            secrets: Arc::new(NoSecrets),
         }
     }
 
@@ -115,6 +117,7 @@ impl House {
             transport: self.network.agent(),
             executors: vec![Arc::new(self.machine.executor(sample::polars()))],
             unpacker: Arc::new(OneFile),
+            secrets: self.secrets.clone(),
             state: self.state.path().to_owned(),
             bundle_cache_bytes: 1 << 20,
             policy: AgentPolicy { slots: self.slots, ..AgentPolicy::default() },
@@ -193,8 +196,12 @@ impl House {
     }
 
     pub async fn assign(&self, session: SessionId, n: u64) -> Claim {
+        self.assign_job(session, n, job()).await
+    }
+
+    pub async fn assign_job(&self, session: SessionId, n: u64, job: Arc<JobSpec>) -> Claim {
         let claim = claim(n);
-        self.say(session, SupervisorMessage::Assign(Assign { claim, epoch: EPOCH, job: job() })).await;
+        self.say(session, SupervisorMessage::Assign(Assign { claim, epoch: EPOCH, job })).await;
         claim
     }
 

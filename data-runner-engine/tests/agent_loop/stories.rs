@@ -1,13 +1,17 @@
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use data_runner_core::agent::EndReason;
 use data_runner_core::execution::{Ending, Failure, FailureCause, Phase, StopReason};
 use data_runner_core::id::Epoch;
 use data_runner_core::log::LogOffset;
 use data_runner_core::message::{AgentMessage, Assign, SupervisorMessage, Verdict, Welcome};
-use data_runner_core::port::SessionEvent;
+use data_runner_core::port::{SecretError, SecretResolver, SecretValue, SessionEvent};
+use data_runner_core::workflow::{JobSpec, SecretRef};
 use data_runner_engine::{AgentError, StateFolderError, Terminate};
 use data_runner_testkit::memory::executor::Script;
 
@@ -29,6 +33,59 @@ async fn a_job_runs_from_assignment_to_the_removal_of_its_folder() {
     house.say(session, SupervisorMessage::StatusAck { claim }).await;
     until("the folder goes", || !house.folder(claim).exists()).await;
     assert_eq!(house.logs.of(claim).1, b"hello\noh\n");
+}
+
+/// Answers each question with another value, as a store does whose secrets are renewed.
+#[derive(Default)]
+struct Vault(AtomicU32);
+
+#[async_trait]
+impl SecretResolver for Vault {
+    async fn resolve(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {
+        match reference {
+            SecretRef::Parameter { .. } => {
+                let asked = self.0.fetch_add(1, Ordering::Relaxed);
+                Ok(SecretValue::new(format!("value {asked}")))
+            }
+            SecretRef::Secret { .. } => Err(SecretError::NotFound { reference: reference.clone() }),
+            SecretRef::Environment { .. } => std::future::pending().await,
+        }
+    }
+}
+
+fn with_secret(reference: &str) -> Arc<JobSpec> {
+    let secrets = BTreeMap::from([("API_KEY".to_owned(), reference.parse().unwrap())]);
+    Arc::new(JobSpec { secrets, ..(*job()).clone() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_are_resolved_for_each_attempt_and_given_to_its_job() {
+    let mut house = House::new(|| Script::new().exits(0));
+    house.secrets = Arc::new(Vault::default());
+    let (_agent, _logs) = (house.start(), house.take_logs());
+    let (session, _) = house.welcome().await;
+    for (n, value) in [(1, "value 0"), (2, "value 1")] {
+        let claim = house.assign_job(session, n, with_secret("aws-ssm:///prod/key")).await;
+        assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 0 });
+        assert_eq!(house.machine.secrets(claim)["API_KEY"].expose(), value);
+        house.say(session, SupervisorMessage::StatusAck { claim }).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_not_there_fails_the_job_before_it_starts_and_is_named() {
+    let mut house = House::new(|| Script::new().exits(0));
+    house.secrets = Arc::new(Vault::default());
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    for (n, reference) in [(1, "aws-secretsmanager://prod/pg#dsn"), (2, "env://NEVER_ANSWERS")] {
+        let claim = house.assign_job(session, n, with_secret(reference)).await;
+        let Ending::NeverStarted { failure } = house.until_finished().await.ending else { panic!("it ran") };
+        assert_eq!(failure.cause, FailureCause::Environment);
+        assert!(failure.message.contains(reference), "{}", failure.message);
+        house.say(session, SupervisorMessage::StatusAck { claim }).await;
+    }
+    assert_eq!(house.machine.starts(), []);
 }
 
 #[tokio::test(start_paused = true)]

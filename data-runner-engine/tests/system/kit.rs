@@ -15,8 +15,8 @@ use data_runner_core::port::{Catalog as _, LogRange, LogStore as _, RunRequest};
 use data_runner_core::workflow::WorkerTypes;
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{
-    AgentBuilder, CodeUnpacker, Handle, Order, Registration, Supervisor, SupervisorBuilder, SystemClock,
-    Terminate,
+    AgentBuilder, CodeUnpacker, Handle, NoSecrets, Order, Registration, Supervisor, SupervisorBuilder,
+    SystemClock, Terminate,
 };
 use data_runner_testkit::memory::blob_store::MemoryBlobs;
 use data_runner_testkit::memory::executor::{Script, ScriptedMachine};
@@ -113,6 +113,7 @@ impl Kit {
             transport: self.network.agent(),
             executors: vec![Arc::new(self.machine.executor(sample::polars()))],
             unpacker: Arc::new(NoCode),
+            secrets: Arc::new(NoSecrets),
             state: self.folder.path().join(n.to_string()),
             bundle_cache_bytes: 1 << 20,
             policy: AgentPolicy::default(),

@@ -12,6 +12,7 @@ use rustix::fs::FlockOperation;
 
 use super::requirements::Requirements;
 use super::{EnvironmentError, EnvironmentOptions, failure, unfinished_name, write_whole};
+use crate::job_env::without_tokens;
 
 /// The version that is installed where the machine has none.
 const PINNED: &str = "0.13.9";
@@ -124,6 +125,8 @@ impl Uv {
     }
 
     fn output(&self, command: &mut Command, doing: &'static str) -> Result<Output, EnvironmentError> {
+        // A package that is built runs its own code.
+        without_tokens(command);
         let output = command.output().map_err(|error| EnvironmentError::Machine(doing, error))?;
         if output.status.success() { Ok(output) } else { Err(said(doing, &output).into()) }
     }

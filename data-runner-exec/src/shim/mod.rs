@@ -16,18 +16,19 @@
 mod control;
 pub(crate) use control::{line as control_line, socket_path};
 pub(crate) use record::CONTROL_SOCKET;
+mod handover;
+pub(crate) use handover::message as handover_message;
+mod masked_log;
 mod pump;
 pub(crate) mod record;
 pub(crate) mod tree;
 mod workload;
 
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use data_runner_core::execution::{Ending, Failure};
@@ -35,7 +36,10 @@ use data_runner_core::log::LogOffset;
 use rustix::fs::FlockOperation;
 
 use crate::group::{self, ResourceGroup};
+use crate::mask::Secrets;
 use crate::process::ProcessIdentity;
+use handover::Handover;
+use masked_log::{MaskedLog, mask_output, masked_failure};
 use record::{ExitRecord, RunSpec};
 
 /// The first argument that means: be a shim.
@@ -63,31 +67,17 @@ fn serve() -> io::Result<()> {
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     // Everything that takes time and needs no job to be known is done by now, off the critical path.
     let group = ResourceGroup::create(&group::name_for(own));
-    let outcome = group.enter().and_then(|()| match receive_folder(&agent)? {
-        Some(folder) => run(&folder, own, &group, agent),
+    let outcome = group.enter().and_then(|()| match Handover::receive(&agent)? {
+        Some(job) => run(job, own, &group, agent),
         None => Ok(()),
     });
     group.remove();
     outcome
 }
 
-/// The folder comes as its path with a NUL behind it; nothing comes when the agent has no use for this shim.
-fn receive_folder(mut agent: &UnixStream) -> io::Result<Option<PathBuf>> {
-    let mut path = Vec::new();
-    let mut block = [0; 4096];
-    loop {
-        let read = agent.read(&mut block)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        path.extend_from_slice(&block[..read]);
-        if path.pop_if(|last| *last == 0).is_some() {
-            return Ok(Some(OsString::from_vec(path).into()));
-        }
-    }
-}
-
-fn run(folder: &Path, own: ProcessIdentity, group: &ResourceGroup, agent: UnixStream) -> io::Result<()> {
+fn run(job: Handover, own: ProcessIdentity, group: &ResourceGroup, agent: UnixStream) -> io::Result<()> {
+    let Handover { folder, secrets } = job;
+    let folder = folder.as_path();
     let specification = File::open(folder.join(record::SPEC_FILE))?;
     // Held for as long as this process lives: by it others know.
     rustix::fs::flock(&specification, FlockOperation::NonBlockingLockExclusive)?;
@@ -98,10 +88,17 @@ fn run(folder: &Path, own: ProcessIdentity, group: &ResourceGroup, agent: UnixSt
         rustix::fs::flock(lease, FlockOperation::LockShared)?;
     }
     let control = control::Control::of(agent)?;
-    let (end, agents) = match workload::spawn(&spec, folder, own, group) {
-        Ok(workload) => pump::Pump::new(spec, folder, group, workload, control).run(),
-        Err(failure) => (never_started(failure), control),
+    let masks = (!secrets.is_empty()).then(|| Secrets::new(secrets.values().map(String::as_str)));
+    let (end, agents) = match workload::spawn(&spec, secrets, folder, own, group) {
+        Ok(workload) => {
+            let log = MaskedLog::new(folder, spec.log_quota, masks.as_ref());
+            pump::Pump::new(pump::Owned { spec, folder, group, workload, control, log }).run()
+        }
+        Err(failure) => (never_started(masked_failure(failure, masks.as_ref())), control),
     };
+    if let Some(secrets) = &masks {
+        mask_output(folder, secrets);
+    }
     write_exit_record(folder, &end);
     drop(agents);
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use data_runner_core::execution::{Ending, StopReason};
@@ -14,11 +14,11 @@ use rustix::fs::FallocateFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::control::Control;
+use super::masked_log::MaskedLog;
 use super::record::{Command, ExitRecord, LOG_GREW, RunSpec, STARTED};
 use super::tree;
 use super::workload::Workload;
 use crate::group::ResourceGroup;
-use crate::spool::{Limits, SpoolWriter};
 
 /// A follower sees a line at once when it is the first for a while, and after this long when many come.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
@@ -73,12 +73,22 @@ struct Ended {
     stopped: Option<Stopped>,
 }
 
+/// What the pump takes over.
+pub(super) struct Owned<'a> {
+    pub(super) spec: RunSpec,
+    pub(super) folder: &'a Path,
+    pub(super) group: &'a ResourceGroup,
+    pub(super) workload: Workload,
+    pub(super) control: Control,
+    pub(super) log: MaskedLog,
+}
+
 pub(super) struct Pump<'a> {
     spec: RunSpec,
-    folder: PathBuf,
+    folder: &'a Path,
     group: &'a ResourceGroup,
     control: Control,
-    log: SpoolWriter,
+    log: MaskedLog,
     pid: Pid,
     exit: OwnedFd,
     pipes: [Option<OwnedFd>; 2],
@@ -96,19 +106,13 @@ pub(super) struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(
-        spec: RunSpec,
-        folder: &Path,
-        group: &'a ResourceGroup,
-        workload: Workload,
-        mut control: Control,
-    ) -> Self {
+    pub(super) fn new(owned: Owned<'a>) -> Self {
+        let Owned { spec, folder, group, workload, mut control, log } = owned;
         let now = Instant::now();
         control.tell(STARTED);
-        let log = SpoolWriter::new(folder, Limits { half: spec.log_quota / 2 });
         Self {
             spec,
-            folder: folder.to_owned(),
+            folder,
             group,
             control,
             log,
@@ -166,7 +170,7 @@ impl<'a> Pump<'a> {
         self.settle_at = now + SAMPLE_EVERY;
         // What fails, for want of space perhaps, is tried again. The reserve is only a precaution: without it the end
         // may have to wait for space.
-        let _ = self.control.open(&self.folder);
+        let _ = self.control.open(self.folder);
         let _ = File::create(self.folder.join("reserve"))
             .map(|file| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES));
     }

@@ -22,6 +22,8 @@ pub(crate) const EXIT_FILE: &str = "exit.json";
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 /// The file that `DATA_RUNNER_OUTPUT` names.
 pub(crate) const OUTPUT_FILE: &str = "output.json";
+/// The most that may be in it, in bytes.
+pub(crate) const OUTPUT_LIMIT: u64 = 1 << 20;
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! Starting the job itself.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -31,6 +32,7 @@ pub(super) struct Workload {
 /// Starts it. It writes its own record before its exec, so there is no moment at which it runs and is not on record.
 pub(super) fn spawn(
     spec: &RunSpec,
+    secrets: BTreeMap<String, String>,
     folder: &Path,
     shim: ProcessIdentity,
     group: &ResourceGroup,
@@ -42,7 +44,14 @@ pub(super) fn spawn(
     let mut words = spec.command.iter().cloned().map(OsString::from);
     let program = words.next().unwrap_or_default();
     let shown = program.to_string_lossy().into_owned();
-    launch(Command::new(program).args(words), spec, folder, shim, group).map_err(|error| {
+    let mut command = Command::new(program);
+    command.args(words).env_clear();
+    // What Data Runner says of the run wins over a secret of the same name.
+    let own = |name: &str| name.starts_with("DATA_RUNNER_");
+    let variables = || spec.env.iter().map(|(name, value)| (name, OsString::from(value.clone())));
+    command.envs(variables().filter(|(name, _)| !own(name)));
+    command.envs(secrets).envs(variables().filter(|(name, _)| own(name)));
+    launch(&mut command, spec, folder, shim, group).map_err(|error| {
         let failure =
             Failure::new(FailureCause::Environment, format!("{shown} could not be started: {error}"));
         if error.kind() == io::ErrorKind::NotFound {
@@ -64,8 +73,6 @@ fn launch(
         group.limit_memory(bytes)?;
     }
     command
-        .env_clear()
-        .envs(spec.env.iter().map(|(name, value)| (name, OsString::from(value.clone()))))
         .current_dir(&spec.working_directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

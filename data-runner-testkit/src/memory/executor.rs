@@ -20,7 +20,9 @@ use bytes::Bytes;
 use data_runner_core::execution::{Ending, Failure, StopReason, Usage};
 use data_runner_core::id::{Claim, WorkerType};
 use data_runner_core::log::{ChunkBuilder, LogChunk, LogOffset, LogPosition, Stream};
-use data_runner_core::port::{ExecuteError, Executor, JobEnd, JobNews, Prepared, RunRequest, RunningJob};
+use data_runner_core::port::{
+    ExecuteError, Executor, JobEnd, JobNews, Prepared, RunRequest, RunningJob, SecretValue,
+};
 use data_runner_core::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -158,6 +160,7 @@ struct Machine {
     script_of: Box<dyn Fn(&RunRequest) -> Script + Send + Sync>,
     jobs: Mutex<BTreeMap<PathBuf, Arc<Job>>>,
     starts: Mutex<Vec<Claim>>,
+    secrets: Mutex<BTreeMap<Claim, BTreeMap<String, SecretValue>>>,
 }
 
 impl ScriptedMachine {
@@ -167,6 +170,7 @@ impl ScriptedMachine {
             script_of: Box::new(script_of),
             jobs: Mutex::default(),
             starts: Mutex::default(),
+            secrets: Mutex::default(),
         }))
     }
 
@@ -178,6 +182,11 @@ impl ScriptedMachine {
     /// Every claim that a process was started for, in order: none may be there twice.
     pub fn starts(&self) -> Vec<Claim> {
         locked(&self.0.starts).clone()
+    }
+
+    /// The secrets that the job of this attempt was started with.
+    pub fn secrets(&self, claim: Claim) -> BTreeMap<String, SecretValue> {
+        locked(&self.0.secrets).get(&claim).cloned().unwrap_or_default()
     }
 
     /// The run folders whose jobs have not ended.
@@ -239,7 +248,7 @@ impl Executor for ScriptedExecutor {
     async fn start(
         &self,
         run: Arc<RunRequest>,
-        _prepared: Prepared,
+        prepared: Prepared,
     ) -> Result<Box<dyn RunningJob>, ExecuteError> {
         let script = (self.machine.0.script_of)(&run);
         let job = {
@@ -252,6 +261,7 @@ impl Executor for ScriptedExecutor {
             job
         };
         locked(&self.machine.0.starts).push(run.claim);
+        locked(&self.machine.0.secrets).insert(run.claim, prepared.secrets);
         tokio::spawn(play(Arc::clone(&job), script, run.job.timeout, run.job.grace));
         Ok(Box::new(ScriptedJob(job)))
     }
