@@ -3,7 +3,7 @@
 # (tests/src/cloud/host.rs), as root:
 #
 #   host.sh network NAMESPACE VETH BRIDGE ADDRESS GATEWAY   makes its network
-#   host.sh run NAMESPACE ROOT FOLDER HOSTNAME              becomes the machine, until it is killed or powers off
+#   host.sh run NAMESPACE ROOTS FOLDER HOSTNAME GATEWAY     becomes the machine, until it is killed or powers off
 #   host.sh remove NAMESPACE                                ends what is left in its network, and that too
 set -eu
 
@@ -35,9 +35,10 @@ run)
         done
         for name in shutdown poweroff halt; do cp "$4/poweroff.py" "$2/root/usr/sbin/$name"; done
         cp "$4/machine-init.sh" "$2/root/usr/sbin/machine-init"
+        printf "[global]\ntrusted-host = %s\n" "$5" >"$2/root/etc/pip.conf"
         hostname "$3"
         exec chroot "$2/root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root /sbin/machine-init
-    ' machine "$3" "$4" "$5" "$(dirname "$0")"
+    ' machine "$3" "$4" "$5" "$(dirname "$0")" "$6"
     ;;
 remove)
     for pid in $(ip netns pids "$2" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null || true; done

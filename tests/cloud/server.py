@@ -214,6 +214,12 @@ def make_profile(name):
     return profile.arn
 
 
+def image_of(instance):
+    """The instance that the image of this one was made of, if it was."""
+    image = instance.ec2_backend.amis.get(instance.image_id)
+    return getattr(image, "instance_id", None)
+
+
 def shown(instance):
     return {
         "id": instance.id,
@@ -223,6 +229,7 @@ def shown(instance):
         "zone": instance.availability_zone,
         "market": getattr(instance, "lifecycle", None) or "on-demand",
         "image": instance.image_id,
+        "image_of": image_of(instance),
         "client_token": instance.__dict__.get("client_token", ""),
         "shutdown_behavior": instance.instance_initiated_shutdown_behavior,
         "tags": {tag["key"]: tag["value"] for tag in instance.get_tags()},

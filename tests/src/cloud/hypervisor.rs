@@ -25,11 +25,18 @@ const NEWS: Duration = Duration::from_millis(500);
 pub(super) struct Host {
     pub(super) number: u8,
     pub(super) folder: PathBuf,
+    /// What it sees until it changes something, the uppermost folder first.
+    layers: Vec<PathBuf>,
     /// Kills it.
     kill: Arc<watch::Sender<bool>>,
 }
 
 impl Host {
+    /// What it changed.
+    pub(super) fn changes(&self) -> PathBuf {
+        self.folder.join("upper")
+    }
+
     pub(super) fn console(&self) -> PathBuf {
         self.folder.join("console")
     }
@@ -113,7 +120,13 @@ impl Work {
         }
         let number = u8::try_from(hosts.len() + 2).unwrap();
         let folder = self.network.folder(number);
-        let host = Host { number, folder, kill: Arc::new(watch::channel(false).0) };
+        // An image is what its machine had changed, over what that one was made of.
+        let origin = instance.image_of.as_ref().and_then(|origin| hosts.get(origin));
+        let layers = match origin {
+            Some(origin) => std::iter::once(origin.changes()).chain(origin.layers.iter().cloned()).collect(),
+            None => vec![self.root.clone()],
+        };
+        let host = Host { number, folder, layers, kill: Arc::new(watch::channel(false).0) };
         hosts.insert(instance.id.clone(), host.clone());
         Some(host)
     }
@@ -159,9 +172,10 @@ impl Work {
     /// The machine's first process, which dies with this thread.
     fn boot(&self, namespace: &str, host: &Host, console: File) -> Child {
         let name = format!("ip-{}", self.network.address(host.number)).replace('.', "-");
+        let layers: Vec<_> = host.layers.iter().map(|layer| layer.to_str().unwrap()).collect();
         let mut run = Command::new("setpriv");
-        run.args(["--pdeathsig", "KILL"]).arg(host_script()).args(["run", namespace]).arg(&self.root);
-        run.arg(&host.folder).arg(name).stdin(Stdio::null());
+        run.args(["--pdeathsig", "KILL"]).arg(host_script()).args(["run", namespace]).arg(layers.join(":"));
+        run.arg(&host.folder).arg(name).arg(self.network.gateway().to_string()).stdin(Stdio::null());
         run.stdout(console.try_clone().unwrap()).stderr(console).spawn().unwrap()
     }
 }

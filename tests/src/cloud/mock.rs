@@ -43,6 +43,8 @@ pub struct Instance {
     pub market: String,
     /// Its image.
     pub image: String,
+    /// The instance that its image was made of, if it was made here.
+    pub image_of: Option<String>,
     /// The token that it was launched with.
     pub client_token: String,
     /// What powering off does: `stop` or `terminate`.

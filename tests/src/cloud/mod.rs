@@ -23,6 +23,7 @@ mod mock;
 mod network;
 mod python;
 mod root;
+mod wheels;
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -68,7 +69,8 @@ impl Cloud {
     pub async fn start() -> Result<Self, Skipped> {
         let network = Arc::new(Network::claim()?);
         let root = root::root()?;
-        let mock = Mock::listening(network.gateway(), None).await?;
+        let wheels = wheels::wheels(&python::interpreter()?)?;
+        let mock = Mock::listening(network.gateway(), Some(&wheels)).await?;
         mock.settings(json!({ "hosts": true, "pending": 0, "shutting_down": 0 })).await;
         let hypervisor = Hypervisor::start(mock.control().clone(), Arc::clone(&network), root);
         Ok(Self { hypervisor, mock, network })
@@ -77,6 +79,12 @@ impl Cloud {
     /// Where machines reach this one: what a supervisor has to listen at.
     pub fn address(&self) -> Ipv4Addr {
         self.network.gateway()
+    }
+
+    /// A package index that machines can reach; it has what the stock worker types need. It is plain HTTP, which their
+    /// pip is configured to trust.
+    pub fn package_index(&self) -> String {
+        format!("{}/_index/simple", self.mock.endpoint())
     }
 
     /// The only instance, as soon as there is one; its id.
@@ -103,7 +111,7 @@ impl Cloud {
     /// Where a file that the machine wrote to its disk can be found. Not below `/run`, `/tmp` and `/dev`, which are in
     /// memory.
     pub fn file(&self, id: &str, path: &str) -> PathBuf {
-        self.host(id).unwrap().folder.join("upper").join(path.trim_start_matches('/'))
+        self.host(id).unwrap().changes().join(path.trim_start_matches('/'))
     }
 
     /// Cuts a machine's wire.

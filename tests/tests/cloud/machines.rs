@@ -82,3 +82,19 @@ async fn a_wire_can_be_cut_and_mended() {
     cloud.mend(&id);
     cloud.shows(&id, "cut\nwhole\n").await;
 }
+
+#[tokio::test]
+async fn a_machine_reaches_the_package_index_and_an_image_of_it_has_what_was_installed() {
+    let cloud = cloud_or_skip!();
+    let script = format!(
+        "#!/bin/sh\npython3 -m venv /opt/uv && /opt/uv/bin/pip install -q --index-url {} uv\n/opt/uv/bin/uv --version\n",
+        cloud.package_index()
+    );
+    let id = launch(&cloud.mock, script.as_bytes(), &[]).await;
+    cloud.shows(&id, "uv 0.").await;
+    let image = [("Action", "CreateImage"), ("InstanceId", &id), ("Name", "with uv")];
+    let answer = cloud.mock.call("ec2", &image).await.good();
+    let image = answer.split(['<', '>']).find(|text| text.starts_with("ami-")).unwrap();
+    let baked = launch(&cloud.mock, b"#!/bin/sh\n/opt/uv/bin/uv --version\n", &[("ImageId", image)]).await;
+    cloud.shows(&baked, "uv 0.").await;
+}
