@@ -47,20 +47,19 @@ pub async fn serve(
     run(listener, None, router, shutdown).await
 }
 
-/// The same over TLS, as HTTP/2 or HTTP/1.1. A connection that does not complete its handshake within 10 s is cut, and
+/// The same over TLS, as HTTP/2 or HTTP/1.1, whichever of them `tls` offers (by ALPN: `h2`, `http/1.1`). A connection that does not complete its handshake within 10 s is cut, and
 /// so is one that speaks plain HTTP.
 ///
 /// # Errors
 /// As [`serve`].
 pub async fn serve_tls(
     listener: TcpListener,
-    mut tls: ServerConfig,
+    tls: Arc<ServerConfig>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "REST is served over TLS");
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    run(listener, Some(TlsAcceptor::from(Arc::new(tls))), router, shutdown).await
+    run(listener, Some(TlsAcceptor::from(tls)), router, shutdown).await
 }
 
 async fn run(

@@ -133,9 +133,11 @@ impl Error {
     fn help(&self) -> Option<String> {
         match self {
             Self::Server(problem) => problem.help(),
-            Self::Unreachable { server, .. } if server.starts_with("https:") => {
-                Some("this version speaks http only; put the server's http address into --server".to_owned())
-            }
+            Self::Unreachable { source, .. } if is_about_certificates(source) => Some(
+                "name the file of the server's authority with --ca or DATA_RUNNER_CA; a supervisor's own is ca.pem \
+                 in its state folder"
+                    .to_owned(),
+            ),
             Self::Unreachable { .. } => Some(
                 "start one with `data-runner dev`, or name another with --server or DATA_RUNNER_SERVER"
                     .to_owned(),
@@ -183,6 +185,18 @@ impl Error {
         }
         text
     }
+}
+
+/// Whether a connection failed since the server's certificate is not trusted.
+fn is_about_certificates(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.to_string().contains("certificate") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl From<io::Error> for Error {

@@ -3,6 +3,8 @@
 mod args;
 mod client;
 mod command;
+mod connection;
+mod contexts;
 mod dev;
 mod error;
 mod outcome;
@@ -13,7 +15,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Cli, Command};
-use client::Client;
 use command::Context;
 use data_runner_agent::AgentOptions;
 use error::{Error, OURS};
@@ -66,10 +67,7 @@ fn perform(cli: Cli, output: Output) -> Result<u8, Error> {
 }
 
 async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
-    let connect = || {
-        let token = std::env::var("DATA_RUNNER_TOKEN").ok().filter(|token| !token.is_empty());
-        Client::new(&cli.common.server, token.as_deref())
-    };
+    let connect = || connection::client(&cli.common);
     let context = || Ok::<_, Error>(Context { client: connect()?, output });
     match &cli.command {
         Command::Dev(args) => dev::dev(args, output).await,
@@ -86,6 +84,8 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Rerun(args) => command::repeat("rerun", args, &context()?).await,
         Command::Workflow(command) => command::workflow(command, &context()?).await,
         Command::Worker(command) => command::worker(command, &context()?).await,
+        Command::Token(command) => command::token(command, &context()?).await,
+        Command::Context(command) => command::contexts(command, &cli.common, output),
         Command::Api(args) => command::api(args, &connect()?).await,
         Command::Schema(args) => command::schema(args, output),
         Command::Completion(args) => command::completion(args, output),

@@ -26,7 +26,8 @@ async fn secure() -> Secure {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let config = ServerConfig::builder().with_no_client_auth();
-    let config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let mut config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let rest = Rest::start().await;
@@ -34,7 +35,8 @@ async fn secure() -> Secure {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let shutdown = stop.clone().cancelled_owned();
-    let serving = tokio::spawn(data_runner_rest::serve_tls(listener, config, rest.router.clone(), shutdown));
+    let serving =
+        tokio::spawn(data_runner_rest::serve_tls(listener, Arc::new(config), rest.router.clone(), shutdown));
     Secure { _rest: rest, address, roots, stop, serving }
 }
 

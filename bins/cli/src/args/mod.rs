@@ -1,13 +1,17 @@
 //! The command tree: names and flags that people type and scripts rely on.
 
+mod access;
 mod dev;
 mod execution;
 mod project;
 mod server;
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use data_runner_server::LogFormat;
 
+pub use access::{ContextAddArgs, ContextCommand, TokenCommand, TokenCreateArgs};
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
 pub use project::{DoctorArgs, InitArgs, ValidateArgs, ValidateFormat};
@@ -45,10 +49,18 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The server's address; a token is read from DATA_RUNNER_TOKEN
-    #[arg(long, global = true, env = "DATA_RUNNER_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
+    /// The server's address; else the context's, else http://127.0.0.1:8080. A token is read from DATA_RUNNER_TOKEN
+    #[arg(long, global = true, env = "DATA_RUNNER_SERVER", value_name = "URL")]
     #[arg(help_heading = "Everywhere", hide_env_values = true)]
-    pub server: String,
+    pub server: Option<String>,
+    /// The context to use instead of the current one
+    #[arg(long, global = true, env = "DATA_RUNNER_CONTEXT", value_name = "NAME", conflicts_with = "server")]
+    #[arg(help_heading = "Everywhere", hide_env_values = true)]
+    pub context: Option<String>,
+    /// The certificate of the authority to trust, PEM, instead of the system's
+    #[arg(long, global = true, env = "DATA_RUNNER_CA", value_name = "FILE")]
+    #[arg(help_heading = "Everywhere", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
     /// How data is printed: table, json, ndjson, yaml or name
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     #[arg(help_heading = "Everywhere", hide_possible_values = true)]
@@ -115,6 +127,12 @@ pub enum Command {
     /// Workers: the agents that run workflows
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// API tokens: who may come in
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Servers by name, each with its token
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Send a request to the server and print its answer
     Api(ApiArgs),
     /// Print the schema of config.yaml or of the REST API
@@ -139,6 +157,8 @@ impl Command {
             | Self::Cancel(_)
             | Self::Workflow(_)
             | Self::Worker(_)
+            | Self::Token(_)
+            | Self::Context(_)
             | Self::Api(_)
             | Self::Schema(_)
             | Self::Completion(_) => false,

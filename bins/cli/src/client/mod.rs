@@ -2,10 +2,12 @@
 
 mod refusal;
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Response};
+use reqwest::{Certificate, Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,14 +28,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `server`, such as `http://127.0.0.1:8080`.
-    pub fn new(server: &str, token: Option<&str>) -> Result<Self, Error> {
+    /// A client of the server at `server`, such as `http://127.0.0.1:8080`, which shows `token` and trusts the
+    /// authorities in the file `ca`, or else the system's.
+    pub fn new(server: &str, token: Option<&str>, ca: Option<&Path>) -> Result<Self, Error> {
         let server = server.trim_end_matches('/');
-        let address = reqwest::Url::parse(server).ok().filter(|url| url.has_host());
-        if !address.is_some_and(|url| ["http", "https"].contains(&url.scheme())) {
+        let address = reqwest::Url::parse(server)
+            .ok()
+            .filter(|url| url.has_host() && ["http", "https"].contains(&url.scheme()));
+        let Some(address) = address else {
             return Err(Error::usage(
                 format!("{server:?} is not the address of a server"),
                 "give it as a URL, such as --server http://127.0.0.1:8080",
+            ));
+        };
+        if token.is_some() && address.scheme() == "http" && !is_loopback(&address) {
+            return Err(Error::usage(
+                format!("a token would travel to {server} for everybody to read"),
+                "use the server's https address, or leave the token away",
             ));
         }
         let mut headers = HeaderMap::new();
@@ -47,7 +58,11 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(ca) = ca {
+            builder = builder.tls_certs_only(authorities(ca)?);
+        }
+        let http = builder
             .user_agent(concat!("data-runner/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .connect_timeout(CONNECT)
@@ -153,6 +168,27 @@ impl Client {
         // The address is in the message already.
         Error::Unreachable { server: self.server.clone(), source: source.without_url() }
     }
+}
+
+/// Whether what is sent there stays on this machine.
+fn is_loopback(address: &reqwest::Url) -> bool {
+    let host = address.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The certificates in a file.
+fn authorities(file: &Path) -> Result<Vec<Certificate>, Error> {
+    let pem =
+        std::fs::read(file).map_err(|source| Error::io(format!("cannot read {}", file.display()), source))?;
+    let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if found.is_empty() {
+        return Err(Error::usage(
+            format!("{} holds no certificate in PEM", file.display()),
+            "the authority of a supervisor is ca.pem in its state folder",
+        ));
+    }
+    Ok(found)
 }
 
 /// A text as one segment of a path, or one value of a query.

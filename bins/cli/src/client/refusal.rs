@@ -31,7 +31,13 @@ impl Refusal {
     /// What to do about it, as far as it or its status tells.
     pub fn help(&self) -> Option<String> {
         let known = match self.0.status {
-            401 => Some("set DATA_RUNNER_TOKEN to a token of this server"),
+            401 => {
+                let put = "put it into DATA_RUNNER_TOKEN, or into a context with `data-runner context add`";
+                return Some(match &self.0.hint {
+                    Some(hint) => format!("{hint}; {put}"),
+                    None => format!("get a token of this server and {put}"),
+                });
+            }
             403 => Some("the token has no right to do this; use one with a wider scope"),
             429 | 503 => Some("try again in a moment"),
             _ => None,
@@ -86,6 +92,20 @@ mod tests {
             "the parameters of etl/daily do not fit\n  - /params/day: no date (YYYY-MM-DD)"
         );
         assert_eq!(refusal.help().as_deref(), Some("see workflow show"));
+    }
+
+    #[test]
+    fn a_token_that_is_wanted_is_told_where_to_put() {
+        let refusal = Refusal::read(401, "Unauthorized", "");
+        assert!(
+            refusal
+                .help()
+                .unwrap()
+                .starts_with("get a token of this server and put it into DATA_RUNNER_TOKEN")
+        );
+        let body = r#"{"type": "x", "title": "A token is needed", "status": 401, "hint": "ask an operator"}"#;
+        let help = Refusal::read(401, "Unauthorized", body).help().unwrap();
+        assert!(help.starts_with("ask an operator; put it into DATA_RUNNER_TOKEN"), "{help}");
     }
 
     #[test]

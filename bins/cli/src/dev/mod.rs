@@ -46,7 +46,7 @@ pub async fn dev(args: &DevArgs, output: Output) -> Result<u8, Error> {
     running.persist(&registrations);
     banner::show(&running, &args.state_dir, &registrations, output);
     let Some(samples) = samples else { return Ok(serve(running, &mut signals).await) };
-    let context = Context { client: Client::new(&url(running.rest()), None)?, output };
+    let context = Context { client: Client::new(&url(running.rest()), None, None)?, output };
     // A signal ends the demo as it ends the server.
     let verdict = tokio::select! {
         verdict = demo::run(&context, &args.state_dir) => verdict,

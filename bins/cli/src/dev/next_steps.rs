@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::args::DEFAULT_SERVER;
+use crate::contexts::Contexts;
 use crate::output::{say, style};
 
 /// Says what to try; the server goes on.
@@ -16,8 +17,10 @@ pub fn suggest(server: &str, samples: &Path) {
         ("data-runner worker list", "the agents of this machine"),
     ];
     say(&format!("\n{} in another terminal:", style::bold("Try")));
-    // On another address than the usual one, a second terminal must be told.
-    if server != DEFAULT_SERVER {
+    // On another address than the usual one, or with a context in use, a second terminal must be told.
+    let elsewhere =
+        Contexts::file().and_then(|file| Contexts::read(&file)).is_ok_and(|all| all.current.is_some());
+    if server != DEFAULT_SERVER || elsewhere {
         say(&format!("  export DATA_RUNNER_SERVER={server}"));
     }
     for (command, what) in commands {
