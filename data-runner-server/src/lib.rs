@@ -7,6 +7,7 @@ mod local;
 mod registration;
 mod running;
 mod telemetry;
+mod tokens;
 mod wiring;
 
 pub use installation::{Installation, StartRepository};
@@ -14,4 +15,5 @@ pub use listen::{ListenError, Listener};
 pub use registration::{Registration, register};
 pub use running::{Ended, Notice, Running, Signals};
 pub use telemetry::{LogFormat, install as install_telemetry};
+pub use tokens::open_tokens;
 pub use wiring::{StartupError, start};

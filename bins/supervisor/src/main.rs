@@ -1,13 +1,15 @@
 //! The `data-runner-supervisor` program.
 
+mod token;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Parser;
-use data_runner_core::settings;
+use clap::{Parser, Subcommand};
+use data_runner_core::settings::{self, Settings};
 use data_runner_core::workflow::config::render;
 use data_runner_git::LocalPaths;
 use data_runner_server::{
@@ -16,10 +18,10 @@ use data_runner_server::{
 
 /// Keeps the state, decides what runs where, and serves the REST API.
 #[derive(Debug, Parser)]
-#[command(name = "data-runner-supervisor", version)]
+#[command(name = "data-runner-supervisor", version, disable_help_subcommand = true)]
 struct Arguments {
     /// The settings; a DATA_RUNNER_… variable overrides a key of the first level
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/data-runner/supervisor.yaml")]
     config: PathBuf,
     /// Where REST listens, instead of the settings' `listen`
     #[arg(long, value_name = "ADDRESS")]
@@ -28,28 +30,52 @@ struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     grpc_listen: Option<SocketAddr>,
     /// Where everything is kept, instead of the settings' `state`
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
     /// The agent's program, for workers on this machine; by default the one beside this program
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
     /// How diagnostics are printed on stderr, text or json; RUST_LOG says how many
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(hide_possible_values = true)]
     log_format: LogFormat,
+    /// What to do instead of serving
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do on the supervisor's host, also while it runs.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    install_telemetry(arguments.log_format, "info");
-    match run(&arguments).await {
-        Ok(Ended::Asked) => ExitCode::SUCCESS,
-        Ok(Ended::Replaced) => ExitCode::FAILURE,
+    install_telemetry(arguments.log_format, if arguments.command.is_some() { "warn" } else { "info" });
+    let outcome = match &arguments.command {
+        None => run(&arguments).await.map(|ended| match ended {
+            Ended::Asked => ExitCode::SUCCESS,
+            Ended::Replaced => ExitCode::FAILURE,
+        }),
+        Some(Command::Token(command)) => on_host(&arguments, command).await,
+    };
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+async fn on_host(arguments: &Arguments, command: &token::TokenCommand) -> Result<ExitCode> {
+    let settings = settings(arguments)?;
+    token::perform(command, &settings).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(arguments: &Arguments) -> Result<Ended> {
@@ -81,6 +107,16 @@ async fn run(arguments: &Arguments) -> Result<Ended> {
 }
 
 fn installation(arguments: &Arguments) -> Result<Installation> {
+    Ok(Installation {
+        settings: settings(arguments)?,
+        local_paths: LocalPaths::Commits,
+        repositories: Vec::new(),
+        agent: vec![agent(arguments.agent.as_deref())?.into()],
+        pass_env: Vec::new(),
+    })
+}
+
+fn settings(arguments: &Arguments) -> Result<Settings> {
     let path = &arguments.config;
     let text = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let environment: BTreeMap<String, String> =
@@ -98,13 +134,7 @@ fn installation(arguments: &Arguments) -> Result<Installation> {
             if let Some(state) = &arguments.state {
                 settings.state.clone_from(state);
             }
-            Ok(Installation {
-                settings,
-                local_paths: LocalPaths::Commits,
-                repositories: Vec::new(),
-                agent: vec![agent(arguments.agent.as_deref())?.into()],
-                pass_env: Vec::new(),
-            })
+            Ok(settings)
         }
         Err(problems) => {
             eprint!("{}", render(&problems, false));
