@@ -113,6 +113,7 @@ fn everything_that_is_wrong_with_ec2_and_tls_is_said_at_once() {
         ("ec2", include_str!("settings/bad/ec2.yaml")),
         ("ec2_without_its_block", include_str!("settings/bad/ec2_without_its_block.yaml")),
         ("tls", include_str!("settings/bad/tls.yaml")),
+        ("login", include_str!("settings/bad/login.yaml")),
     ] {
         let problems = parse(text).into_result().unwrap_err();
         insta::assert_snapshot!(format!("bad__{name}"), render(&problems, false));

@@ -6,14 +6,16 @@ use data_runner_core::settings::Settings;
 use data_runner_engine::{SystemClock, Tokens};
 use data_runner_sqlite::SqliteStore;
 
-use crate::wiring::{StartupError, state_folder};
+use crate::wiring::{StartupError, absolute};
 
 /// The tokens of the state that the settings name, also while a supervisor uses it; the state is made if there is none.
 ///
 /// # Errors
 /// If the state cannot be opened.
 pub async fn open_tokens(settings: &Settings) -> Result<Tokens, StartupError> {
-    let state = state_folder(settings)?;
+    let state = absolute(&settings.state)?;
+    std::fs::create_dir_all(&state)
+        .map_err(|source| StartupError::machine(format!("cannot make {}", state.display()), source))?;
     let store = SqliteStore::open(&state).await;
     let store = store.map_err(|source| StartupError::of_state(source.into(), &state))?;
     Ok(Tokens::new(Arc::new(store), Arc::new(SystemClock::start())))

@@ -97,7 +97,9 @@ impl StartupError {
 /// Takes the addresses and the state, starts everything, and serves.
 pub async fn start(installation: Installation) -> Result<Running, StartupError> {
     let Installation { settings, local_paths, .. } = &installation;
-    let state = state_folder(settings)?;
+    let state = absolute(&settings.state)?;
+    std::fs::create_dir_all(&state)
+        .map_err(|source| StartupError::machine(format!("cannot make {}", state.display()), source))?;
     // The state first: who cannot have it must not take an address from who has.
     let store = SqliteStore::open(&state).await;
     let store = Arc::new(store.map_err(|source| StartupError::of_state(source.into(), &state))?);
@@ -233,12 +235,8 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartupError> {
     listener.local_addr().map_err(|source| StartupError::machine("a socket cannot be used", source))
 }
 
-/// The state's folder, which is made if need be. Absolute: agents get paths of it, and run in another folder.
-pub(crate) fn state_folder(settings: &Settings) -> Result<PathBuf, StartupError> {
-    let path = &settings.state;
-    let state = std::path::absolute(path)
-        .map_err(|source| StartupError::machine(format!("{} is no path", path.display()), source))?;
-    std::fs::create_dir_all(&state)
-        .map_err(|source| StartupError::machine(format!("cannot make {}", state.display()), source))?;
-    Ok(state)
+/// Agents get paths of the state; they run in another folder.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StartupError> {
+    std::path::absolute(path)
+        .map_err(|source| StartupError::machine(format!("{} is no path", path.display()), source))
 }

@@ -40,7 +40,7 @@ pub(super) const SCALARS: [&str; 7] =
 /// `supervisor.yaml` itself.
 pub(super) static SETTINGS: Shape = Shape::Object(&SETTINGS_KEYS);
 
-static SETTINGS_KEYS: [Key; 14] = [
+static SETTINGS_KEYS: [Key; 15] = [
     key("listen", Shape::text(255), "Where REST and the UI listen."),
     key("grpc_listen", Shape::text(255), "Where agents connect to."),
     key("public_url", Shape::text(2_000), "What people dial."),
@@ -58,6 +58,7 @@ static SETTINGS_KEYS: [Key; 14] = [
         Shape::Either { scalar: &OWN, other: &CERTIFICATE },
         "How connections are secured: own, or a certificate.",
     ),
+    key("login", Shape::Bool, "Whether people need tokens on loopback too."),
     Shape::not_yet("heartbeat_url", "What is pinged each minute."),
 ];
 

@@ -80,8 +80,10 @@ fn build(mut given: Object, report: &mut Report<'_>) -> Option<Settings> {
     };
     let grpc_listen = links.address(given.text("grpc_listen"), 7070, report);
     links.reach(grpc_listen, report);
+    let listen = links.address(given.text("listen"), 8080, report);
     Some(Settings {
-        listen: links.address(given.text("listen"), 8080, report),
+        listen,
+        login: links::login(&mut given, listen, report),
         grpc_listen,
         public_url: links.url("public_url", &mut given, report),
         grpc_url: links.url("grpc_url", &mut given, report),

@@ -32,9 +32,16 @@ pub struct Settings {
     pub python: PythonSettings,
     /// How connections are secured; `None`: they are not, and all listening is on loopback.
     pub tls: Option<TlsSettings>,
+    /// Whether REST wants tokens on loopback too; everywhere else it does.
+    pub login: bool,
 }
 
 impl Settings {
+    /// Whether REST wants a token with each request.
+    pub const fn wants_tokens(&self) -> bool {
+        self.login || !self.listen.ip().is_loopback()
+    }
+
     /// Whether it may listen there: whoever reaches an address that is not loopback must find TLS.
     pub const fn may_listen_on(&self, address: SocketAddr) -> bool {
         self.tls.is_some() || address.ip().is_loopback()

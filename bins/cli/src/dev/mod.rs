@@ -170,5 +170,6 @@ fn settings(args: &DevArgs) -> Settings {
         },
         python: PythonSettings::default(),
         tls: None,
+        login: false,
     }
 }

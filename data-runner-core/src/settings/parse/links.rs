@@ -98,6 +98,19 @@ pub(super) fn tls(given: Option<Placed<Value>>, report: &mut Report<'_>) -> Opti
     Some(TlsSettings::Given(GivenCertificate { certificate: certificate?, key: key?, ca: ca? }))
 }
 
+/// Reads `login`, which cannot be off where others reach the server.
+pub(super) fn login(given: &mut Object, listen: SocketAddr, report: &mut Report<'_>) -> bool {
+    let at = given.place("login");
+    let login = given.bool("login");
+    if let (Some(at), Some(false)) = (at, login)
+        && !listen.ip().is_loopback()
+    {
+        let message = format!("`{listen}` can be reached from other machines, so people need tokens");
+        report.error(&at, "login_needed", message).help("remove it, or listen on loopback");
+    }
+    login.unwrap_or(false)
+}
+
 /// An http or https URL without credentials; a trailing slash is cut off.
 pub(super) fn web_url(given: Placed<String>, report: &mut Report<'_>) -> Option<String> {
     let url = given.value.trim_end_matches('/');
