@@ -26,7 +26,7 @@ pub(crate) fn command(name: &str, sandbox: &Sandbox) -> Command {
     // Made once for all tests; the first that needs an environment builds it.
     let tools = built("data-runner").with_file_name("../test-tools");
     command.current_dir(sandbox.path()).env("NO_COLOR", "1").env("DATA_RUNNER_TOOLS", absolute(&tools));
-    command.stdin(Stdio::null());
+    command.env("XDG_CONFIG_HOME", sandbox.join("config")).stdin(Stdio::null());
     command
 }
 
