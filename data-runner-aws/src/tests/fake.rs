@@ -1,0 +1,327 @@
+//! An EC2 that lives in memory and can be told to misbehave.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+
+/// A running fake. It ends with the test's runtime.
+pub struct Fake {
+    url: String,
+    world: Arc<Mutex<World>>,
+}
+
+/// How one call is answered instead of as it should be.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Refused, and nothing done.
+    Refuse(u16, &'static str, String),
+    /// Done, and the connection cut before the answer.
+    LoseReply,
+    /// Done, and never answered.
+    Silence,
+    /// Answered with this text and status.
+    Say(u16, String),
+}
+
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub action: String,
+    pub body: String,
+    pub parameters: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FakeMachine {
+    pub id: String,
+    pub token: String,
+    pub body: String,
+    pub state: &'static str,
+    pub reason: Option<(&'static str, &'static str)>,
+    pub tags: BTreeMap<String, String>,
+    pub launched: &'static str,
+}
+
+#[derive(Default)]
+pub struct World {
+    pub calls: Vec<Call>,
+    pub machines: Vec<FakeMachine>,
+    faults: BTreeMap<String, VecDeque<Fault>>,
+    pub console: Option<String>,
+    /// How many machines a page of a listing holds.
+    pub page: usize,
+    /// Spot prices: zone, type, price.
+    pub spot: Vec<(&'static str, &'static str, &'static str)>,
+    pub images: BTreeMap<&'static str, &'static str>,
+}
+
+impl Fake {
+    pub async fn start() -> Self {
+        let images = BTreeMap::from([("ami-x86", "x86_64"), ("ami-arm", "arm64")]);
+        let world = Arc::new(Mutex::new(World { page: 1000, images, ..World::default() }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = axum::Router::new().fallback(answer).with_state(Arc::clone(&world));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { url, world }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+        look(&mut self.world.lock().unwrap())
+    }
+
+    /// The next calls of that action go wrong like this, one after the other.
+    pub fn fail(&self, action: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.world(|world| world.faults.entry(action.to_owned()).or_default().extend(faults));
+    }
+
+    pub fn calls(&self, action: &str) -> Vec<Call> {
+        self.world(|world| world.calls.iter().filter(|call| call.action == action).cloned().collect())
+    }
+
+    pub fn machines(&self) -> Vec<FakeMachine> {
+        self.world(|world| world.machines.clone())
+    }
+
+    /// A machine that somebody else started, or an earlier program.
+    pub fn add(&self, id: &str, tags: &[(&str, &str)]) {
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let machine = FakeMachine {
+            id: id.to_owned(),
+            token: String::new(),
+            body: String::new(),
+            state: "running",
+            reason: None,
+            tags,
+            launched: "2026-11-26T20:00:00.000Z",
+        };
+        self.world(|world| world.machines.push(machine));
+    }
+
+    /// Changes the one machine.
+    pub fn change(&self, id: &str, change: impl FnOnce(&mut FakeMachine)) {
+        self.world(|world| change(world.machines.iter_mut().find(|machine| machine.id == id).unwrap()));
+    }
+}
+
+async fn answer(State(world): State<Arc<Mutex<World>>>, headers: HeaderMap, body: Bytes) -> Response {
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let (action, parameters) = match headers.get("x-amz-target") {
+        Some(target) => {
+            let action = target.to_str().unwrap().rsplit('.').next().unwrap().to_owned();
+            (action, BTreeMap::from([("json".to_owned(), text.clone())]))
+        }
+        None => {
+            let parameters = form(&body).await;
+            (parameters.get("Action").cloned().unwrap_or_default(), parameters)
+        }
+    };
+    let (fault, done) = {
+        let mut world = world.lock().unwrap();
+        world.calls.push(Call { action: action.clone(), body: text.clone(), parameters: parameters.clone() });
+        let fault = world.faults.get_mut(&action).and_then(VecDeque::pop_front);
+        let done = match &fault {
+            Some(Fault::Refuse(..) | Fault::Say(..)) => Ok(String::new()),
+            Some(Fault::LoseReply | Fault::Silence) | None => world.act(&action, &parameters, &text),
+        };
+        (fault, done)
+    };
+    match fault {
+        Some(Fault::Refuse(status, code, message)) => refusal(status, code, &message),
+        Some(Fault::Say(status, text)) => (StatusCode::from_u16(status).unwrap(), text).into_response(),
+        Some(Fault::LoseReply) => {
+            let cut =
+                futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("the connection is cut"))]);
+            Body::from_stream(cut).into_response()
+        }
+        Some(Fault::Silence) => std::future::pending().await,
+        None => match done {
+            Ok(text) => text.into_response(),
+            Err((code, message)) => refusal(400, code, &message),
+        },
+    }
+}
+
+async fn form(body: &Bytes) -> BTreeMap<String, String> {
+    let request = Request::builder()
+        .method("POST")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(body.clone()))
+        .unwrap();
+    let pairs = axum::Form::<Vec<(String, String)>>::from_request(request, &()).await;
+    pairs.map(|form| form.0.into_iter().collect()).unwrap_or_default()
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> Response {
+    let text = format!(
+        "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>\
+         <RequestID>r</RequestID></Response>"
+    );
+    (StatusCode::from_u16(status).unwrap(), text).into_response()
+}
+
+type Done = Result<String, (&'static str, String)>;
+
+impl World {
+    fn act(&mut self, action: &str, parameters: &BTreeMap<String, String>, body: &str) -> Done {
+        match action {
+            "RunInstances" => self.run_instances(parameters, body),
+            "TerminateInstances" => self.terminate_instances(parameters),
+            "DescribeInstances" => Ok(self.describe_instances(parameters)),
+            "DescribeSubnets" => describe_subnets(parameters),
+            "DescribeImages" => self.describe_images(parameters),
+            "DescribeSpotPriceHistory" => Ok(self.describe_spot_price_history(parameters)),
+            "GetConsoleOutput" => Ok(format!(
+                "<GetConsoleOutputResponse><output>{}</output></GetConsoleOutputResponse>",
+                self.console.clone().unwrap_or_default()
+            )),
+            "GetParameter" => {
+                let arm = parameters["json"].contains("arm64");
+                let id = if arm { "ami-arm" } else { "ami-x86" };
+                Ok(format!(r#"{{"Parameter":{{"Name":"p","Type":"String","Value":"{id}"}}}}"#))
+            }
+            _ => Err(("InvalidAction", format!("{action} is not faked"))),
+        }
+    }
+
+    fn run_instances(&mut self, parameters: &BTreeMap<String, String>, body: &str) -> Done {
+        let token = parameters["ClientToken"].clone();
+        if let Some(known) = self.machines.iter().find(|machine| machine.token == token) {
+            return match (known.body == body, known.state) {
+                (false, _) => Err(("IdempotentParameterMismatch", "other parameters".into())),
+                (true, "terminated") => Err(("IdempotentInstanceTerminated", "it ended".into())),
+                (true, _) => Ok(reservation("RunInstancesResponse", &[known.xml()], None)),
+            };
+        }
+        let mut tags = BTreeMap::new();
+        for n in 1.. {
+            let part = |what: &str| parameters.get(&format!("TagSpecification.1.Tag.{n}.{what}"));
+            let (Some(key), Some(value)) = (part("Key"), part("Value")) else { break };
+            tags.insert(key.clone(), value.clone());
+        }
+        let machine = FakeMachine {
+            id: format!("i-{:017x}", self.machines.len() + 1),
+            token,
+            body: body.to_owned(),
+            state: "pending",
+            reason: None,
+            tags,
+            launched: "2026-11-26T20:30:00.000Z",
+        };
+        self.machines.push(machine.clone());
+        Ok(reservation("RunInstancesResponse", &[machine.xml()], None))
+    }
+
+    fn terminate_instances(&mut self, parameters: &BTreeMap<String, String>) -> Done {
+        let ids = list(parameters, "InstanceId");
+        if let Some(unknown) = ids.iter().find(|id| !self.machines.iter().any(|machine| machine.id == **id)) {
+            return Err((
+                "InvalidInstanceID.NotFound",
+                format!("The instance ID '{unknown}' does not exist"),
+            ));
+        }
+        for machine in self.machines.iter_mut().filter(|machine| ids.contains(&machine.id)) {
+            machine.state = "shutting-down";
+        }
+        Ok("<TerminateInstancesResponse/>".into())
+    }
+
+    fn describe_instances(&self, parameters: &BTreeMap<String, String>) -> String {
+        let filter = parameters["Filter.1.Name"].strip_prefix("tag:").unwrap().to_owned();
+        let wanted = list(parameters, "Filter.1.Value");
+        let matching: Vec<_> = self
+            .machines
+            .iter()
+            .filter(|machine| machine.tags.get(&filter).is_some_and(|value| wanted.contains(value)))
+            .map(FakeMachine::xml)
+            .collect();
+        let from: usize = parameters.get("NextToken").map_or(0, |token| token.parse().unwrap());
+        let to = matching.len().min(from + self.page);
+        let next = (to < matching.len()).then(|| to.to_string());
+        reservation("DescribeInstancesResponse", &matching[from..to], next)
+    }
+
+    fn describe_images(&self, parameters: &BTreeMap<String, String>) -> Done {
+        let mut items = String::new();
+        for id in list(parameters, "ImageId") {
+            let Some(architecture) = self.images.get(id.as_str()) else {
+                return Err(("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")));
+            };
+            let _ = write!(
+                items,
+                "<item><imageId>{id}</imageId><architecture>{architecture}</architecture>\
+                 <rootDeviceName>/dev/xvda</rootDeviceName><blockDeviceMapping><item><deviceName>/dev/xvda</deviceName>\
+                 <ebs><volumeSize>8</volumeSize></ebs></item></blockDeviceMapping></item>"
+            );
+        }
+        Ok(format!("<DescribeImagesResponse><imagesSet>{items}</imagesSet></DescribeImagesResponse>"))
+    }
+
+    fn describe_spot_price_history(&self, parameters: &BTreeMap<String, String>) -> String {
+        let mut items = String::new();
+        for (zone, _, price) in self.spot.iter().filter(|spot| spot.1 == parameters["InstanceType.1"]) {
+            let _ = write!(
+                items,
+                "<item><availabilityZone>{zone}</availabilityZone><spotPrice>{price}</spotPrice>\
+                 <timestamp>2026-11-26T20:00:00.000Z</timestamp></item>"
+            );
+        }
+        format!(
+            "<DescribeSpotPriceHistoryResponse><spotPriceHistorySet>{items}</spotPriceHistorySet>\
+             </DescribeSpotPriceHistoryResponse>"
+        )
+    }
+}
+
+fn describe_subnets(parameters: &BTreeMap<String, String>) -> Done {
+    let mut items = String::new();
+    for id in list(parameters, "SubnetId") {
+        let Some(zone) = id.strip_prefix("subnet-").filter(|zone| zone.len() == 1) else {
+            return Err(("InvalidSubnetID.NotFound", format!("The subnet ID '{id}' does not exist")));
+        };
+        let _ = write!(
+            items,
+            "<item><subnetId>{id}</subnetId><availabilityZone>us-east-1{zone}</availabilityZone></item>"
+        );
+    }
+    Ok(format!("<DescribeSubnetsResponse><subnetSet>{items}</subnetSet></DescribeSubnetsResponse>"))
+}
+
+impl FakeMachine {
+    fn xml(&self) -> String {
+        let mut tags = String::new();
+        for (key, value) in &self.tags {
+            let _ = write!(tags, "<item><key>{key}</key><value>{value}</value></item>");
+        }
+        let reason = self.reason.map_or_else(String::new, |(code, message)| {
+            format!("<stateReason><code>{code}</code><message>{message}</message></stateReason>")
+        });
+        format!(
+            "<item><instanceId>{}</instanceId><instanceState><code>0</code><name>{}</name></instanceState>\
+             <launchTime>{}</launchTime>{reason}<tagSet>{tags}</tagSet></item>",
+            self.id, self.state, self.launched
+        )
+    }
+}
+
+fn reservation(response: &str, machines: &[String], next: Option<String>) -> String {
+    let next = next.map_or_else(String::new, |next| format!("<nextToken>{next}</nextToken>"));
+    let instances = format!("<instancesSet>{}</instancesSet>", machines.concat());
+    if response == "RunInstancesResponse" {
+        return format!("<{response}>{instances}</{response}>");
+    }
+    format!("<{response}><reservationSet><item>{instances}</item></reservationSet>{next}</{response}>")
+}
+
+/// `Name.1`, `Name.2` and so on.
+fn list(parameters: &BTreeMap<String, String>, name: &str) -> Vec<String> {
+    (1..).map_while(|n| parameters.get(&format!("{name}.{n}")).cloned()).collect()
+}
