@@ -107,8 +107,10 @@ impl Launcher {
                 let refusal = Refusal { status, code, message };
                 refusal.answer(self.refused_for(token, refusal.names_a_profile()))
             }
-            CallError::NotAsked { .. } => LaunchAnswer::Hold { message: in_words(&error) },
-            CallError::NoAnswer { .. } => LaunchAnswer::Unknown { message: in_words(&error) },
+            // Also when it was not asked now: an earlier try may have made a machine.
+            CallError::NotAsked { .. } | CallError::NoAnswer { .. } => {
+                LaunchAnswer::Unknown { message: in_words(&error) }
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! told in `user_data/`.
 
 mod answer;
+mod blobs;
 mod call;
 mod gather;
 mod images;
@@ -24,6 +25,7 @@ mod user_data;
 #[cfg(test)]
 mod tests;
 
+pub use blobs::{NotAPlace, S3Blobs, S3Place};
 pub use call::{AwsAccount, CallError};
 pub use options::{AgentBinary, Ec2Options};
 pub use provisioner::Ec2Provisioner;

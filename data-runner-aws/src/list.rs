@@ -72,27 +72,29 @@ impl Fleet {
         self.ours.lock().unwrap_or_else(PoisonError::into_inner).insert(machine);
     }
 
-    /// Ends the machine of a worker. One that is not known to be ours is looked for by its tags first: an id alone, from
-    /// a state that was copied from elsewhere, must not end a stranger's machine.
+    /// Ends a machine, or whatever a worker has. A machine that is not known to be ours is looked for by its tags first: an
+    /// id alone, from a state that was copied from elsewhere, must not end a stranger's machine.
     pub async fn end(&self, worker: WorkerId, machine: Option<MachineId>) -> Result<(), ProvisionError> {
-        let known =
-            |machine: &MachineId| self.ours.lock().unwrap_or_else(PoisonError::into_inner).contains(machine);
         let ids = match machine {
-            Some(machine) if known(&machine) => vec![machine],
-            machine => self
-                .list()
-                .await?
-                .iter()
-                .filter(|shown| shown.worker == worker || Some(&shown.id) == machine.as_ref())
-                .filter(|shown| !ended(shown))
-                .map(|shown| shown.id.clone())
-                .collect(),
+            Some(machine) if self.is_ours(&machine) => vec![machine],
+            Some(machine) => self.alive(|shown| shown.id == machine).await?,
+            None => self.alive(|shown| shown.worker == worker).await?,
         };
         for id in ids {
             let ended = self.ends.ask(id).await.map_err(|error| ProvisionError::Unavailable(error.into()))?;
             ended.map_err(|error| ProvisionError::Unavailable(error.into()))?;
         }
         Ok(())
+    }
+
+    fn is_ours(&self, machine: &MachineId) -> bool {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner).contains(machine)
+    }
+
+    async fn alive(&self, wanted: impl Fn(&Machine) -> bool) -> Result<Vec<MachineId>, ProvisionError> {
+        let shown = self.list().await?;
+        let alive = shown.iter().filter(|shown| wanted(shown) && !ended(shown));
+        Ok(alive.map(|shown| shown.id.clone()).collect())
     }
 
     /// The end of what a machine wrote to its console.

@@ -135,7 +135,7 @@ async fn an_answer_in_no_language_of_ec2_holds_or_is_asked_again() {
 }
 
 #[tokio::test]
-async fn no_credentials_hold_and_say_so() {
+async fn without_credentials_nothing_is_known_and_the_reason_is_said() {
     let fake = Fake::start().await;
     let candidate = candidate(&provisioner(&fake).await).await;
     let mut account = account(&fake).await;
@@ -144,7 +144,7 @@ async fn no_credentials_hold_and_say_so() {
     let provisioner = of_account(account, options());
     let answer = provisioner.launch(sample::worker_id(1), candidate).await;
     assert!(
-        matches!(&answer, LaunchAnswer::Hold { message } if message.contains("credentials")),
+        matches!(&answer, LaunchAnswer::Unknown { message } if message.contains("credentials")),
         "{answer:?}"
     );
 }

@@ -152,6 +152,7 @@ async fn strangers_are_never_touched() {
     for id in ["i-1", "i-2", "i-3"] {
         provisioner.terminate(sample::worker_id(1), Some(machine_id(id))).await.unwrap();
     }
+    provisioner.terminate(sample::worker_id(1), None).await.unwrap();
     assert_eq!(fake.calls("TerminateInstances").len(), 0);
 }
 
@@ -172,6 +173,21 @@ async fn a_machine_of_ours_that_names_no_worker_is_shown_as_nobodys_and_can_be_e
         provisioner.terminate(machine.worker, Some(machine.id)).await.unwrap();
     }
     assert!(fake.machines().iter().all(|machine| machine.state == "shutting-down"));
+}
+
+#[tokio::test]
+async fn whoever_names_a_machine_ends_that_one_only() {
+    let fake = Fake::start().await;
+    add_ours(&fake, "i-1", sample::worker_id(1));
+    add_ours(&fake, "i-2", sample::worker_id(1));
+    let provisioner = provisioner(&fake).await;
+    let states = || fake.machines().iter().map(|machine| machine.state).collect::<Vec<_>>();
+    provisioner.terminate(sample::worker_id(1), Some(machine_id("i-9"))).await.unwrap();
+    assert_eq!(states(), ["running", "running"]);
+    provisioner.terminate(sample::worker_id(1), Some(machine_id("i-2"))).await.unwrap();
+    assert_eq!(states(), ["running", "shutting-down"]);
+    provisioner.terminate(sample::worker_id(1), None).await.unwrap();
+    assert_eq!(states(), ["shutting-down", "shutting-down"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answers;
+mod blobs;
 mod fake;
 mod launch;
 mod list;
@@ -36,17 +37,21 @@ async fn account(fake: &Fake) -> AwsAccount {
 
 /// The same; a try of a call may take so long.
 async fn impatient(fake: &Fake, one_try: Duration) -> AwsAccount {
+    account_at(fake.url(), one_try).await
+}
+
+async fn account_at(url: &str, one_try: Duration) -> AwsAccount {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     let timeouts =
         aws_sdk_ec2::config::timeout::TimeoutConfig::builder().operation_attempt_timeout(one_try).build();
     let config = aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12())
         .region(aws_config::Region::new("us-east-1"))
-        .endpoint_url(fake.url())
+        .endpoint_url(url)
         .credentials_provider(credentials)
         .timeout_config(timeouts)
         .load()
         .await;
-    let endpoints = Endpoints { all: Some(fake.url().to_owned()), ssm: None, secrets_manager: None };
+    let endpoints = Endpoints { all: Some(url.to_owned()), ssm: None, secrets_manager: None };
     let mut account = AwsAccount::new(&config, "us-east-1", endpoints);
     account.throttle = Arc::new(Throttle::open());
     account
