@@ -262,7 +262,12 @@ impl Provisioner for LocalProvisioner {
         }
     }
 
-    async fn terminate(&self, worker: WorkerId, _machine: Option<MachineId>) -> Result<(), ProvisionError> {
+    async fn terminate(&self, worker: WorkerId, machine: Option<MachineId>) -> Result<(), ProvisionError> {
+        let of_worker = machine_id(worker).map_err(|error| ProvisionError::Unavailable(error.into()))?;
+        if machine.is_some_and(|named| named != of_worker) {
+            // A worker has no other machine here.
+            return Ok(());
+        }
         let ended = self.blocking(move |this| this.terminate_now(worker)).await;
         ended.map_err(|error| ProvisionError::Unavailable(error.into()))
     }

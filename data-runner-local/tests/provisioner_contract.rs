@@ -10,11 +10,13 @@ use data_runner_core::id::WorkerId;
 use data_runner_core::port::Provisioner;
 use data_runner_core::worker::MachineRequest;
 use data_runner_local::LocalProvisioner;
-use data_runner_testkit::contract::provisioner::ProvisionerFixture;
+use data_runner_testkit::contract::provisioner::{ProvisionerFixture, RevivingFixture};
 use support::{House, is_alive, kill, marked, until};
 
 struct Fixture {
     house: House,
+    /// Another supervisor's, on the same host.
+    neighbour: House,
     provisioner: LocalProvisioner,
 }
 
@@ -24,7 +26,7 @@ impl Fixture {
     fn new() -> Self {
         let house = House::new();
         let provisioner = house.provisioner(AGENT);
-        Self { house, provisioner }
+        Self { house, neighbour: House::new(), provisioner }
     }
 }
 
@@ -38,6 +40,10 @@ impl ProvisionerFixture for Fixture {
         Arc::new(self.house.provisioner(AGENT))
     }
 
+    fn foreign(&self) -> Arc<dyn Provisioner> {
+        Arc::new(self.neighbour.provisioner(AGENT))
+    }
+
     fn request(&self) -> MachineRequest {
         support::request()
     }
@@ -45,7 +51,10 @@ impl ProvisionerFixture for Fixture {
     async fn agents(&self, worker: WorkerId) -> usize {
         marked(&self.provisioner.folder(worker)).len()
     }
+}
 
+#[async_trait]
+impl RevivingFixture for Fixture {
     async fn kill_agent(&self, worker: WorkerId) {
         for pid in marked(&self.provisioner.folder(worker)) {
             kill(pid);
@@ -55,3 +64,4 @@ impl ProvisionerFixture for Fixture {
 }
 
 data_runner_testkit::provisioner_contract!(Fixture::new());
+data_runner_testkit::provisioner_reviving_contract!(Fixture::new());

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use data_runner_core::id::WorkerId;
 use data_runner_core::port::{LaunchAnswer, Provisioner};
 use data_runner_core::worker::{MachineEnd, MachineRequest, MachineState};
-use data_runner_testkit::contract::provisioner::ProvisionerFixture;
+use data_runner_testkit::contract::provisioner::{LossyFixture, ProvisionerFixture, RevivingFixture};
 use data_runner_testkit::memory::provisioner::{LaunchScript, MachineEvent, MemoryProvisioner};
 use data_runner_testkit::sample;
 
@@ -25,6 +25,11 @@ impl ProvisionerFixture for Fixture {
         Arc::new(self.0.clone())
     }
 
+    fn foreign(&self) -> Arc<dyn Provisioner> {
+        // Nothing of a cloud in memory is shared with another.
+        Arc::new(MemoryProvisioner::default())
+    }
+
     fn request(&self) -> MachineRequest {
         MachineRequest::plain("t3.medium", None, 1)
     }
@@ -32,13 +37,25 @@ impl ProvisionerFixture for Fixture {
     async fn agents(&self, worker: WorkerId) -> usize {
         usize::from(self.0.state(worker) == Some(MachineState::Running))
     }
+}
 
+#[async_trait]
+impl RevivingFixture for Fixture {
     async fn kill_agent(&self, worker: WorkerId) {
         self.0.kill_agent(worker);
     }
 }
 
+#[async_trait]
+impl LossyFixture for Fixture {
+    async fn lose_next_answer(&self) {
+        self.0.script(LaunchScript::AnswerIsLost);
+    }
+}
+
 data_runner_testkit::provisioner_contract!(Fixture::default());
+data_runner_testkit::provisioner_reviving_contract!(Fixture::default());
+data_runner_testkit::provisioner_ambiguity_contract!(Fixture::default());
 
 #[tokio::test]
 async fn an_answer_that_was_lost_left_one_machine_all_the_same() {

@@ -100,8 +100,13 @@ impl Provisioner for TaskProvisioner {
         }
     }
 
-    async fn terminate(&self, worker: WorkerId, _: Option<MachineId>) -> Result<(), ProvisionError> {
-        let asked = self.locked(move |options, agents| terminate(options, agents, worker)).await;
+    async fn terminate(&self, worker: WorkerId, machine: Option<MachineId>) -> Result<(), ProvisionError> {
+        let asked = self.locked(move |options, agents| match machine {
+            // A worker has no other machine here.
+            Some(named) if named != machine_id(worker)? => Ok(()),
+            Some(_) | None => terminate(options, agents, worker),
+        });
+        let asked = asked.await;
         asked.map_err(|error| ProvisionError::Unavailable(error.into()))
     }
 

@@ -12,10 +12,14 @@ use crate::worker::{Candidate, Machine, MachineRequest};
 /// - `plan` has no side effect and orders candidates by preference, the best first; an empty list never comes back,
 ///   `ProvisionError::Rejected` says why there is none;
 /// - `launch` of the same worker with the same candidate never makes two machines, however often it is repeated and
-///   whatever the answers were; launched again while its agent is down, it revives the agent on the same machine;
-/// - `terminate` accepts machines that are unknown or gone, and its Ok is no proof that the machine is gone;
+///   whatever the answers were; every answer but `Launched`, `Adopt` and `Unknown` says that there is none;
+/// - where it can see that an agent is down (`AgentDown`), the same launch revives it on the same machine;
+/// - `terminate` accepts machines that are unknown or gone, ends no other machine than the one that is named, and its Ok
+///   is no proof that the machine is gone;
 /// - `list` is complete or an error; it shows every machine that bears our mark, also those that we forgot, with state
-///   and reason; a machine that it shows as `Terminated` has no process of a job left;
+///   and reason, and none of another installation's; a machine that it shows as `Terminated` has no process of a job
+///   left;
+/// - messages do not change from one answer to the next while their reason is the same;
 /// - `console` has no side effect; a machine that has written nothing, or is unknown, gives an empty text.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
@@ -26,7 +30,7 @@ pub trait Provisioner: Send + Sync + 'static {
     /// Starts a machine for `worker`.
     async fn launch(&self, worker: WorkerId, candidate: Candidate) -> LaunchAnswer;
 
-    /// Ends the machine of `worker`; `machine` is its name where that is known.
+    /// Ends the machine of `worker`; where `machine` names one, that one only.
     async fn terminate(&self, worker: WorkerId, machine: Option<MachineId>) -> Result<(), ProvisionError>;
 
     /// All machines that bear our mark.

@@ -1,5 +1,7 @@
 //! The contract of [`Provisioner`], a clause a function; [`provisioner_contract!`](crate::provisioner_contract) makes
-//! one test of each.
+//! one test of each. Two kinds of provisioner have clauses more: those that see whether an agent lives
+//! ([`provisioner_reviving_contract!`](crate::provisioner_reviving_contract)), and those whose answers can be lost on the
+//! way ([`provisioner_ambiguity_contract!`](crate::provisioner_ambiguity_contract)).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +26,28 @@ pub trait ProvisionerFixture: Send + Sync {
     /// Another one on the same machines that remembers nothing, as after a restart of the supervisor.
     fn restarted(&self) -> Arc<dyn Provisioner>;
 
+    /// One of another installation, at the same place: the same account, the same host.
+    fn foreign(&self) -> Arc<dyn Provisioner>;
+
     /// What it can give.
     fn request(&self) -> MachineRequest;
 
     /// How many agents of this worker run at this moment, as the machines themselves show it.
     async fn agents(&self, worker: WorkerId) -> usize;
+}
 
+/// A provisioner that sees whether an agent lives.
+#[async_trait]
+pub trait RevivingFixture: ProvisionerFixture {
     /// Kills the agent of this worker and leaves its machine.
     async fn kill_agent(&self, worker: WorkerId);
+}
+
+/// A provisioner whose answers can be lost on the way.
+#[async_trait]
+pub trait LossyFixture: ProvisionerFixture {
+    /// The next launch happens, and its answer does not arrive.
+    async fn lose_next_answer(&self);
 }
 
 async fn candidate(fixture: &dyn ProvisionerFixture) -> Candidate {
@@ -172,8 +188,83 @@ pub async fn another_supervisor_can_terminate_it(fixture: &dyn ProvisionerFixtur
     assert_eq!(fixture.agents(worker).await, 0);
 }
 
+/// Whoever names a machine ends that one; that of the worker stays if it is another.
+pub async fn only_the_machine_that_is_named_is_ended(fixture: &dyn ProvisionerFixture) {
+    let (worker, _) = launched(fixture, 1).await;
+    let machine = until(&*fixture.provisioner(), worker, |state| *state == MachineState::Running).await;
+    fixture.provisioner().terminate(worker, Some("never-was".parse().unwrap())).await.unwrap();
+    assert_eq!(listed(&*fixture.provisioner(), worker).await.as_ref(), Some(&machine));
+    assert_eq!(fixture.agents(worker).await, 1);
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        fixture.provisioner().terminate(worker, Some(machine.id.clone())).await.unwrap();
+        match listed(&*fixture.provisioner(), worker).await {
+            Some(machine) if is_terminated(&machine.state) => break,
+            other => assert!(Instant::now() < give_up, "it does not end: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(fixture.agents(worker).await, 0);
+}
+
+/// Two installations at one place do not see, launch over, or end each other's machines, not even those of equal workers.
+pub async fn another_installation_is_left_alone(fixture: &dyn ProvisionerFixture) {
+    let (worker, _) = launched(fixture, 1).await;
+    let machine = until(&*fixture.provisioner(), worker, |state| *state == MachineState::Running).await;
+    let foreign = fixture.foreign();
+    assert_eq!(foreign.list().await.unwrap(), []);
+    foreign.terminate(worker, None).await.unwrap();
+    foreign.terminate(worker, Some(machine.id.clone())).await.unwrap();
+    assert_eq!(fixture.agents(worker).await, 1);
+
+    let other = sample::worker_id(2);
+    let theirs = foreign.plan(fixture.request()).await.unwrap().remove(0);
+    assert!(matches!(foreign.launch(other, theirs).await, LaunchAnswer::Launched(_)));
+    until(&*foreign, other, |state| *state == MachineState::Running).await;
+    assert_eq!(fixture.provisioner().list().await.unwrap(), [machine]);
+    terminated(&*foreign, other).await;
+    assert_eq!(fixture.agents(worker).await, 1);
+}
+
+/// A console can be read of any machine, also of one that is gone or never was, and changes nothing.
+pub async fn a_console_can_always_be_read(fixture: &dyn ProvisionerFixture) {
+    let never = fixture.provisioner().console("never-was".parse().unwrap()).await.unwrap();
+    assert_eq!(never, "");
+    let (worker, _) = launched(fixture, 1).await;
+    let machine = until(&*fixture.provisioner(), worker, |state| *state == MachineState::Running).await;
+    for provisioner in [fixture.provisioner(), fixture.restarted()] {
+        provisioner.console(machine.id.clone()).await.unwrap();
+        assert_eq!(listed(&*provisioner, worker).await.as_ref(), Some(&machine));
+    }
+    terminated(&*fixture.provisioner(), worker).await;
+    fixture.provisioner().console(machine.id).await.unwrap();
+}
+
+/// A launch whose answer was lost is repeated until there is one, and has made one machine.
+pub async fn an_answer_that_is_lost_makes_no_second_machine(fixture: &dyn LossyFixture) {
+    let worker = sample::worker_id(1);
+    let candidate = fixture.provisioner().plan(fixture.request()).await.unwrap().remove(0);
+    for provisioner in [fixture.provisioner(), fixture.restarted()] {
+        fixture.lose_next_answer().await;
+        let lost = provisioner.launch(worker, candidate.clone()).await;
+        assert!(matches!(lost, LaunchAnswer::Unknown { .. } | LaunchAnswer::Launched(_)), "{lost:?}");
+    }
+    let give_up = Instant::now() + PATIENCE;
+    let id = loop {
+        match fixture.provisioner().launch(worker, candidate.clone()).await {
+            LaunchAnswer::Launched(id) => break id,
+            other => assert!(Instant::now() < give_up, "no definite answer: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let machine = until(&*fixture.restarted(), worker, |state| *state == MachineState::Running).await;
+    assert_eq!(machine.id, id);
+    assert_eq!(fixture.provisioner().list().await.unwrap().len(), 1);
+    assert_eq!(fixture.agents(worker).await, 1);
+}
+
 /// An agent that is down is shown, and the same launch revives it on the same machine.
-pub async fn the_same_launch_revives_an_agent(fixture: &dyn ProvisionerFixture) {
+pub async fn the_same_launch_revives_an_agent(fixture: &dyn RevivingFixture) {
     let (worker, candidate) = launched(fixture, 1).await;
     let before = until(&*fixture.provisioner(), worker, |state| *state == MachineState::Running).await;
     for provisioner in [fixture.provisioner(), fixture.restarted()] {
@@ -188,7 +279,7 @@ pub async fn the_same_launch_revives_an_agent(fixture: &dyn ProvisionerFixture) 
 }
 
 /// A machine whose agent is down can be terminated.
-pub async fn a_machine_without_its_agent_can_be_terminated(fixture: &dyn ProvisionerFixture) {
+pub async fn a_machine_without_its_agent_can_be_terminated(fixture: &dyn RevivingFixture) {
     let (worker, _) = launched(fixture, 1).await;
     fixture.kill_agent(worker).await;
     terminated(&*fixture.provisioner(), worker).await;
@@ -207,8 +298,9 @@ macro_rules! provisioner_contract {
             terminating_the_unknown_is_no_error
             a_terminated_machine_is_gone
             another_supervisor_can_terminate_it
-            the_same_launch_revives_an_agent
-            a_machine_without_its_agent_can_be_terminated
+            only_the_machine_that_is_named_is_ended
+            another_installation_is_left_alone
+            a_console_can_always_be_read
         );
     };
     (@clauses $fixture:expr; $($clause:ident)*) => {$(
@@ -217,4 +309,27 @@ macro_rules! provisioner_contract {
             $crate::contract::provisioner::$clause(&$fixture).await;
         }
     )*};
+}
+
+/// The clauses for a provisioner that sees whether an agent lives; `$fixture` makes a fresh
+/// [`RevivingFixture`](crate::contract::provisioner::RevivingFixture).
+#[macro_export]
+macro_rules! provisioner_reviving_contract {
+    ($fixture:expr) => {
+        $crate::provisioner_contract!(@clauses $fixture;
+            the_same_launch_revives_an_agent
+            a_machine_without_its_agent_can_be_terminated
+        );
+    };
+}
+
+/// The clauses for a provisioner whose answers can be lost; `$fixture` makes a fresh
+/// [`LossyFixture`](crate::contract::provisioner::LossyFixture).
+#[macro_export]
+macro_rules! provisioner_ambiguity_contract {
+    ($fixture:expr) => {
+        $crate::provisioner_contract!(@clauses $fixture;
+            an_answer_that_is_lost_makes_no_second_machine
+        );
+    };
 }

@@ -228,8 +228,12 @@ impl Provisioner for MemoryProvisioner {
         }
     }
 
-    async fn terminate(&self, worker: WorkerId, _machine: Option<MachineId>) -> Result<(), ProvisionError> {
-        self.cloud().terminate(worker);
+    async fn terminate(&self, worker: WorkerId, machine: Option<MachineId>) -> Result<(), ProvisionError> {
+        let mut cloud = self.cloud();
+        let of_worker = cloud.machines.get(&worker).map(|(machine, _)| machine.id.clone());
+        if machine.is_none() || machine == of_worker {
+            cloud.terminate(worker);
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use data_runner_testkit::contract::provisioner::ProvisionerFixture;
+use data_runner_testkit::contract::provisioner::{ProvisionerFixture, RevivingFixture};
 use data_runner_testkit::sample;
 use tempfile::TempDir;
 
@@ -12,12 +12,14 @@ use super::*;
 struct Fixture {
     provisioner: TaskProvisioner,
     folder: TempDir,
+    /// Another program's.
+    neighbour: TempDir,
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { provisioner: provisioner(folder.path()), folder }
+        Self { provisioner: provisioner(folder.path()), folder, neighbour: tempfile::tempdir().unwrap() }
     }
 }
 
@@ -41,6 +43,10 @@ impl ProvisionerFixture for Fixture {
         Arc::new(self.provisioner.clone())
     }
 
+    fn foreign(&self) -> Arc<dyn Provisioner> {
+        Arc::new(provisioner(self.neighbour.path()))
+    }
+
     fn request(&self) -> MachineRequest {
         MachineRequest::plain("t3.small", None, 1)
     }
@@ -49,7 +55,10 @@ impl ProvisionerFixture for Fixture {
         let agents = self.provisioner.agents.lock().unwrap();
         usize::from(agents.get(&worker).is_some_and(RunningAgent::lives))
     }
+}
 
+#[async_trait]
+impl RevivingFixture for Fixture {
     async fn kill_agent(&self, worker: WorkerId) {
         let agent = self.provisioner.agents.lock().unwrap().remove(&worker);
         if let Some(RunningAgent { task, .. }) = agent {
@@ -60,6 +69,7 @@ impl ProvisionerFixture for Fixture {
 }
 
 data_runner_testkit::provisioner_contract!(Fixture::new());
+data_runner_testkit::provisioner_reviving_contract!(Fixture::new());
 
 #[tokio::test]
 async fn machines_of_a_program_that_was_killed_are_shown_and_can_be_ended() {
