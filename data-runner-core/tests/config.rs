@@ -142,4 +142,10 @@ fn a_secret_is_never_shown() {
     assert_eq!(problems.len(), 2);
     let shown = format!("{problems:?}{}", config::render(&problems, false));
     assert!(!shown.contains("hunter2"), "{shown}");
+    for text in [include_str!("config/bad/secrets.yaml"), include_str!("config/bad/notifications.yaml")] {
+        let problems = parse(text.as_bytes()).problems().to_vec();
+        let shown =
+            format!("{problems:?}{}{}", config::render(&problems, false), config::render_github(&problems));
+        assert!(!["hunter2", "4711"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    }
 }

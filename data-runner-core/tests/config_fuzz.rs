@@ -10,7 +10,8 @@ use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    Compute, Dependencies, DuckdbDependency, InstanceSize, ParamValue, PythonDependency, WorkerTypes,
+    Compute, Dependencies, DuckdbDependency, InstanceSize, Notification, NotifyOn, ParamValue,
+    PythonDependency, Schedule, SecretRef, Spot, WorkerTypes,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -111,7 +112,23 @@ fn pieces() -> impl Strategy<Value = String> {
             "type",
             "values",
             "default",
+            "schedule:\n  - cron: ",
+            "0 6 * * 1-5",
+            "*/15",
+            "timezone: Europe/Madrid",
+            "secrets:\n  A: ",
+            "env://X",
+            "aws-ssm:///x",
+            "compute:\n  disk: ",
+            "50GiB",
+            "notifications:\n  - on: [failure]\n    webhook: ",
+            "https://x",
             "repositories:",
+            "provisioner: ec2\n",
+            "ec2:\n  region: eu-west-1\n  subnets: [subnet-1]\n",
+            "allow:",
+            "t3.*",
+            "tls: own\n",
             "url:",
             "local:",
         ])
@@ -136,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn a_valid_file_with_one_piece_changed_is_survived(at in 0_usize..900, piece in pieces(), cut in 0_usize..20) {
+    fn a_valid_file_with_one_piece_changed_is_survived(at in 0_usize..1_700, piece in pieces(), cut in 0_usize..20) {
         let text = include_str!("config/good/everything.yaml");
         let clamp = |n: usize| (0..=n.min(text.len())).rev().find(|n| text.is_char_boundary(*n)).unwrap();
         let changed = format!("{}{piece}{}", &text[..clamp(at)], &text[clamp(at + cut)..]);
@@ -258,6 +275,58 @@ fn retries() -> impl Strategy<Value = RetryPolicy> {
     })
 }
 
+fn compute(wanted: &InstanceSize) -> impl Strategy<Value = Compute> + use<> {
+    let architecture = wanted.architecture();
+    let wanted = wanted.clone();
+    let sizes: Vec<InstanceSize> = InstanceSize::names()
+        .map(|name| name.parse::<InstanceSize>().unwrap())
+        .filter(|size| size.architecture() == architecture && *size != wanted)
+        .collect();
+    (
+        prop::sample::select(Spot::ALL.to_vec()),
+        prop::sample::subsequence(sizes, 0..4),
+        prop::option::of((1_024_u64..16 * 1_024 * 1_024).prop_map(|mebibytes| mebibytes << 20)),
+        prop::option::of("[a-z]{2}-[a-z]{4,9}-[1-9]"),
+        prop::collection::btree_set("subnet-[0-9a-f]{1,17}", 0..3),
+        (prop::option::of("[a-zA-Z0-9+=,.@_-]{1,20}"), prop::option::of("ami-[0-9a-f]{1,17}")),
+    )
+        .prop_map(
+            |(spot, fallback_instance_sizes, disk_bytes, region, subnets, (instance_profile, image))| {
+                Compute {
+                    spot,
+                    fallback_instance_sizes,
+                    disk_bytes,
+                    region,
+                    subnets: subnets.into_iter().collect(),
+                    instance_profile,
+                    image,
+                }
+            },
+        )
+}
+
+fn schedules() -> impl Strategy<Value = Vec<Schedule>> {
+    let zones = prop::sample::select(vec!["UTC", "Europe/Madrid", "America/New_York", "Asia/Kolkata"]);
+    let line = (0_u8..60, "(\\*|\\*/[2-6]|[0-9]|1-5|8,20)", 1_u8..29, "(\\*|[1-7]|1-5|MON,FRI)")
+        .prop_map(|(minute, hour, day, weekday)| format!("{minute} {hour} {day} * {weekday}"));
+    prop::collection::btree_set((line, zones), 0..3)
+        .prop_map(|lines| lines.into_iter().map(|(line, zone)| Schedule::new(&line, zone).unwrap()).collect())
+}
+
+fn secrets() -> impl Strategy<Value = BTreeMap<String, SecretRef>> {
+    let reference =
+        "(env://[A-Z_]{1,8}|aws-ssm:///[a-z/-]{1,8}|aws-secretsmanager://[a-z:]{1,8}(#[a-z]{1,4})?)";
+    // The names of `env` begin with a capital.
+    btree_map("[a-z_][a-z0-9]{0,8}", reference.prop_map(|text| text.parse().unwrap()), 0..4)
+}
+
+fn notifications() -> impl Strategy<Value = Vec<Notification>> {
+    let address = "(env://[A-Z]{1,8}|https://[a-z]{1,8}/[a-z?=]{0,8})";
+    let rule =
+        address.prop_map(|text| Notification { on: vec![NotifyOn::Failure], webhook: text.parse().unwrap() });
+    vec(rule, 0..3)
+}
+
 fn configs() -> impl Strategy<Value = WorkflowConfig> {
     let sizes: Vec<&str> = InstanceSize::names().collect();
     let requirements = prop_oneof![
@@ -284,10 +353,19 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         btree_map(name(), param(), 0..5),
         env,
         retries(),
-        (1_u64..2_592_000, 0_u64..86_400),
+        ((1_u64..2_592_000, 0_u64..86_400), (schedules(), secrets(), notifications())),
     )
+        .prop_flat_map(|parts| {
+            let size: InstanceSize = parts.1.parse().unwrap();
+            (Just(parts), compute(&size))
+        })
         .prop_map(
-            |(kind, size, (description, labels), include, params, env, retries, (timeout, keep_warm))| {
+            |((kind, size, (description, labels), include, params, env, retries, (times, rest)), compute)| {
+                let (timeout, keep_warm) = times;
+                let (schedule, secrets, notifications) = rest;
+                // What is scheduled has a default for each parameter.
+                let schedule =
+                    if params.values().all(|spec| spec.default.is_some()) { schedule } else { Vec::new() };
                 WorkflowConfig {
                     worker_type: kind.0.parse().unwrap(),
                     instance_size: size.parse().unwrap(),
@@ -302,10 +380,10 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     retries,
                     timeout: Duration::from_secs(timeout),
                     keep_warm: Duration::from_secs(keep_warm),
-                    compute: Compute::default(),
-                    schedule: Vec::new(),
-                    secrets: BTreeMap::new(),
-                    notifications: Vec::new(),
+                    compute,
+                    schedule,
+                    secrets,
+                    notifications,
                 }
             },
         )

@@ -36,3 +36,17 @@ pub enum Spot {
     /// Spot only; it waits when there is none.
     Only,
 }
+
+impl Spot {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Never, Self::Prefer, Self::Only];
+
+    /// The name as it stands in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Prefer => "prefer",
+            Self::Only => "only",
+        }
+    }
+}

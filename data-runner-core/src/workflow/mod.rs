@@ -18,7 +18,7 @@ pub use compute::{Compute, Spot};
 pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
 };
-pub use notification::{Notification, NotifyOn};
+pub use notification::{NotAWebhook, Notification, NotifyOn, Webhook};
 pub use registry::{FolderFound, SyncReport, sync};
 pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};

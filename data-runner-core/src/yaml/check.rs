@@ -4,8 +4,9 @@ use super::duration::read_duration;
 use super::shape::Empty;
 use super::size::{meant_size, read_size};
 use super::{
-    Entry, Key, Kind, Need, Node, Object, Place, Placed, Pointer, Report, Scalar, Shape, Value, nearest,
+    Entry, Key, Kind, Need, Node, Object, Place, Placed, Pointer, Report, Scalar, Shape, Span, Value, nearest,
 };
+use crate::workflow::SecretRef;
 
 /// Reads `node` as `shape` wants it. `None`: it cannot be, and that is reported; of lists and mappings, what can be
 /// read is, so that one pass finds all that is wrong.
@@ -35,6 +36,7 @@ pub(crate) fn check(
             Value::Map(entries.iter().filter_map(read).collect())
         }
         (Shape::Object(keys), Kind::Map(entries)) => Value::Object(object(entries, keys, &at, report)),
+        (Shape::Reference, kind) => Value::Text(reference(kind, shape, &at, report)?),
         (shape, Kind::Scalar(scalar)) => read_scalar(scalar, shape, &at, report)?,
         (shape, Kind::List(_) | Kind::Map(_)) => {
             wrong_type(shape, node.kind.describe(), &at, report);
@@ -136,16 +138,11 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
             let help = format!("put it in quotes: \"{}\"", shown(&scalar.to_text()));
             report.error(at, "wrong_type", message).help(help);
         }
-        (Shape::Choice(names), Scalar::Text(text)) => {
+        (Shape::Choice(names) | Shape::Growing { now: names, .. }, Scalar::Text(text)) => {
             if names.contains(&text.as_str()) {
                 return Some(Value::Text(text.clone()));
             }
-            let message = format!("`{}` cannot be `{}`", at.pointer.dotted(), shown(text));
-            let reported = report.error(at, "unknown_value", message);
-            match nearest(text, names.iter().copied()) {
-                Some(name) => reported.did_you_mean(Some(name)),
-                None => reported.help(format!("it must be {}", shape.expectation())),
-            }
+            unknown_choice(text, names, shape, at, report);
         }
         (Shape::Bool, Scalar::Bool(value)) => return Some(Value::Bool(*value)),
         (Shape::Int { min, max }, Scalar::Int(number)) => {
@@ -181,6 +178,43 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
             None => no_size(scalar, at, report),
         },
         (_, scalar) => wrong_type(shape, scalar.describe(), at, report),
+    }
+    None
+}
+
+fn unknown_choice(text: &str, names: &[&str], shape: &Shape, at: &Place, report: &mut Report<'_>) {
+    if let Shape::Growing { later, .. } = shape
+        && later.contains(&text)
+    {
+        let message = format!("`{text}` is not supported yet");
+        let help =
+            format!("`{}` must be {}; ignoring it would mislead", at.pointer.dotted(), shape.expectation());
+        report.error(at, "not_supported_yet", message).help(help);
+        return;
+    }
+    let message = format!("`{}` cannot be `{}`", at.pointer.dotted(), shown(text));
+    let reported = report.error(at, "unknown_value", message);
+    match nearest(text, names.iter().copied()) {
+        Some(name) => reported.did_you_mean(Some(name)),
+        None => reported.help(format!("it must be {}", shape.expectation())),
+    }
+}
+
+/// Reads a reference to a secret. What is none may be the secret itself, and is shown nowhere.
+fn reference(kind: &Kind, shape: &Shape, at: &Place, report: &mut Report<'_>) -> Option<String> {
+    match kind {
+        Kind::Scalar(Scalar::Text(text)) if text.parse::<SecretRef>().is_ok() => return Some(text.clone()),
+        Kind::Scalar(Scalar::Null) => {
+            let message = format!("`{}` has no value", at.pointer.dotted());
+            report.error(at, "wrong_type", message).help(format!("write {}", shape.expectation()));
+        }
+        Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) | Kind::Refused => {
+            // Where a list or a mapping ends is not known; the rest of the line is hidden.
+            let length = if matches!(kind, Kind::Scalar(_)) { at.span.length } else { 0 };
+            report.hide(&Place { span: Span { length, ..at.span }, pointer: at.pointer.clone() });
+            let message = format!("`{}` holds a value that is no reference to a secret", at.pointer.dotted());
+            report.error(at, "literal_secret", message).help(format!("write {}", shape.expectation()));
+        }
     }
     None
 }

@@ -40,9 +40,15 @@ pub(crate) fn load(text: &str, source: usize, report: &mut Report<'_>) -> Loaded
             Err(error) => {
                 let at = *error.marker();
                 let span = loader.span(YamlSpan { start: at, end: at });
-                loader.report.error(&whole(Span { length: 1, ..span }), "invalid_yaml", error.info()).help(
-                    "nothing after this place was read; indent with spaces, and put text that holds `: ` or ` #` in quotes",
-                );
+                let help = if begins_with_star(text, span) {
+                    "put text that begins with * in quotes, such as \"*/15 * * * *\"; nothing after this place was read"
+                } else {
+                    "nothing after this place was read; indent with spaces, and put text that holds `: ` or ` #` in quotes"
+                };
+                loader
+                    .report
+                    .error(&whole(Span { length: 1, ..span }), "invalid_yaml", error.info())
+                    .help(help);
                 return Loaded::Broken;
             }
         }
@@ -52,6 +58,14 @@ pub(crate) fn load(text: &str, source: usize, report: &mut Report<'_>) -> Loaded
         Some(node) if matches!(node.kind, Kind::Scalar(Scalar::Null)) => Loaded::Empty,
         Some(node) => Loaded::Tree(node),
     }
+}
+
+/// Whether a value of this line begins with `*`, up to the place where it could not be read: YAML means something else
+/// by that than cron does.
+fn begins_with_star(text: &str, at: Span) -> bool {
+    let line = text.lines().nth(at.line as usize - 1).unwrap_or_default();
+    let up_to: String = line.chars().take(at.column as usize).collect();
+    [": *", "- *"].iter().any(|front| up_to.contains(front))
 }
 
 fn whole(span: Span) -> Place {

@@ -8,6 +8,9 @@ use super::{Key, Need, Shape};
 /// The pattern of a duration; `read_duration` is the authority.
 const DURATION: &str = "^(0|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?)$";
 
+/// The pattern of a reference to a secret; `SecretRef` is the authority.
+const REFERENCE: &str = "^(env|aws-ssm|aws-secretsmanager)://.+$";
+
 /// The schema of a value.
 pub(crate) fn json_schema(shape: &Shape) -> Value {
     match shape {
@@ -15,7 +18,8 @@ pub(crate) fn json_schema(shape: &Shape) -> Value {
             let least = if rule.empty == Empty::Refused { 1 } else { 0 };
             json!({"type": "string", "minLength": least, "maxLength": rule.max})
         }
-        Shape::Choice(names) => json!({"enum": names}),
+        Shape::Choice(names) | Shape::Growing { now: names, .. } => json!({"enum": names}),
+        Shape::Reference => json!({"type": "string", "pattern": REFERENCE}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Int { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Shape::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),

@@ -26,6 +26,13 @@ pub(crate) enum Need {
 pub(crate) enum Shape {
     Text(TextRule),
     Choice(&'static [&'static str]),
+    /// A choice of which a part does nothing yet: refused, since ignoring it would be a lie.
+    Growing {
+        now: &'static [&'static str],
+        later: &'static [&'static str],
+    },
+    /// A reference to a secret. Whatever else stands there is hidden: it may be the secret.
+    Reference,
     Bool,
     Int {
         min: i64,
@@ -100,6 +107,10 @@ impl Shape {
         match self {
             Self::Text(_) => "text".to_owned(),
             Self::Choice([name]) => (*name).to_owned(),
+            Self::Growing { now, .. } => Self::Choice(now).expectation(),
+            Self::Reference => {
+                "a reference: env://NAME, aws-ssm:///path/name or aws-secretsmanager://id#key".to_owned()
+            }
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::Bool => "true or false".to_owned(),
             Self::Int { min, max } => format!("a whole number from {min} to {max}"),
@@ -113,7 +124,9 @@ impl Shape {
             }
             Self::Scalar => "text, a number, true or false".to_owned(),
             Self::List { of, .. } => match of {
-                Self::Text(_) | Self::Choice(_) => "a list of texts".to_owned(),
+                Self::Text(_) | Self::Choice(_) | Self::Growing { .. } | Self::Reference => {
+                    "a list of texts".to_owned()
+                }
                 Self::Object(_) => "a list of mappings".to_owned(),
                 Self::Bool
                 | Self::Int { .. }

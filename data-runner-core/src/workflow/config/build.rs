@@ -1,11 +1,14 @@
 //! From checked values to the configuration: defaults, and what one key means for another.
 
+mod compute;
 mod dependencies;
+mod environment;
+mod notifications;
 mod params;
 mod paths;
 mod retries;
+mod schedule;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ParseContext, WorkflowConfig};
@@ -29,11 +32,17 @@ pub(super) fn build(
     let type_at = type_name.map(|name| name.at);
 
     let size = config.text("instance_size").and_then(|name| known_size(&name, report));
+    let compute = compute::compute(config.object("compute"), size.as_ref(), report);
     let labels = TagKind::Label.read(config.text_map("labels"), report);
     let entrypoint = paths::entrypoint(config.text("entrypoint"), worker_type.zip(type_at), context, report);
     let include = paths::include(config.texts("include"), folder, report);
-    let params = params::params(config.map("params"), report);
-    let env = env(config.text_map("env"), report);
+    let given = config.map("params");
+    let names: Vec<Placed<String>> = given.iter().map(|(name, _)| name.clone()).collect();
+    let params = params::params(given, report);
+    let schedule = schedule::schedule(config.list("schedule"), (&names, &params), report);
+    let env = environment::env(config.text_map("env"), report);
+    let secrets = environment::secrets(config.text_map("secrets"), &env, report);
+    let notifications = notifications::notifications(config.list("notifications"), report);
     let dependencies =
         dependencies::dependencies(config.object("dependencies"), worker_type, context, report);
     let retries = retries::retries(config.list("retries"), report);
@@ -51,10 +60,10 @@ pub(super) fn build(
         retries,
         timeout: config.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
         keep_warm: config.duration("keep_warm").unwrap_or(Duration::ZERO),
-        compute: crate::workflow::Compute::default(),
-        schedule: Vec::new(),
-        secrets: BTreeMap::new(),
-        notifications: Vec::new(),
+        compute,
+        schedule,
+        secrets,
+        notifications,
     })
 }
 
@@ -89,38 +98,6 @@ fn known_size(name: &Placed<String>, report: &mut Report<'_>) -> Option<Instance
             None
         }
     }
-}
-
-fn env(given: Vec<(Placed<String>, Placed<String>)>, report: &mut Report<'_>) -> BTreeMap<String, String> {
-    const SECRET_WORDS: [&str; 5] = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "API_KEY"];
-    let mut env = BTreeMap::new();
-    for (name, value) in given {
-        let upper = name.value.to_uppercase();
-        let mut bytes = name.value.bytes();
-        let valid = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !valid {
-            let message = format!("`{}` cannot be the name of an environment variable", name.value);
-            let help = "a letter or _, then letters, digits and _";
-            report.error(&name.at, "invalid_env_name", message).help(help);
-            continue;
-        }
-        if upper.starts_with("DATA_RUNNER_") {
-            let message = format!("`{}` is reserved", name.value);
-            report
-                .error(&name.at, "reserved_env_name", message)
-                .help("Data Runner sets what begins with DATA_RUNNER_");
-            continue;
-        }
-        if SECRET_WORDS.iter().any(|word| upper.ends_with(word)) && !value.value.is_empty() {
-            let message = format!("`{}` looks like a secret, and stands in the repository", name.value);
-            let help = "whoever reads the repository or the API reads it too";
-            report.hide(&value.at);
-            report.warning(&value.at, "literal_secret", message).help(help);
-        }
-        env.insert(name.value, value.value);
-    }
-    env
 }
 
 /// The worker type with the place where it is named.

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use crate::execution::FailureCause;
+use crate::workflow::{NotifyOn, Spot};
 use crate::yaml::{Key, Need, Shape};
 
 const MINUTE: u64 = 60;
 const DAY: u64 = 24 * 60 * MINUTE;
+const GIB: u64 = 1 << 30;
 
 /// The names of the parameters' types.
 pub(super) const PARAM_TYPES: [&str; 7] = ["string", "int", "float", "bool", "date", "datetime", "enum"];
@@ -22,12 +24,28 @@ const CAUSES: [&str; FailureCause::ALL.len()] = {
     names
 };
 
+const SPOT: [&str; Spot::ALL.len()] = {
+    let mut names = [""; Spot::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Spot::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
+
+static NOTIFY_ON_NAMES: [&str; NotifyOn::ALL.len()] = [NotifyOn::Failure.as_str()];
+
 static NAME: Shape = Shape::text(255);
 static PATH: Shape = Shape::text(1_024);
 static FREE_TEXT: Shape = Shape::free_text(255);
 static REQUIREMENT: Shape = Shape::text(1_024);
 static REQUIREMENTS: Shape = Shape::List { of: &REQUIREMENT, min: 0, max: 500 };
 static CAUSE: Shape = Shape::Choice(&CAUSES);
+static REFERENCE: Shape = Shape::Reference;
+static SCHEDULE: Shape = Shape::Object(&SCHEDULE_KEYS);
+static NOTIFICATION: Shape = Shape::Object(&NOTIFICATION_KEYS);
+static NOTIFY_ON: Shape = Shape::Growing { now: &NOTIFY_ON_NAMES, later: &["recovered", "late"] };
 static PARAM: Shape = Shape::Object(&PARAM_KEYS);
 static RETRY: Shape = Shape::Object(&RETRY_KEYS);
 // Linux refuses an environment variable of 128 KiB; its name counts too.
@@ -70,17 +88,21 @@ static CONFIG_KEYS: [Key; 25] = [
     key("retries", list(&RETRY, 20), "When to try again; causes that are not named keep their defaults."),
     key("timeout", seconds(1, 30 * DAY), "How long it may run. Default: 6h."),
     key("keep_warm", seconds(0, DAY), "How long its worker stays for the next execution. Default: 0."),
-    Shape::not_yet("schedule", "When it runs by itself."),
+    key("schedule", list(&SCHEDULE, 20), "When it runs by itself."),
+    key(
+        "secrets",
+        Shape::Map { of: &REFERENCE, max: 100 },
+        "References to secrets, resolved where the job runs.",
+    ),
+    key("compute", Shape::Object(&COMPUTE_KEYS), "How its machine is chosen and made."),
+    key("notifications", list(&NOTIFICATION, 20), "Whom to tell."),
     Shape::not_yet("late_after", "How long after its due time it counts as late."),
-    Shape::not_yet("secrets", "References to secrets, resolved where the job runs."),
     Shape::not_yet("start_within", "How long it may wait for a machine."),
     Shape::not_yet("concurrency", "How many of its executions may run at once."),
     Shape::not_yet("priority", "Which one goes first."),
     Shape::not_yet("needs", "Workflows that must have succeeded before."),
     Shape::not_yet("matrix", "One execution for each combination of values."),
-    Shape::not_yet("compute", "How its machine is chosen and made."),
     Shape::not_yet("artifacts", "Files to keep."),
-    Shape::not_yet("notifications", "Whom to tell."),
     Shape::not_yet("budget", "What it may cost."),
 ];
 
@@ -124,4 +146,55 @@ static BACKOFF_KEYS: [Key; 3] = [
         "What each further wait is multiplied by. Default: 2.",
     ),
     key("max", seconds(0, 7 * DAY), "The longest wait. Default: 10m."),
+];
+
+static SCHEDULE_KEYS: [Key; 5] = [
+    required(
+        "cron",
+        Shape::text(255),
+        "Minute, hour, day of the month, month, day of the week: 0 6 * * 1-5.",
+    ),
+    key("timezone", Shape::text(255), "The IANA name of the time zone, such as Europe/Madrid. Default: UTC."),
+    key(
+        "catch_up",
+        Shape::Growing { now: &["none"], later: &["latest", "all"] },
+        "What happens to times that passed while nothing could run. Default: none.",
+    ),
+    Shape::not_yet("catch_up_window", "How far back it catches up."),
+    Shape::not_yet("jitter", "By how much it may begin later."),
+];
+
+static COMPUTE_KEYS: [Key; 7] = [
+    key(
+        "spot",
+        Shape::Choice(&SPOT),
+        "Whether spare capacity, which can be taken away, will do. Default: never.",
+    ),
+    key("fallback_instance_sizes", list(&NAME, 20), "Sizes to take when the wanted one cannot be had."),
+    key(
+        "disk",
+        Shape::Size { min: GIB, max: 16 * 1_024 * GIB },
+        "The root volume, such as 50GiB. Default: the image's.",
+    ),
+    key("region", Shape::text(63), "The region. Default: the installation's."),
+    key(
+        "subnets",
+        Shape::List { of: &NAME, min: 1, max: 50 },
+        "The subnets to choose from. Default: the installation's.",
+    ),
+    key(
+        "instance_profile",
+        Shape::text(128),
+        "The instance profile, whose role the job has. Default: the installation's.",
+    ),
+    key("image", Shape::text(63), "The machine image. Default: the installation's."),
+];
+
+static NOTIFICATION_KEYS: [Key; 2] = [
+    required("on", Shape::List { of: &NOTIFY_ON, min: 1, max: 10 }, "The events."),
+    required(
+        "webhook",
+        Shape::text(2_000),
+        "An https URL, or the supervisor's reference to one: env://ALERT_URL.",
+    ),
 ];

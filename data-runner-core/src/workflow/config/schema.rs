@@ -17,7 +17,9 @@ pub fn json_schema(worker_types: &WorkerTypes) -> Value {
     schema["title"] = "Data Runner workflow".into();
     let properties = &mut schema["properties"];
     properties["worker_type"]["enum"] = json!(worker_types.names().collect::<Vec<_>>());
-    properties["instance_size"]["enum"] = json!(InstanceSize::names().collect::<Vec<_>>());
+    let sizes = json!(InstanceSize::names().collect::<Vec<_>>());
+    properties["compute"]["properties"]["fallback_instance_sizes"]["items"]["enum"] = sizes.clone();
+    properties["instance_size"]["enum"] = sizes;
     schema
 }
 
@@ -44,5 +46,13 @@ mod tests {
         assert_eq!(schema["properties"]["worker_type"]["enum"], json!(["duckdb", "polars"]));
         assert_eq!(schema["properties"]["retries"]["items"]["properties"]["max_attempts"]["minimum"], 1);
         assert_eq!(schema["properties"]["dependencies"]["additionalProperties"], false);
+        assert_eq!(
+            schema["properties"]["schedule"]["items"]["properties"]["catch_up"]["enum"],
+            json!(["none"])
+        );
+        assert_eq!(
+            schema["properties"]["compute"]["properties"]["spot"]["enum"],
+            json!(["never", "prefer", "only"])
+        );
     }
 }

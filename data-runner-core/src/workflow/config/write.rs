@@ -4,8 +4,8 @@ use serde_yaml::{Mapping, Value};
 
 use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
 use crate::execution::RetryRule;
-use crate::workflow::{Dependencies, ParamValue, PythonDependency};
-use crate::yaml::write_duration;
+use crate::workflow::{Compute, Dependencies, Notification, ParamValue, PythonDependency, Schedule, Spot};
+use crate::yaml::{write_duration, write_size};
 
 /// Writes `config` as a `config.yaml` that [`parse`](super::parse) reads as the same configuration. Defaults that hold
 /// are spelt out, so that it says all there is to know.
@@ -23,6 +23,7 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     put_list(&mut yaml, "include", &config.include);
     put_map(&mut yaml, "params", config.params.iter().map(|(name, spec)| (name, param(spec))));
     put_map(&mut yaml, "env", config.env.iter().map(|(name, value)| (name, value.as_str().into())));
+    put_map(&mut yaml, "secrets", config.secrets.iter().map(|(name, at)| (name, at.to_string().into())));
     let dependencies = dependencies(&config.dependencies);
     if !dependencies.is_empty() {
         put(&mut yaml, "dependencies", dependencies);
@@ -30,6 +31,12 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     put(&mut yaml, "retries", config.retries.rules.iter().map(retry).collect::<Vec<Value>>());
     put(&mut yaml, "timeout", write_duration(config.timeout));
     put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
+    let compute = compute(&config.compute);
+    if !compute.is_empty() {
+        put(&mut yaml, "compute", compute);
+    }
+    put_some_list(&mut yaml, "schedule", config.schedule.iter().map(schedule).collect());
+    put_some_list(&mut yaml, "notifications", config.notifications.iter().map(notification).collect());
     serde_yaml::to_string(&yaml)
 }
 
@@ -43,10 +50,14 @@ fn put_some(yaml: &mut Mapping, key: &str, value: Option<&str>) {
     }
 }
 
-fn put_list(yaml: &mut Mapping, key: &str, items: &[String]) {
+fn put_some_list(yaml: &mut Mapping, key: &str, items: Vec<Value>) {
     if !items.is_empty() {
-        put(yaml, key, texts(items));
+        put(yaml, key, items);
     }
+}
+
+fn put_list(yaml: &mut Mapping, key: &str, items: &[String]) {
+    put_some_list(yaml, key, texts(items));
 }
 
 fn put_map<'a>(yaml: &mut Mapping, key: &str, entries: impl Iterator<Item = (&'a String, Value)>) {
@@ -104,5 +115,38 @@ fn retry(rule: &RetryRule) -> Value {
     put(&mut yaml, "on", rule.on.iter().map(|cause| cause.as_str().into()).collect::<Vec<Value>>());
     put(&mut yaml, "max_attempts", rule.max_attempts);
     put(&mut yaml, "backoff", backoff);
+    yaml.into()
+}
+
+/// Only what is asked for: what is not said is the installation's, which a configuration does not know.
+fn compute(compute: &Compute) -> Mapping {
+    let mut yaml = Mapping::new();
+    if compute.spot != Spot::default() {
+        put(&mut yaml, "spot", compute.spot.as_str());
+    }
+    let sizes = compute.fallback_instance_sizes.iter().map(|size| size.as_str().into()).collect();
+    put_some_list(&mut yaml, "fallback_instance_sizes", sizes);
+    if let Some(bytes) = compute.disk_bytes {
+        put(&mut yaml, "disk", write_size(bytes));
+    }
+    put_some(&mut yaml, "region", compute.region.as_deref());
+    put_list(&mut yaml, "subnets", &compute.subnets);
+    put_some(&mut yaml, "instance_profile", compute.instance_profile.as_deref());
+    put_some(&mut yaml, "image", compute.image.as_deref());
+    yaml
+}
+
+fn schedule(schedule: &Schedule) -> Value {
+    let mut yaml = Mapping::new();
+    put(&mut yaml, "cron", schedule.cron());
+    put(&mut yaml, "timezone", schedule.timezone());
+    put(&mut yaml, "catch_up", "none");
+    yaml.into()
+}
+
+fn notification(rule: &Notification) -> Value {
+    let mut yaml = Mapping::new();
+    put(&mut yaml, "on", rule.on.iter().map(|event| event.as_str().into()).collect::<Vec<Value>>());
+    put(&mut yaml, "webhook", rule.webhook.to_string());
     yaml.into()
 }
