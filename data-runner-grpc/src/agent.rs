@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use data_runner_core::id::{Claim, SessionId, Sha256, WorkerId};
 use data_runner_core::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
-use data_runner_core::port::{AgentSession, AgentTransport, TransportError};
+use data_runner_core::port::{AgentSession, AgentTransport, Certificate, JoinRequest, TransportError};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +15,12 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status, Streaming};
 
 use crate::limits::{
-    CONNECTION_WINDOW, LOGS_IN_FLIGHT, MAX_MESSAGE_BYTES, MESSAGES_IN_FLIGHT, STREAM_WINDOW, fits,
+    CONNECTION_WINDOW, JOIN_TIME, LOGS_IN_FLIGHT, MAX_MESSAGE_BYTES, MESSAGES_IN_FLIGHT, STREAM_WINDOW, fits,
 };
+use crate::tls::{AgentIdentity, AgentTls};
+use crate::wire::proto::join_service_client::JoinServiceClient;
 use crate::wire::proto::worker_service_client::WorkerServiceClient;
-use crate::wire::{FromWire, proto, sha256_bytes};
+use crate::wire::{FromWire, join_request, proto, sha256_bytes};
 use crate::{metadata, status};
 
 /// How long a session that was dropped goes on handing over what was said on it before.
@@ -33,25 +35,43 @@ pub struct AgentOptions {
     pub keepalive: Duration,
     /// How long it may take to answer before it counts as dead and the session ends.
     pub keepalive_timeout: Duration,
+    /// Whom to trust, and who it is itself. `None`: without TLS, which is for a supervisor on the same machine.
+    pub tls: Option<AgentTls>,
 }
 
 impl Default for AgentOptions {
-    /// 10 s, 10 s and 20 s.
+    /// 10 s, 10 s and 20 s, without TLS.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(20),
+            tls: None,
         }
     }
 }
 
-/// An address that is none.
+/// An address that cannot be dialled so.
 #[derive(Debug, thiserror::Error)]
-#[error("{given:?} is not the address of a supervisor; expected http://HOST:PORT")]
-pub struct InvalidEndpoint {
-    /// The address as it came.
-    pub given: String,
+pub enum InvalidEndpoint {
+    /// It is none.
+    #[error("{given:?} is not the address of a supervisor; expected https://HOST:PORT or http://HOST:PORT")]
+    NotAnAddress {
+        /// The address as it came.
+        given: String,
+    },
+    /// It is one of TLS, and nobody said whom to trust.
+    #[error("{given} is reached by TLS: give the certificate of the authority that vouches for it")]
+    NobodyToTrust {
+        /// The address as it came.
+        given: String,
+    },
+    /// It is one without TLS, and somebody said whom to trust.
+    #[error("{given} is not protected, and an authority to trust was given; expected https://HOST:PORT")]
+    Unprotected {
+        /// The address as it came.
+        given: String,
+    },
 }
 
 /// The agent's end of the Transport: how it reaches the supervisor.
@@ -60,15 +80,24 @@ pub struct GrpcAgentTransport {
     peer: String,
     endpoint: Endpoint,
     connect_timeout: Duration,
+    tls: Option<AgentTls>,
 }
 
 impl GrpcAgentTransport {
-    /// For the supervisor at `endpoint`, such as `http://127.0.0.1:7071`. Nothing is connected yet.
+    /// For the supervisor at `endpoint`: `https://HOST:PORT` with TLS in the options, `http://127.0.0.1:7070` without.
+    /// Nothing is connected yet.
     pub fn new(endpoint: &str, options: AgentOptions) -> Result<Self, InvalidEndpoint> {
-        let invalid = || InvalidEndpoint { given: endpoint.to_owned() };
-        let uri: Uri = endpoint.parse().map_err(|_| invalid())?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-            return Err(invalid());
+        let given = endpoint.to_owned();
+        let Some(uri) =
+            endpoint.parse::<Uri>().ok().filter(|uri| uri.host().is_some_and(|it| !it.is_empty()))
+        else {
+            return Err(InvalidEndpoint::NotAnAddress { given });
+        };
+        match (uri.scheme_str(), &options.tls) {
+            (Some("https"), Some(_)) | (Some("http"), None) => {}
+            (Some("https"), None) => return Err(InvalidEndpoint::NobodyToTrust { given }),
+            (Some("http"), Some(_)) => return Err(InvalidEndpoint::Unprotected { given }),
+            (Some(_) | None, _) => return Err(InvalidEndpoint::NotAnAddress { given }),
         }
         let parsed = Endpoint::from(uri)
             .tcp_nodelay(true)
@@ -78,14 +107,47 @@ impl GrpcAgentTransport {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        Ok(Self { peer: endpoint.to_owned(), endpoint: parsed, connect_timeout: options.connect_timeout })
+        Ok(Self { peer: given, endpoint: parsed, connect_timeout: options.connect_timeout, tls: options.tls })
+    }
+
+    /// From now on, who it is: what joining gave. Connections that are open already stay as they are.
+    pub fn identify(&self, identity: AgentIdentity) {
+        if let Some(tls) = &self.tls {
+            tls.identify(identity);
+        }
+    }
+
+    /// Asks once for a certificate for the key of `ask`. The token goes to nobody but a supervisor that the given
+    /// authority vouches for; without TLS it is `Refused` here.
+    pub async fn join(&self, worker: WorkerId, ask: JoinRequest) -> Result<Certificate, TransportError> {
+        if self.tls.is_none() {
+            let message = format!("nobody joins without TLS; expected https://HOST:PORT, not {}", self.peer);
+            return Err(TransportError::Refused { message });
+        }
+        let joining = async {
+            let mut client = JoinServiceClient::new(self.channel().await?);
+            client.join(join_request(worker, ask)).await.map_err(|status| status::of_join(status, &self.peer))
+        };
+        match tokio::time::timeout(self.connect_timeout.saturating_add(JOIN_TIME), joining).await {
+            Ok(reply) => Ok(Certificate::from_wire(reply?.into_inner())?),
+            Err(_) => Err(self.unreachable(NoAnswer(self.connect_timeout.saturating_add(JOIN_TIME)))),
+        }
     }
 
     async fn client(&self) -> Result<WorkerServiceClient<Channel>, TransportError> {
-        let channel = self.endpoint.connect().await.map_err(|error| self.unreachable(error))?;
-        Ok(WorkerServiceClient::new(channel)
+        Ok(WorkerServiceClient::new(self.channel().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    async fn channel(&self) -> Result<Channel, TransportError> {
+        let endpoint = match &self.tls {
+            None => self.endpoint.clone(),
+            Some(tls) => {
+                self.endpoint.clone().tls_config(tls.config()).map_err(|error| self.unreachable(error))?
+            }
+        };
+        endpoint.connect().await.map_err(|error| self.unreachable(error))
     }
 
     fn unreachable(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {

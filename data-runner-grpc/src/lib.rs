@@ -22,8 +22,12 @@ mod server;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 mod wire;
 
 pub use agent::{AgentOptions, GrpcAgentTransport, InvalidEndpoint};
 pub use limits::MAX_MESSAGE_BYTES;
-pub use server::{BindError, GrpcTransport, ServerOptions};
+pub use server::{BindError, GrpcTransport, ServerOptions, ServerTls};
+pub use tls::{AgentIdentity, AgentTls};

@@ -1,5 +1,7 @@
 //! How much of anything there may be.
 
+use std::time::Duration;
+
 use data_runner_core::port::TransportError;
 use prost::Message;
 
@@ -28,6 +30,27 @@ pub(crate) const CONNECTION_WINDOW: u32 = 2 << 20;
 
 /// Calls that one connection may have open: a session or a log stream, and some bundles.
 pub(crate) const CALLS_PER_CONNECTION: u32 = 64;
+
+/// How many TLS handshakes may be under way; further connections wait to be taken.
+pub(crate) const HANDSHAKES: usize = 256;
+
+/// How long a TLS handshake may take.
+pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// The longest message of somebody who is not known yet.
+pub(crate) const MAX_JOIN_BYTES: usize = 16 << 10;
+
+/// The longest join token.
+pub(crate) const MAX_TOKEN_BYTES: usize = 256;
+
+/// How often one connection may ask to join.
+pub(crate) const JOINS_PER_CONNECTION: u32 = 8;
+
+/// How many may be joining at one time; others wait.
+pub(crate) const JOINING: usize = 64;
+
+/// How long joining may take, the wait for a turn included.
+pub(crate) const JOIN_TIME: Duration = Duration::from_secs(10);
 
 /// The length of the parts that a bundle is sent in.
 pub(crate) const BUNDLE_PART_BYTES: usize = 256 << 10;

@@ -17,6 +17,16 @@ pub(crate) fn of_call(status: Status, peer: &str) -> TransportError {
     }
 }
 
+/// A wish to join that was not granted: only a refusal of the wish itself is one, all else may go well later.
+pub(crate) fn of_join(status: Status, peer: &str) -> TransportError {
+    match (of_call(status.clone(), peer), status.code()) {
+        (TransportError::Refused { .. }, Code::ResourceExhausted) => {
+            TransportError::Unreachable { peer: peer.to_owned(), source: Box::new(status) }
+        }
+        (error, _) => error,
+    }
+}
+
 /// The end of a stream that was open.
 pub(crate) fn of_stream(status: &Status) -> TransportError {
     if status.source().is_some() {

@@ -33,6 +33,11 @@ impl AgentKey {
         let request = params.serialize_request(&self.0).map_err(PkiError::Make)?;
         Ok(request.der().to_vec())
     }
+
+    /// The public key as its certificate holds it.
+    pub(crate) fn public(&self) -> &[u8] {
+        self.0.public_key_raw()
+    }
 }
 
 impl fmt::Debug for AgentKey {

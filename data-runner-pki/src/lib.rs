@@ -23,6 +23,7 @@ mod files;
 mod identity;
 mod installation_key;
 mod join;
+mod kept_identity;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -34,4 +35,5 @@ pub use error::PkiError;
 pub use identity::worker_of;
 pub use installation_key::InstallationKey;
 pub use join::Joining;
+pub use kept_identity::KeptIdentity;
 pub use server::{GivenCertificate, ServerCertificate, names_to_dial, server_for_agents, server_for_people};

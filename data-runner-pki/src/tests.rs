@@ -20,8 +20,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    AgentKey, CertificateAuthority, GivenCertificate, InstallationKey, Joining, PkiError, ServerCertificate,
-    names_to_dial, server_for_agents, server_for_people, worker_of,
+    AgentKey, CertificateAuthority, GivenCertificate, InstallationKey, Joining, KeptIdentity, PkiError,
+    ServerCertificate, names_to_dial, server_for_agents, server_for_people, worker_of,
 };
 
 const DAY: u64 = 24 * 3600;
@@ -391,6 +391,31 @@ fn a_given_certificate_is_shown_and_agents_are_still_known_by_our_own() {
     let wrong = GivenCertificate { certificate: given, key: public.folder.path().join("other.key") };
     let error = server_for_people(&house.authority, &ServerCertificate::Given(wrong)).unwrap_err();
     assert!(error.to_string().contains("not the key of the certificate"), "{error}");
+}
+
+#[test]
+fn an_agent_that_is_started_again_has_its_key_and_its_certificate() {
+    let house = house();
+    let folder = house.folder.path().join("agent");
+    let first = KeptIdentity::open(&folder).unwrap();
+    let ask = request(&house.joining.token(worker(1), &candidate()), first.key());
+    let certificate = house.joining.issue(worker(1), &ask, house.in_an_hour()).unwrap();
+    assert_eq!(first.certificate(worker(1), house.clock.now()).unwrap(), None);
+    first.keep(&certificate.chain).unwrap();
+    assert_eq!((mode(&folder.join("agent.key")), mode(&folder.join("agent.pem"))), (0o600, 0o600));
+
+    let again = KeptIdentity::open(&folder).unwrap();
+    assert_eq!(again.key().pem(), first.key().pem());
+    let kept = |n, at| again.certificate(worker(n), at).unwrap();
+    assert_eq!(kept(1, house.clock.now()), Some(certificate.chain));
+    assert_eq!(kept(2, house.clock.now()), None, "it is another worker's");
+    assert_eq!(kept(1, house.in_an_hour()), None, "it is over");
+    again.keep(&house.agent(1).1.chain).unwrap();
+    assert_eq!(kept(1, house.clock.now()), None, "it is of another key");
+    again.keep("half").unwrap();
+    assert_eq!(kept(1, house.clock.now()), None);
+    std::fs::write(folder.join("agent.key"), "half").unwrap();
+    assert!(matches!(KeptIdentity::open(&folder), Err(PkiError::Damaged { .. })));
 }
 
 #[test]

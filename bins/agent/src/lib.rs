@@ -3,6 +3,7 @@
 
 mod aws;
 mod executors;
+mod joining;
 mod options;
 mod signals;
 mod telemetry;
@@ -19,7 +20,6 @@ use data_runner_core::port::Executor;
 use data_runner_core::worker::AgentFacts;
 use data_runner_engine::{AgentBuilder, SystemClock};
 use data_runner_exec::{ShimCommand, machine};
-use data_runner_grpc::GrpcAgentTransport;
 
 pub use executors::{runner, stock as stock_executors};
 pub use options::{AgentOptions, LogFormat};
@@ -67,11 +67,18 @@ pub async fn run(options: &AgentOptions) -> anyhow::Result<()> {
 /// Runs an agent with these executors until it is drained, stopped, or without a supervisor for too long (which is an
 /// error: its results wait on disk for the next start).
 pub async fn run_with(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>) -> anyhow::Result<()> {
-    let terminate = signals::listen().context("signals cannot be listened to")?;
+    data_runner_pki::install_crypto();
+    let mut terminate = signals::listen().context("signals cannot be listened to")?;
     std::fs::create_dir_all(&options.state_dir)
         .with_context(|| format!("the state folder {} cannot be made", options.state_dir.display()))?;
     let worker = worker_id::of(options)?;
-    let transport = GrpcAgentTransport::new(&options.supervisor, data_runner_grpc::AgentOptions::default())?;
+    let transport = tokio::select! {
+        transport = joining::transport(options, worker) => transport?,
+        Some(_) = terminate.recv() => {
+            tracing::info!("asked to end before it joined");
+            return Ok(());
+        }
+    };
     let machine = machine::facts();
     let agent = AgentBuilder {
         worker,

@@ -13,6 +13,14 @@ pub struct AgentOptions {
     #[arg(long, env = "DATA_RUNNER_GRPC_URL", default_value = "http://127.0.0.1:7070", value_name = "URL")]
     pub supervisor: String,
 
+    /// The certificate of the authority that vouches for the supervisor (PEM), for an address with https://
+    #[arg(long, env = "DATA_RUNNER_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// The file with the token of this machine, to get a certificate with; not needed again once there is one
+    #[arg(long, env = "DATA_RUNNER_JOIN_TOKEN_FILE", value_name = "FILE")]
+    pub join_token_file: Option<PathBuf>,
+
     /// Which worker this is; without it, a new one that is remembered in the state folder
     #[arg(long, env = "DATA_RUNNER_WORKER_ID", value_name = "UUID")]
     pub worker_id: Option<WorkerId>,

@@ -1,22 +1,40 @@
-//! Who gets code: agents, for their own live attempts.
+//! What transports ask: who gets code, and who may join.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use data_runner_core::event::{Answer, Request};
 use data_runner_core::id::{Claim, Sha256, WorkerId};
-use data_runner_core::port::{BundleGate, BundleRefused};
+use data_runner_core::port::{
+    BundleGate, BundleRefused, Certificate, JoinAuthority, JoinGate, JoinRefused, JoinRequest,
+};
+use data_runner_core::time::Timestamp;
+use data_runner_core::worker::{Candidate, Purpose, Worker, WorkerState};
 
-use super::Shared;
+use super::handle::unexpected;
+use super::{RequestError, Shared};
 
-/// What a transport asks when an agent wants code. Make it first, give it to the transport, then to the
+/// How much longer than its machine an agent's certificate is good: the machine's end may be late.
+const AFTER_DEADLINE: Duration = Duration::from_secs(3600);
+/// How long the certificate of a machine without a deadline is good.
+const WITHOUT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+/// What a transport asks. Make it first, give it to the transport, then to the
 /// [`SupervisorBuilder`](super::SupervisorBuilder); until the supervisor runs, everything is refused.
 #[derive(Clone, Default)]
 pub struct Gate {
     shared: Arc<OnceLock<Arc<Shared>>>,
+    authority: Option<Arc<dyn JoinAuthority>>,
 }
 
 impl Gate {
+    /// A gate where agents of launched machines can join, by tokens of this authority. At the default one nobody can.
+    pub fn with_authority(authority: Arc<dyn JoinAuthority>) -> Self {
+        Self { authority: Some(authority), ..Self::default() }
+    }
+
     pub(super) fn open(&self, shared: &Arc<Shared>) {
         // A gate is opened once; a second supervisor makes its own.
         self.shared.get_or_init(|| Arc::clone(shared));
@@ -41,5 +59,62 @@ impl BundleGate for Gate {
             return Err(refused);
         }
         shared.blobs.get(hash).await.map_err(|error| BundleRefused::Unavailable(Box::new(error)))
+    }
+}
+
+#[async_trait]
+impl JoinGate for Gate {
+    async fn join(&self, worker: WorkerId, ask: JoinRequest) -> Result<Certificate, JoinRefused> {
+        let Some(authority) = &self.authority else {
+            return Err(refused(worker, "nobody can join here"));
+        };
+        let Some(shared) = self.shared.get() else {
+            return Err(JoinRefused::Unavailable(Box::new(RequestError::Unavailable)));
+        };
+        let known = shared.catalog.worker(worker).await;
+        let known = known.map_err(|error| JoinRefused::Unavailable(Box::new(error)))?;
+        let Some(candidate) = known.as_ref().and_then(candidate_of) else {
+            return Err(refused(worker, "it has no machine that may join"));
+        };
+        let key = authority
+            .check(worker, candidate, &ask)
+            .inspect_err(|error| tracing::warn!(%worker, %error, "an agent's token or key is wrong"))?;
+        // The key is bound to the worker, durably, before anything is signed.
+        match shared.ask(Request::Join { worker, key }).await {
+            Ok(Answer::Worker(bound)) => authority.issue(worker, &ask, until(&bound, shared)),
+            Ok(Answer::Rejected(_)) => {
+                Err(refused(worker, "its time is over, or it joined with another key"))
+            }
+            other => unexpected(other).map_err(|error| JoinRefused::Unavailable(Box::new(error))),
+        }
+    }
+}
+
+/// The agent is not told why; people who read the log are.
+fn refused(worker: WorkerId, why: &str) -> JoinRefused {
+    tracing::warn!(%worker, why, "an agent may not join");
+    JoinRefused::Refused
+}
+
+/// What was launched for a worker whose agent may still be joining.
+fn candidate_of(worker: &Worker) -> Option<&Candidate> {
+    match &worker.state {
+        WorkerState::Launching { candidate, .. } | WorkerState::Booting { candidate, .. } => Some(candidate),
+        WorkerState::Idle { candidate, .. } | WorkerState::Busy { candidate, .. } => candidate.as_ref(),
+        WorkerState::Planning { .. }
+        | WorkerState::Draining { .. }
+        | WorkerState::Terminating { .. }
+        | WorkerState::Terminated { .. } => None,
+    }
+}
+
+fn until(worker: &Worker, shared: &Shared) -> Timestamp {
+    let deadline = match &worker.purpose {
+        Purpose::Workflow { request, .. } => request.deadline,
+        Purpose::Any => None,
+    };
+    match deadline {
+        Some(deadline) => deadline.after(AFTER_DEADLINE),
+        None => shared.clock.now().wall.after(WITHOUT_DEADLINE),
     }
 }

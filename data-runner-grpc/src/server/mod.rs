@@ -1,28 +1,36 @@
 //! The supervisor's end.
 
 mod bind;
+mod caller;
+mod incoming;
+mod join;
 mod service;
 mod sessions;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use data_runner_core::id::SessionId;
+use data_runner_core::id::{SessionId, WorkerId};
 use data_runner_core::message::{LogAck, LogAppend, SupervisorMessage};
-use data_runner_core::port::{BundleGate, Transport, TransportError, TransportEvent};
+use data_runner_core::port::{BundleGate, JoinGate, Transport, TransportError, TransportEvent};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::interceptor::InterceptedService;
 
 pub use bind::BindError;
+use join::Desk;
 use service::Service;
 use sessions::{ArrivedEvent, ArrivedLog, Sessions};
 
-use crate::limits::{CALLS_PER_CONNECTION, CONNECTION_WINDOW, MAX_MESSAGE_BYTES, STREAM_WINDOW, fits};
+use crate::limits::{
+    CALLS_PER_CONNECTION, CONNECTION_WINDOW, MAX_JOIN_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW, fits,
+};
+use crate::wire::proto::join_service_server::JoinServiceServer;
 use crate::wire::proto::worker_service_server::WorkerServiceServer;
 
 /// How long `shut_down` waits for agents to take what was said to them before.
@@ -35,12 +43,31 @@ pub struct ServerOptions {
     pub keepalive: Duration,
     /// How long it may take to answer before it counts as dead and its sessions end.
     pub keepalive_timeout: Duration,
+    /// TLS, with which agents have to prove who they are. `None`: nobody is asked, which is for loopback only.
+    pub tls: Option<ServerTls>,
 }
 
 impl Default for ServerOptions {
-    /// 10 s and 20 s.
+    /// 10 s and 20 s, without TLS.
     fn default() -> Self {
-        Self { keepalive: Duration::from_secs(10), keepalive_timeout: Duration::from_secs(20) }
+        Self { keepalive: Duration::from_secs(10), keepalive_timeout: Duration::from_secs(20), tls: None }
+    }
+}
+
+/// TLS of the supervisor's end.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// Speaks `h2`, checks the certificates of agents that have one, and lets those connect that have none.
+    pub config: Arc<rustls::ServerConfig>,
+    /// The worker that a certificate (DER, already checked) is for; `None` if it is no agent's.
+    pub worker_of: fn(&[u8]) -> Option<WorkerId>,
+    /// Decides who gets a certificate.
+    pub join: Arc<dyn JoinGate>,
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
     }
 }
 
@@ -91,18 +118,22 @@ async fn run(
     sessions: Arc<Sessions>,
     over: CancellationToken,
 ) {
-    let service = WorkerServiceServer::new(Service::new(sessions.clone(), gate))
+    let agents = WorkerServiceServer::new(Service::new(sessions.clone(), gate))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let joining = options.tls.as_ref().map(|tls| {
+        JoinServiceServer::new(Desk::new(Arc::clone(&tls.join))).max_decoding_message_size(MAX_JOIN_BYTES)
+    });
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(options.keepalive))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(CALLS_PER_CONNECTION)
-        .add_service(service)
+        .add_service(InterceptedService::new(agents, caller::known_only))
+        .add_optional_service(joining)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            incoming::incoming(listener, options.tls),
             over.clone().cancelled_owned(),
         )
         .await;

@@ -10,6 +10,7 @@ use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::caller::Caller;
 use super::sessions::{Session, Sessions, no_such_session};
 use crate::limits::BUNDLE_PART_BYTES;
 use crate::wire::proto::worker_service_server::WorkerService;
@@ -28,7 +29,9 @@ impl Service {
 
     fn session_of<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
         let id = metadata::session(request.metadata())?;
-        self.sessions.find(id).ok_or_else(no_such_session)
+        let session = self.sessions.find(id).ok_or_else(no_such_session)?;
+        Caller::of(request)?.speaks_for(session.worker)?;
+        Ok(session)
     }
 }
 
@@ -43,6 +46,7 @@ impl WorkerService for Service {
         request: Request<Streaming<proto::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let worker = metadata::worker(request.metadata())?;
+        Caller::of(&request)?.speaks_for(worker)?;
         let (session, line_end) = self.sessions.open(worker)?;
         let mut response = Response::new(ReceiverStream::new(line_end));
         response.metadata_mut().insert(metadata::SESSION, metadata::value(session.id)?);

@@ -2,6 +2,7 @@
 //! is an error that names the field.
 
 mod job;
+mod join;
 mod log;
 mod report;
 mod session;
@@ -9,6 +10,7 @@ mod session;
 mod tests;
 mod value;
 
+pub(crate) use join::join_request;
 pub(crate) use value::{FromWire, NotUnderstood, sha256, sha256_bytes};
 
 /// What prost and tonic make of `worker.proto`.
