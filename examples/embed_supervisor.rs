@@ -52,6 +52,7 @@ async fn supervise(folder: &Path) -> anyhow::Result<()> {
         state: folder.join("workers"),
         grpc_url: format!("http://{address}"),
         env: Vec::new(),
+        joining: None,
     })?;
     let supervisor = SupervisorBuilder {
         state: store.clone(),

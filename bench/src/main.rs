@@ -6,6 +6,7 @@ mod client;
 mod engines;
 mod latency;
 mod logs;
+mod machines;
 mod modes;
 mod report;
 mod scale;

@@ -1,16 +1,16 @@
 //! The processes that are measured.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use data_runner_agent::AgentOptions;
 use data_runner_core::orchestrator::{Policy, Pool};
-use data_runner_core::port::{Executor, Prepared};
+use data_runner_core::port::{Executor, Prepared, Provisioner};
 use data_runner_core::workflow::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
-use data_runner_engine::{Gate, SupervisorBuilder};
+use data_runner_engine::{Gate, Supervisor, SupervisorBuilder};
 use data_runner_exec::{CommandExecutor, Runner, ShimCommand};
 use data_runner_git::{LocalPaths, Opener, OpenerOptions};
 use data_runner_grpc::{GrpcTransport, ServerOptions};
@@ -53,14 +53,31 @@ fn worker_types() -> anyhow::Result<WorkerTypes> {
     Ok(types)
 }
 
+/// A supervisor of the bench, and what it stands on.
+pub struct Parts {
+    pub supervisor: Supervisor,
+    store: Arc<SqliteStore>,
+    grpc: SocketAddr,
+}
+
+impl Parts {
+    /// Ends it; what runs goes on.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.supervisor.stop().await;
+        Ok(self.store.close().await?)
+    }
+}
+
 /// The stock parts, wired as any embedder would.
-pub async fn supervise(args: SupervisorArgs) -> anyhow::Result<()> {
-    let state = args.state_dir;
-    std::fs::create_dir_all(&state)?;
-    let store = Arc::new(SqliteStore::open(&state).await?);
-    let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let (rest, grpc) = (TcpListener::bind(loopback).await?, TcpListener::bind(loopback).await?);
-    let addresses = format!("{}\n{}\n", rest.local_addr()?, grpc.local_addr()?);
+pub async fn parts(
+    state: &Path,
+    provisioner: Option<Arc<dyn Provisioner>>,
+    policy: Policy,
+) -> anyhow::Result<Parts> {
+    std::fs::create_dir_all(state)?;
+    let store = Arc::new(SqliteStore::open(state).await?);
+    let grpc = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let address = grpc.local_addr()?;
     let gate = Gate::default();
     let mut opener = OpenerOptions::new(state.join("repositories"));
     opener.local = LocalPaths::Commits;
@@ -72,23 +89,29 @@ pub async fn supervise(args: SupervisorArgs) -> anyhow::Result<()> {
         opener: Arc::new(Opener::new(opener)),
         transport: GrpcTransport::serve(grpc, Arc::new(gate.clone()), ServerOptions::default()),
         gate,
-        provisioner: None,
-        policy: Policy { pool: Pool::None, ..Policy::local(1, 1) },
+        provisioner,
+        policy,
         worker_types: worker_types()?,
         poll: Duration::from_secs(3600),
         clock: SupervisorBuilder::system_clock(),
     };
-    let supervisor = builder.start().await?;
-    let router = data_runner_rest::router(supervisor.handle(), RouterOptions::default());
+    Ok(Parts { supervisor: builder.start().await?, store, grpc: address })
+}
+
+/// A process that holds a supervisor and serves REST.
+pub async fn supervise(args: SupervisorArgs) -> anyhow::Result<()> {
+    let policy = Policy { pool: Pool::None, ..Policy::local(1, 1) };
+    let parts = parts(&args.state_dir, None, policy).await?;
+    let rest = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let addresses = format!("{}\n{}\n", rest.local_addr()?, parts.grpc);
+    let router = data_runner_rest::router(parts.supervisor.handle(), RouterOptions::default());
     let stop = CancellationToken::new();
     let serving = tokio::spawn(data_runner_rest::serve(rest, router, stop.clone().cancelled_owned()));
     std::fs::write(&args.ready_file, addresses)?;
     signal(SignalKind::terminate())?.recv().await;
     stop.cancel();
-    supervisor.stop().await;
     serving.await.context("the server ended badly")??;
-    store.close().await?;
-    Ok(())
+    parts.end().await
 }
 
 /// The stock agent with the executors of the bench beside its own.

@@ -1,11 +1,12 @@
 //! What was measured, against what was wished for.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::system::{self, System};
-use crate::{engines, latency, logs, scale, throughput};
+use crate::{engines, latency, logs, machines, scale, throughput};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -13,7 +14,7 @@ pub struct MeasureArgs {
     /// How many executions the large store has
     #[arg(long, default_value_t = 1_000_000)]
     executions: u64,
-    /// Only the parts that are named: latency, throughput, logs, memory, engines, scale
+    /// Only the parts that are named: latency, throughput, logs, memory, engines, scale, machines
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -122,6 +123,11 @@ pub async fn measure(args: MeasureArgs) -> anyhow::Result<()> {
         system.add_agent(8).await?;
         throughput::measure(&system, &mut report).await?;
     }
+    if wanted("machines") {
+        let path = folder.path().join("machines");
+        let repo = repository(&path)?;
+        machines::measure(&path.join("state"), &repo, &mut report).await?;
+    }
     if wanted("scale") {
         let path = folder.path().join("large");
         std::fs::create_dir_all(&path)?;
@@ -132,7 +138,19 @@ pub async fn measure(args: MeasureArgs) -> anyhow::Result<()> {
 }
 
 /// A supervisor that knows the workflows of the bench, from a git repository.
-async fn prepared(folder: &std::path::Path) -> anyhow::Result<System> {
+async fn prepared(folder: &Path) -> anyhow::Result<System> {
+    let repo = repository(folder)?;
+    let system = System::start(folder).await?;
+    system
+        .rest
+        .register(&format!("file://{}", repo.display()))
+        .await
+        .context("the repository is not registered")?;
+    Ok(system)
+}
+
+/// A git repository with the workflows of the bench.
+fn repository(folder: &Path) -> anyhow::Result<PathBuf> {
     let repo = folder.join("repo");
     system::workflows(&repo, &[("flood", logs::FLOOD), ("drip", logs::DRIP)])?;
     engines::write(&repo)?;
@@ -144,13 +162,7 @@ async fn prepared(folder: &std::path::Path) -> anyhow::Result<System> {
         let status = std::process::Command::new("git").arg("-C").arg(&repo).args(args).status()?;
         anyhow::ensure!(status.success(), "git ended with {status}");
     }
-    let system = System::start(folder).await?;
-    system
-        .rest
-        .register(&format!("file://{}", repo.display()))
-        .await
-        .context("the repository is not registered")?;
-    Ok(system)
+    Ok(repo)
 }
 
 fn machine() -> String {

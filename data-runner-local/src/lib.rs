@@ -12,4 +12,4 @@ mod process;
 mod provisioner;
 
 pub use blobs::FolderBlobs;
-pub use provisioner::{LocalOptions, LocalProvisioner};
+pub use provisioner::{LocalJoining, LocalOptions, LocalProvisioner};

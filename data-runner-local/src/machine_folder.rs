@@ -1,7 +1,8 @@
 //! What is on disk of one worker's machine.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use data_runner_core::id::WorkerId;
@@ -125,6 +126,14 @@ impl MachineFolder {
 
     pub(crate) fn record_start(&self, start: &Start) -> io::Result<()> {
         write(&self.file("agent.json"), start)
+    }
+
+    /// Keeps the token that the agent joins with, where only its owner reads it, and says where.
+    pub(crate) fn keep_join_token(&self, token: &str) -> io::Result<PathBuf> {
+        let path = self.file("join-token");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(token.as_bytes())?;
+        Ok(path)
     }
 
     /// The end that was begun.

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use data_runner_core::cost::Market;
 use data_runner_core::id::{MachineId, WorkerId};
-use data_runner_core::port::{LaunchAnswer, ProvisionError, Provisioner};
+use data_runner_core::port::{JoinAuthority, LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineRequest, MachineState};
 
@@ -26,7 +26,7 @@ const KEPT: usize = 20;
 const LOG_BYTES: u64 = 8 << 20;
 
 /// What agents are started with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct LocalOptions {
     /// The agent's program and its arguments.
     pub agent_command: Vec<OsString>,
@@ -36,12 +36,24 @@ pub struct LocalOptions {
     pub grpc_url: String,
     /// Environment variables beside those of this process and those that say who the agent is.
     pub env: Vec<(OsString, OsString)>,
+    /// How agents join where the supervisor's side is secured; `None`: it asks nobody.
+    pub joining: Option<LocalJoining>,
+}
+
+/// What agents of this machine join with.
+#[derive(Clone)]
+pub struct LocalJoining {
+    /// Makes their tokens.
+    pub authority: Arc<dyn JoinAuthority>,
+    /// The file of the authority that they trust.
+    pub ca: PathBuf,
 }
 
 /// A [`Provisioner`] whose machines are processes of this machine.
 ///
 /// An agent gets this process' environment without its `DATA_RUNNER_…` variables, then [`LocalOptions::env`], then
-/// `DATA_RUNNER_WORKER_ID`, `DATA_RUNNER_GRPC_URL`, `DATA_RUNNER_AGENT_STATE` (its folder) and `DATA_RUNNER_SLOTS`. It
+/// `DATA_RUNNER_WORKER_ID`, `DATA_RUNNER_GRPC_URL`, `DATA_RUNNER_AGENT_STATE` (its folder) and `DATA_RUNNER_SLOTS`;
+/// where it has to join, `DATA_RUNNER_CA` and `DATA_RUNNER_JOIN_TOKEN_FILE`. It
 /// has a process group of its own, so that Ctrl-C in the supervisor's terminal does not reach it, and it outlives the
 /// supervisor. What it writes goes to `agent.log` in its folder.
 ///
@@ -135,6 +147,9 @@ impl LocalProvisioner {
         let log = log_file(&machine.path)?;
         let mut command = Command::new(program);
         command.args(arguments);
+        let joining = self.options.joining.as_ref();
+        let token = joining.map(|joining| joining.authority.token(machine.worker, candidate));
+        let token = token.map(|token| machine.keep_join_token(&token)).transpose()?;
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"DATA_RUNNER_") {
                 command.env_remove(name);
@@ -146,6 +161,8 @@ impl LocalProvisioner {
             .env("DATA_RUNNER_GRPC_URL", &self.options.grpc_url)
             .env("DATA_RUNNER_AGENT_STATE", &machine.path)
             .env("DATA_RUNNER_SLOTS", slots(candidate).to_string())
+            .envs(joining.map(|joining| ("DATA_RUNNER_CA", &joining.ca)))
+            .envs(token.map(|file| ("DATA_RUNNER_JOIN_TOKEN_FILE", file)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

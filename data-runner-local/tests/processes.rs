@@ -235,6 +235,7 @@ async fn a_program_that_is_not_there_needs_a_person() {
         state: house.state(),
         grpc_url: String::new(),
         env: Vec::new(),
+        joining: None,
     })
     .unwrap();
     let candidate = provisioner.plan(request()).await.unwrap().remove(0);

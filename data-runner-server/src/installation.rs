@@ -1,8 +1,11 @@
 //! What an installation is made of, before it runs.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use data_runner_core::settings::Settings;
+use data_runner_core::workflow::Architecture;
 use data_runner_git::LocalPaths;
 
 /// A supervisor that is to be started.
@@ -16,6 +19,8 @@ pub struct Installation {
     pub repositories: Vec<StartRepository>,
     /// What starts an agent on this machine: a program that runs `data_runner_agent`, and its arguments.
     pub agent: Vec<OsString>,
+    /// The agent's program by architecture, for machines of a cloud.
+    pub agents: BTreeMap<Architecture, PathBuf>,
     /// Variables of this process that jobs on this machine get: names, or beginnings of names.
     pub pass_env: Vec<String>,
 }

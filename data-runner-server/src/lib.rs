@@ -1,15 +1,20 @@
 //! The supervisor as a library: one place that wires the crates together, for `data-runner-supervisor` and for
 //! `data-runner dev`.
 
+mod agents;
+mod cloud;
 mod installation;
 mod listen;
 mod local;
+mod machines;
 mod registration;
 mod running;
+mod secured;
 mod telemetry;
 mod tokens;
 mod wiring;
 
+pub use cloud::{AgentDownload, Cloud, CloudPorts, CloudRequest};
 pub use installation::{Installation, StartRepository};
 pub use listen::{ListenError, Listener};
 pub use registration::{Registration, register};

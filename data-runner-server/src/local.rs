@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data_runner_core::settings::Settings;
-use data_runner_local::{LocalOptions, LocalProvisioner};
+use data_runner_local::{LocalJoining, LocalOptions, LocalProvisioner};
 
 use crate::installation::Installation;
+use crate::secured::Secured;
 use crate::wiring::StartupError;
 
 /// Where the agent looks for packages.
@@ -21,18 +22,29 @@ pub fn provisioner(
     installation: &Installation,
     state: &Path,
     grpc: SocketAddr,
+    secured: Option<&Secured>,
 ) -> Result<Arc<LocalProvisioner>, StartupError> {
     let settings = &installation.settings;
+    let scheme = if secured.is_some() { "https" } else { "http" };
     let options = LocalOptions {
         agent_command: installation.agent.clone(),
         state: state.join("agents"),
-        grpc_url: settings.grpc_url.clone().unwrap_or_else(|| format!("http://{}", dialled(grpc))),
+        grpc_url: settings.grpc_url.clone().unwrap_or_else(|| format!("{scheme}://{}", dialled(grpc))),
         env: environment(settings, installation.pass_env.join(","), state),
+        joining: secured.map(|secured| joining(secured, state)).transpose()?,
     };
     let provisioner = LocalProvisioner::new(options);
     provisioner
         .map(Arc::new)
         .map_err(|source| StartupError::machine("workers cannot be started here", source))
+}
+
+/// Agents of this machine join as those of any other.
+fn joining(secured: &Secured, state: &Path) -> Result<LocalJoining, StartupError> {
+    let ca = state.join("ca.pem");
+    std::fs::write(&ca, &secured.ca)
+        .map_err(|source| StartupError::machine(format!("{} cannot be written", ca.display()), source))?;
+    Ok(LocalJoining { authority: secured.joining.clone(), ca })
 }
 
 fn environment(settings: &Settings, pass: String, state: &Path) -> Vec<(OsString, OsString)> {

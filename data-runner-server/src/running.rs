@@ -23,6 +23,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 pub struct Running {
     pub(crate) supervisor: Supervisor,
     pub(crate) store: Arc<SqliteStore>,
+    /// `https`, or `http` where there is no TLS.
+    pub(crate) scheme: &'static str,
     pub(crate) rest: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) stop_rest: CancellationToken,
@@ -41,6 +43,11 @@ pub enum Ended {
 }
 
 impl Running {
+    /// Where REST is, as a URL.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.rest)
+    }
+
     /// Where REST listens.
     pub fn rest(&self) -> SocketAddr {
         self.rest

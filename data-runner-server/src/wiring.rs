@@ -1,5 +1,6 @@
 //! From an installation to a running supervisor: which adapter stands behind which port.
 
+use std::collections::BTreeMap;
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -10,25 +11,25 @@ use std::time::Duration;
 
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::StateError;
-use data_runner_core::settings::{
-    KeySource, LocalSettings, ProvisionerSettings, RepositorySettings, Settings,
-};
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::settings::{KeySource, ProvisionerSettings, RepositorySettings, Settings};
+use data_runner_core::workflow::{Architecture, WorkerTypes};
 use data_runner_engine::supervisor::{Gate, StartError};
-use data_runner_engine::{Supervisor, SupervisorBuilder};
+use data_runner_engine::{Supervisor, SupervisorBuilder, Tokens};
 use data_runner_git::{Access, Opener, OpenerOptions, SshKey};
 use data_runner_grpc::{GrpcTransport, ServerOptions};
-use data_runner_local::FolderBlobs;
-use data_runner_rest::RouterOptions;
+use data_runner_rest::{AgentBinary, RouterOptions};
 use data_runner_sqlite::SqliteStore;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::agents;
+use crate::cloud::Cloud;
 use crate::installation::Installation;
 use crate::listen::{self, ListenError, Listener};
-use crate::local;
+use crate::machines::Machines;
 use crate::running::Running;
+use crate::secured::Secured;
 
 /// Why an installation could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ pub enum StartupError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Machines of a cloud could not find this supervisor, or not trust it.
+    #[error("machines need tls, public_url and grpc_url of this supervisor")]
+    NotReachable,
     /// The settings want machines of EC2, and this program cannot start any.
     #[error("this program starts workers on this machine only: write provisioner: local")]
     NoCloud,
@@ -94,9 +98,9 @@ impl StartupError {
     }
 }
 
-/// Takes the addresses and the state, starts everything, and serves.
-pub async fn start(installation: Installation) -> Result<Running, StartupError> {
-    let Installation { settings, local_paths, .. } = &installation;
+/// Takes the addresses and the state, starts everything, and serves. Settings that want machines of a cloud need one.
+pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Result<Running, StartupError> {
+    let settings = &installation.settings;
     let state = absolute(&settings.state)?;
     std::fs::create_dir_all(&state)
         .map_err(|source| StartupError::machine(format!("cannot make {}", state.display()), source))?;
@@ -105,47 +109,69 @@ pub async fn start(installation: Installation) -> Result<Running, StartupError> 
     let store = Arc::new(store.map_err(|source| StartupError::of_state(source.into(), &state))?);
     let rest = into_tokio(listen::take(Listener::Rest, settings.listen)?)?;
     let grpc = into_tokio(listen::take_again(settings.grpc_listen, &state)?)?;
-    let (rest_address, grpc_address) = (address_of(&rest)?, address_of(&grpc)?);
+    let addresses = (address_of(&rest)?, address_of(&grpc)?);
 
-    let gate = Gate::default();
-    let transport = GrpcTransport::serve(grpc, Arc::new(gate.clone()), ServerOptions::default());
-    let local = match &settings.provisioner {
-        ProvisionerSettings::Local(local) => local,
-        ProvisionerSettings::Ec2(_) => return Err(StartupError::NoCloud),
+    let secured = match &settings.tls {
+        Some(tls) => Some(Secured::open(tls, settings, &state, &[addresses.0, addresses.1])?),
+        None => None,
     };
-    let provisioner = local::provisioner(&installation, &state, grpc_address)?;
-    let mut opener = OpenerOptions::new(state.join("repositories"));
-    opener.local = *local_paths;
-    for repo in &settings.repositories {
-        opener.access_of.insert(repo.name.clone(), access(repo, &state)?);
-    }
+    let gate = secured.as_ref().map_or_else(Gate::default, |it| Gate::with_authority(it.joining.clone()));
+    let tls = secured.as_ref().map(|secured| secured.for_agents(&gate)).transpose()?;
+    let options = ServerOptions { tls, ..ServerOptions::default() };
+    let transport = GrpcTransport::serve(grpc, Arc::new(gate.clone()), options);
+    let agents = agents::open(&installation)?;
+    let machines = Machines {
+        installation: &installation,
+        state: &state,
+        grpc: addresses.1,
+        secured: secured.as_ref(),
+        agents: &agents,
+    };
+    let (provisioner, blobs) = machines.connect(cloud).await?;
     let builder = SupervisorBuilder {
         state: store.clone(),
         catalog: store.clone(),
         logs: store.clone(),
-        blobs: Arc::new(FolderBlobs::new(state.join("blobs"))),
-        opener: Arc::new(Opener::new(opener)),
+        blobs,
+        opener: Arc::new(Opener::new(opener(&installation, &state)?)),
         transport,
         gate,
         provisioner: Some(provisioner),
-        policy: policy(settings, local),
+        policy: policy(settings),
         worker_types: WorkerTypes::default(),
         poll: poll(settings),
         clock: SupervisorBuilder::system_clock(),
     };
     let supervisor = builder.start().await.map_err(|error| StartupError::of_state(error, &state))?;
-    listen::keep_port(grpc_address, &state)?;
-    Ok(serve(supervisor, store, rest, (rest_address, grpc_address), settings))
+    listen::keep_port(addresses.1, &state)?;
+    let served =
+        Served { listener: rest, addresses, tls: secured.map(|it| it.for_people()).transpose()?, agents };
+    Ok(serve(supervisor, store, served, settings))
+}
+
+fn opener(installation: &Installation, state: &Path) -> Result<OpenerOptions, StartupError> {
+    let mut opener = OpenerOptions::new(state.join("repositories"));
+    opener.local = installation.local_paths;
+    for repo in &installation.settings.repositories {
+        opener.access_of.insert(repo.name.clone(), access(repo, state)?);
+    }
+    Ok(opener)
+}
+
+/// What REST is served with.
+struct Served {
+    listener: TcpListener,
+    /// Of REST, and of the agents' side.
+    addresses: (SocketAddr, SocketAddr),
+    tls: Option<Arc<rustls::ServerConfig>>,
+    agents: BTreeMap<Architecture, AgentBinary>,
 }
 
 /// Serves REST over a supervisor.
-fn serve(
-    supervisor: Supervisor,
-    store: Arc<SqliteStore>,
-    listener: TcpListener,
-    (rest, grpc): (SocketAddr, SocketAddr),
-    settings: &Settings,
-) -> Running {
+fn serve(supervisor: Supervisor, store: Arc<SqliteStore>, served: Served, settings: &Settings) -> Running {
+    let Served { listener, addresses: (rest, grpc), tls, agents } = served;
+    let login =
+        settings.wants_tokens().then(|| Tokens::new(store.clone(), SupervisorBuilder::system_clock()));
     let options = RouterOptions {
         allowed_hosts: settings
             .public_url
@@ -155,13 +181,21 @@ fn serve(
             .into_iter()
             .collect(),
         metrics: metrics(),
+        login,
+        agents,
         ..RouterOptions::default()
     };
     let router = data_runner_rest::router(supervisor.handle(), options);
     let stop_rest = CancellationToken::new();
     let stopped = stop_rest.clone().cancelled_owned();
-    let serving = tokio::spawn(data_runner_rest::serve(listener, router, stopped));
-    Running { supervisor, store, rest, grpc, stop_rest, serving, persisting: None }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let serving = match tls {
+        Some(tls) => {
+            tokio::spawn(async move { data_runner_rest::serve_tls(listener, tls, router, stopped).await })
+        }
+        None => tokio::spawn(data_runner_rest::serve(listener, router, stopped)),
+    };
+    Running { supervisor, store, scheme, rest, grpc, stop_rest, serving, persisting: None }
 }
 
 /// The recorder of this process, unless it has another one already.
@@ -170,15 +204,19 @@ fn metrics() -> Option<PrometheusHandle> {
     installed.inspect_err(|error| tracing::debug!(%error, "metrics are recorded elsewhere")).ok()
 }
 
-fn policy(settings: &Settings, local: &LocalSettings) -> Policy {
+fn policy(settings: &Settings) -> Policy {
     let agents = settings.agents;
+    let of_machines = match &settings.provisioner {
+        ProvisionerSettings::Local(local) => Policy::local(local.workers, local.slots),
+        ProvisionerSettings::Ec2(ec2) => Policy::ec2(ec2.max_machines),
+    };
     Policy {
         heartbeat: agents.heartbeat,
         suspect_after: agents.suspect_after,
         lost_after: agents.lost_after,
         // Longer than the time after which a silent agent is given up: else it would stop jobs that are not lost.
         dead_man: agents.lost_after.saturating_mul(5),
-        ..Policy::local(local.workers, local.slots)
+        ..of_machines
     }
 }
 

@@ -1,5 +1,6 @@
 //! The `data-runner-supervisor` program.
 
+mod ec2;
 mod token;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use data_runner_core::settings::{self, Settings};
+use data_runner_core::workflow::Architecture;
 use data_runner_core::workflow::config::render;
 use data_runner_git::LocalPaths;
 use data_runner_server::{
@@ -82,8 +84,8 @@ async fn run(arguments: &Arguments) -> Result<Ended> {
     // Before anything is started: a signal must find somebody who drains.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     let installation = installation(arguments)?;
-    let mut running = start(installation.clone()).await?;
-    tracing::info!(rest = format!("http://{}", running.rest()), grpc = %running.grpc(), "serving");
+    let mut running = start(installation.clone(), Some(&ec2::Ec2)).await?;
+    tracing::info!(rest = running.url(), grpc = %running.grpc(), "serving");
     let registrations = register(&running.handle(), &installation).await;
     running.persist(&registrations);
     for registration in registrations {
@@ -107,11 +109,13 @@ async fn run(arguments: &Arguments) -> Result<Ended> {
 }
 
 fn installation(arguments: &Arguments) -> Result<Installation> {
+    let agent = agent(arguments.agent.as_deref())?;
     Ok(Installation {
         settings: settings(arguments)?,
         local_paths: LocalPaths::Commits,
         repositories: Vec::new(),
-        agent: vec![agent(arguments.agent.as_deref())?.into()],
+        agents: agents(&agent),
+        agent: vec![agent.into()],
         pass_env: Vec::new(),
     })
 }
@@ -154,4 +158,18 @@ fn agent(given: Option<&Path>) -> Result<PathBuf> {
         bail!("there is no {}; name the agent's program with --agent", agent.display());
     }
     Ok(agent)
+}
+
+/// The agent's program for machines of a cloud, by architecture: the one of this machine, and beside it those whose name
+/// ends in another architecture, such as `data-runner-agent-arm64`.
+fn agents(agent: &Path) -> BTreeMap<Architecture, PathBuf> {
+    let own = if cfg!(target_arch = "aarch64") { Architecture::Arm64 } else { Architecture::X86_64 };
+    let mut agents = BTreeMap::from([(own, agent.to_owned())]);
+    for architecture in [Architecture::X86_64, Architecture::Arm64] {
+        let beside = agent.with_file_name(format!("data-runner-agent-{architecture}"));
+        if beside.is_file() {
+            agents.insert(architecture, beside);
+        }
+    }
+    agents
 }

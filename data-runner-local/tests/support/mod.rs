@@ -30,6 +30,7 @@ impl House {
             state: self.state(),
             grpc_url: "http://127.0.0.1:7070".to_owned(),
             env: vec![("GIVEN".into(), "yes".into())],
+            joining: None,
         };
         LocalProvisioner::new(options).unwrap()
     }

@@ -6,14 +6,13 @@ use data_runner_core::workflow::config::render;
 use data_runner_core::workflow::{DefinitionState, Workflow};
 use data_runner_server::{Registration, Running};
 
-use super::url;
 use crate::output::{Field, Output, Table, cut, say, style, whole};
 
 /// Shows the banner, on stderr: it is no data.
 pub fn show(running: &Running, state_dir: &Path, registrations: &[Registration], output: Output) {
     say(&format!("{} {}", style::bold("Data Runner"), env!("CARGO_PKG_VERSION")));
     let line = |name: &str, value: &str| say(&format!("  {} {value}", style::dim(&format!("{name:<7}"))));
-    line("REST", &url(running.rest()));
+    line("REST", &running.url());
     line("agents", &running.grpc().to_string());
     line("state", &state_dir.display().to_string());
     for registration in registrations {

@@ -5,7 +5,7 @@ mod demo;
 mod next_steps;
 mod samples;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub async fn dev(args: &DevArgs, output: Output) -> Result<u8, Error> {
     let mut signals = Signals::catch().map_err(|source| Error::io("signals cannot be caught", source))?;
     let samples = if args.demo { Some(samples::unpack(&args.state_dir)?) } else { None };
     let installation = installation(args, samples.as_deref())?;
-    let mut running = start(installation.clone()).await.map_err(|error| Error::Failed {
+    let mut running = start(installation.clone(), None).await.map_err(|error| Error::Failed {
         message: "the server cannot start".to_owned(),
         help: None,
         source: Some(Box::new(error)),
@@ -46,7 +46,7 @@ pub async fn dev(args: &DevArgs, output: Output) -> Result<u8, Error> {
     running.persist(&registrations);
     banner::show(&running, &args.state_dir, &registrations, output);
     let Some(samples) = samples else { return Ok(serve(running, &mut signals).await) };
-    let context = Context { client: Client::new(&url(running.rest()), None, None)?, output };
+    let context = Context { client: Client::new(&running.url(), None, None)?, output };
     // A signal ends the demo as it ends the server.
     let verdict = tokio::select! {
         verdict = demo::run(&context, &args.state_dir) => verdict,
@@ -104,11 +104,6 @@ fn refused(registrations: &[Registration]) -> Option<Error> {
     })
 }
 
-/// The address of a server of this machine.
-fn url(rest: SocketAddr) -> String {
-    format!("http://{rest}")
-}
-
 fn installation(args: &DevArgs, samples: Option<&Path>) -> Result<Installation, Error> {
     let own = std::env::current_exe()
         .map_err(|source| Error::io("this program's own path is not known", source))?;
@@ -128,6 +123,7 @@ fn installation(args: &DevArgs, samples: Option<&Path>) -> Result<Installation, 
         local_paths: LocalPaths::Files,
         repositories,
         agent: vec![own.into(), INTERNAL_AGENT.into()],
+        agents: BTreeMap::new(),
         pass_env: vec!["AWS_".to_owned()],
     })
 }
