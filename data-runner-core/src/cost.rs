@@ -6,12 +6,17 @@
 
 mod share;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 pub use share::{WorkerCost, of_execution, of_worker};
 
 #[cfg(doc)]
 use crate::worker::Worker;
+
+/// What is billed at least for a machine.
+const LEAST: Duration = Duration::from_secs(60);
 
 /// The price of a machine, in millionths of a US dollar an hour. Billed by the second, at least a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,6 +33,19 @@ impl MachinePrice {
     /// All of it, in millionths of a US dollar an hour.
     pub const fn total(self) -> u64 {
         self.instance.saturating_add(self.volume).saturating_add(self.address)
+    }
+
+    /// What a machine costs that lives for so long: whole seconds that have begun, at least a minute.
+    pub fn bill(self, lived: Duration) -> Money {
+        let seconds = lived.as_secs() + u64::from(lived.subsec_nanos() > 0);
+        self.charge(Duration::from_secs(seconds).max(LEAST))
+    }
+
+    /// The part of a bill that is due after so long.
+    fn charge(self, lived: Duration) -> Money {
+        const HOUR: u128 = Duration::from_secs(3600).as_micros();
+        let millionths = u128::from(self.total()) * lived.as_micros() / HOUR;
+        Money(u64::try_from(millionths).unwrap_or(u64::MAX))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::execution::{Execution, RetryPolicy, Trigger};
+use crate::execution::{Execution, ExecutionState, RetryPolicy, Trigger, Waiting};
 use crate::id::{
     AttemptId, Claim, CommitSequence, ExecutionId, MachineId, RepoName, Revision, SessionId, WorkerId,
     WorkflowId,
@@ -228,6 +228,29 @@ pub struct Submit {
     pub retry_of: Option<ExecutionId>,
     /// The caller's idempotency key, if there is one.
     pub idempotency: Option<Idempotency>,
+}
+
+impl Submit {
+    /// The execution that it makes, queued since `waiting.since`.
+    pub fn into_execution(self, id: ExecutionId, waiting: Waiting) -> Execution {
+        Execution {
+            id,
+            workflow_id: self.workflow,
+            job: self.job,
+            labels: self.labels,
+            instance_size: self.instance_size,
+            retries: self.retries,
+            keep_warm: self.keep_warm,
+            compute: self.compute,
+            trigger: self.trigger,
+            retry_of: self.retry_of,
+            created_at: waiting.since,
+            state: ExecutionState::Queued { waiting },
+            launch_failures: 0,
+            launch_tries: Vec::new(),
+            attempts: Vec::new(),
+        }
+    }
 }
 
 /// A caller's idempotency key, with what is already known of it.

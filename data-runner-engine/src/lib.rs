@@ -17,7 +17,7 @@ pub mod tokens;
 pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, NoSecrets, StateFolderError, Terminate};
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{
-    Gate, Handle, IdempotencyKey, Order, Published, Registered, Registration, Repeat, RequestError, Stage,
-    StartError, Supervisor, SupervisorBuilder, SyncOutcome, Watch,
+    Gate, Handle, IdempotencyKey, MachinePlan, Order, Published, Registered, Registration, Repeat,
+    RequestError, Stage, StartError, Supervisor, SupervisorBuilder, SyncOutcome, Watch,
 };
 pub use tokens::Tokens;

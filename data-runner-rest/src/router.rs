@@ -26,7 +26,7 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, commands, events, executions, logs, repos, server, tokens, validate, workers, workflows,
+    agent, commands, costs, events, executions, logs, repos, server, tokens, validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -133,6 +133,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(workflows::register, workflows::list))
         .routes(routes!(workflows::get, workflows::patch, workflows::delete))
         .routes(routes!(workflows::execute))
+        .routes(routes!(workflows::plan))
+        .routes(routes!(costs::sum))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
         .routes(routes!(executions::events))
@@ -159,9 +161,10 @@ fn routes() -> OpenApiRouter<App> {
 }
 
 /// What the document calls the routes of [`two_segments`].
-const TWO_SEGMENTS: [(&str, &str); 2] = [
+const TWO_SEGMENTS: [(&str, &str); 3] = [
     ("/workflows/{workflow}/{name}", "/workflows/{workflow}"),
     ("/workflows/{workflow}/{name}/execute", "/workflows/{workflow}/execute"),
+    ("/workflows/{workflow}/{name}/plan", "/workflows/{workflow}/plan"),
 ];
 
 /// `repo/name` without encoding its slash. OpenAPI knows no parameter of two segments, so these are not in the document.
@@ -173,6 +176,7 @@ fn two_segments() -> Router<App> {
             get(workflows::get).patch(workflows::patch).delete(workflows::delete),
         )
         .route("/workflows/{workflow}/{name}/execute", post(workflows::execute))
+        .route("/workflows/{workflow}/{name}/plan", get(workflows::plan))
 }
 
 async fn not_found(method: Method, uri: http::Uri) -> Refusal {

@@ -74,6 +74,8 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Init(args) => command::init(args, output),
         Command::Validate(args) => command::validate(args, output),
         Command::Doctor(args) => command::doctor(args, &connect()?, output).await,
+        Command::Plan(args) => command::plan(args, &context()?).await,
+        Command::Cost(args) => command::cost(args, &context()?).await,
         Command::Run(args) => command::run(args, &context()?).await,
         Command::Ps(args) => command::ps(args, &context()?).await,
         Command::Show(args) => command::show(args, &context()?).await,

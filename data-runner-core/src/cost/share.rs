@@ -1,16 +1,12 @@
 //! How a machine's bill is shared among the attempts that it had.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{Cost, MachinePrice, Money};
 use crate::execution::{Attempt, Execution, Phase};
 use crate::id::{AttemptId, WorkerId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
-
-/// What is billed at least for a machine.
-const LEAST: Duration = Duration::from_secs(60);
 
 /// What one worker's machine cost, and whose that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,25 +107,19 @@ impl Bill {
     }
 
     fn total(&self) -> Money {
-        let lived = self.until.since(self.from);
-        let seconds = lived.as_secs() + u64::from(lived.subsec_nanos() > 0);
-        self.charge(Duration::from_secs(seconds).max(LEAST))
+        self.price.bill(self.until.since(self.from))
     }
 
     fn at(&self, at: Timestamp) -> Money {
-        if at >= self.until { self.total() } else { self.charge(at.since(self.from)) }
-    }
-
-    fn charge(&self, lived: Duration) -> Money {
-        const HOUR: u128 = Duration::from_secs(3600).as_micros();
-        let millionths = u128::from(self.price.total()) * lived.as_micros() / HOUR;
-        Money(u64::try_from(millionths).unwrap_or(u64::MAX))
+        if at >= self.until { self.total() } else { self.price.charge(at.since(self.from)) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
 
     use super::*;
     use crate::cost::Market;

@@ -6,7 +6,7 @@
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
 //! report, `launching` for how machines are had, `machines` for how they end, `reaper` for what listings show, `place` for who runs what
-//! where, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
+//! where, `wish` for what machine an execution wants, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
 
 mod attempts;
 mod deadlines;
@@ -20,6 +20,7 @@ mod recover;
 mod requests;
 mod sessions;
 mod turn;
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

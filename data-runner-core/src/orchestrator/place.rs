@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Orchestrator, Pool, Turn};
+use super::wish::wanted_compute;
+use super::{Orchestrator, Policy, Pool, Turn};
 use crate::event::{Change, EventKind};
-use crate::execution::{Attempt, Execution, ExecutionState, FailureCause, LiveAttempt, Phase, Phases};
+use crate::execution::{Attempt, Execution, ExecutionState, LiveAttempt, Phase, Phases};
 use crate::id::{AttemptNumber, Claim, ExecutionId, Lease, SessionId, WorkerId};
 use crate::log::LogOffset;
 use crate::message::{Assign, SupervisorMessage};
 use crate::time::{Mono, Timestamp};
 use crate::worker::{MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState};
-use crate::workflow::{Compute, Spot};
 
 /// (attempts that it has, worker) → slots that are free.
 type FreeSlots = BTreeMap<(u32, WorkerId), u32>;
@@ -293,7 +293,7 @@ impl Orchestrator {
             let Some(mut execution) = self.executions.get(&id).cloned() else {
                 continue;
             };
-            let request = self.request_for(&execution, turn.now.wall);
+            let request = self.policy.own_machine(&execution, turn.now.wall);
             let purpose = Purpose::Workflow {
                 workflow: execution.workflow_id,
                 request: Box::new(request.clone()),
@@ -344,26 +344,6 @@ impl Orchestrator {
         worker.origin == Origin::Provisioned && matches!(worker.state, WorkerState::Idle { .. })
     }
 
-    /// The machine that an execution wants now.
-    fn request_for(&self, execution: &Execution, now: Timestamp) -> MachineRequest {
-        let number = execution.latest_attempt().map_or(AttemptNumber::FIRST, |latest| latest.number.next());
-        let mut tags = execution.labels.clone();
-        let ours = [
-            ("workflow", execution.workflow().to_string()),
-            ("execution", execution.id.to_string()),
-            ("attempt", number.to_string()),
-        ];
-        tags.extend(ours.into_iter().map(|(key, value)| (format!("data-runner:{key}"), value)));
-        let worker_type = Some(execution.job.worker_type.clone());
-        MachineRequest {
-            compute: wanted_compute(execution),
-            tags,
-            deadline: Some(now.after(self.policy.life_of_machine(execution))),
-            code: Some(execution.job.bundle.clone()),
-            ..MachineRequest::plain(execution.instance_size.clone(), worker_type, 1)
-        }
-    }
-
     /// A worker that nothing was asked for yet.
     pub(super) fn want_worker(&mut self, purpose: Purpose, slots: u32, turn: &mut Turn<'_>) -> Arc<Worker> {
         let now = turn.now.wall;
@@ -385,7 +365,7 @@ impl Orchestrator {
     /// What was asked for when the worker was wanted; the same again after a restart.
     pub(super) fn request_of(worker: &Worker) -> MachineRequest {
         match &worker.purpose {
-            Purpose::Any => MachineRequest::plain("local", None, worker.slots),
+            Purpose::Any => Policy::shared_machine(worker.slots),
             Purpose::Workflow { request, .. } => MachineRequest::clone(request),
         }
     }
@@ -436,18 +416,6 @@ impl Orchestrator {
         };
         Some(since.after(keep))
     }
-}
-
-/// How the machine of an execution's next attempt is chosen. Where spot is only preferred, an execution that was
-/// interrupted goes on demand from then on: the same capacity that was taken away once is the likeliest to be taken
-/// again, and a job that starts over each time never ends.
-fn wanted_compute(execution: &Execution) -> Compute {
-    let interrupted = execution.failures_by(FailureCause::Interrupted) > 0;
-    let spot = match execution.compute.spot {
-        Spot::Prefer if interrupted => Spot::Never,
-        spot @ (Spot::Never | Spot::Prefer | Spot::Only) => spot,
-    };
-    Compute { spot, ..execution.compute.clone() }
 }
 
 pub(super) fn provisioning_worker(execution: &Execution) -> Option<WorkerId> {

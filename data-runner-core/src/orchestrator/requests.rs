@@ -35,7 +35,7 @@ impl Orchestrator {
         turn.reply(reply, answer.unwrap_or_else(Answer::Rejected));
     }
 
-    fn submit(&mut self, submit: Submit, turn: &mut Turn<'_>) -> Result<Answer, Rejection> {
+    fn submit(&mut self, mut submit: Submit, turn: &mut Turn<'_>) -> Result<Answer, Rejection> {
         if let Some(key) = &submit.idempotency
             && let Some(known) = key.known.as_ref().or_else(|| self.keys.get(&key.key))
         {
@@ -52,28 +52,13 @@ impl Orchestrator {
 
         let now = turn.now.wall;
         let id = ExecutionId::generate(now, turn.entropy);
-        if let Some(key) = submit.idempotency {
+        if let Some(key) = submit.idempotency.take() {
             let record = IdempotencyRecord { key: key.key.clone(), body: key.body, execution: id, at: now };
             self.keys.insert(key.key, record.clone());
             turn.change(Change::PutIdempotency(record));
         }
-        let execution = Arc::new(Execution {
-            id,
-            workflow_id: submit.workflow,
-            job: submit.job,
-            labels: submit.labels,
-            instance_size: submit.instance_size,
-            retries: submit.retries,
-            keep_warm: submit.keep_warm,
-            compute: submit.compute,
-            trigger: submit.trigger,
-            retry_of: submit.retry_of,
-            created_at: now,
-            state: ExecutionState::Queued { waiting: Waiting { reason: self.why_waiting(), since: now } },
-            launch_failures: 0,
-            launch_tries: Vec::new(),
-            attempts: Vec::new(),
-        });
+        let waiting = Waiting { reason: self.why_waiting(), since: now };
+        let execution = Arc::new(submit.into_execution(id, waiting));
         let how = match execution.trigger {
             Trigger::Manual => "submitted",
             Trigger::Retry => "submitted as a retry",

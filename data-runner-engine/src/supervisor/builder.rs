@@ -98,6 +98,8 @@ impl SupervisorBuilder {
             opener: self.opener,
             worker_types: self.worker_types,
             poll: self.poll,
+            provisioner: self.provisioner.clone(),
+            policy: self.policy.clone(),
             asks: asks_in,
             published: tokio::sync::watch::Sender::new(published),
             executions: Announcer::new(),

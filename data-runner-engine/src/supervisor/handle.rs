@@ -12,7 +12,9 @@ use data_runner_core::workflow::{Repo, Workflow};
 use tokio::sync::watch;
 
 use super::Shared;
-use super::request::{IdempotencyKey, Order, Registered, Registration, Repeat, RequestError, SyncOutcome};
+use super::request::{
+    IdempotencyKey, MachinePlan, Order, Registered, Registration, Repeat, RequestError, SyncOutcome,
+};
 use super::watch::Watch;
 
 /// What the supervisor publishes after each commit.
@@ -59,6 +61,11 @@ impl Handle {
     /// its parameters and its code are durable.
     pub async fn execute(&self, workflow: &str, order: Order) -> Result<Arc<Execution>, RequestError> {
         self.shared.preparation().execute(workflow, order).await
+    }
+
+    /// The machines that a run of the workflow would be given now, and what is known of its time. Launches nothing.
+    pub async fn plan(&self, workflow: &str, order: &Order) -> Result<MachinePlan, RequestError> {
+        self.shared.preparation().plan(workflow, order).await
     }
 
     /// Runs an execution's workflow again, as a new execution that names the old one.

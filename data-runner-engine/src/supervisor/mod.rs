@@ -6,6 +6,7 @@ mod effects;
 mod gate;
 mod handle;
 mod log_intake;
+mod plan;
 mod preparation;
 mod pump;
 mod repos;
@@ -18,14 +19,17 @@ use std::time::Duration;
 
 use data_runner_core::event::{Answer, Event, Request};
 use data_runner_core::id::RepoName;
-use data_runner_core::port::{BlobStore, Catalog, LogStore, SourceOpener, WorkflowSource};
+use data_runner_core::orchestrator::Policy;
+use data_runner_core::port::{BlobStore, Catalog, LogStore, Provisioner, SourceOpener, WorkflowSource};
 use data_runner_core::workflow::WorkerTypes;
 use tokio::sync::{mpsc, oneshot};
 
 pub use builder::{StartError, Supervisor, SupervisorBuilder};
 pub use gate::Gate;
 pub use handle::{Handle, Published, Stage};
-pub use request::{IdempotencyKey, Order, Registered, Registration, Repeat, RequestError, SyncOutcome};
+pub use request::{
+    IdempotencyKey, MachinePlan, Order, PastRuns, Registered, Registration, Repeat, RequestError, SyncOutcome,
+};
 pub use watch::Watch;
 
 use crate::Clock;
@@ -48,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) opener: Arc<dyn SourceOpener>,
     pub(crate) worker_types: WorkerTypes,
     pub(crate) poll: Duration,
+    pub(crate) provisioner: Option<Arc<dyn Provisioner>>,
+    pub(crate) policy: Policy,
     pub(crate) asks: mpsc::Sender<Ask>,
     pub(crate) published: tokio::sync::watch::Sender<Published>,
     pub(crate) executions: Announcer,

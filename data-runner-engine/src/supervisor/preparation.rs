@@ -30,9 +30,9 @@ pub(crate) struct Preparation<'a> {
 }
 
 /// A definition at a revision.
-struct Defined {
-    revision: Revision,
-    config: WorkflowConfig,
+pub(super) struct Defined {
+    pub(super) revision: Revision,
+    pub(super) config: WorkflowConfig,
 }
 
 impl Preparation<'_> {
@@ -85,7 +85,11 @@ impl Preparation<'_> {
     }
 
     /// The workflow as it is now. A plain folder is looked at before each run, so that what runs is what is there.
-    async fn current(&self, given: &str, reference: Option<&str>) -> Result<Arc<Workflow>, RequestError> {
+    pub(super) async fn current(
+        &self,
+        given: &str,
+        reference: Option<&str>,
+    ) -> Result<Arc<Workflow>, RequestError> {
         let found = self.find(given);
         let repo = match &found {
             Ok(workflow) => self.shared.repo(&workflow.repo),
@@ -104,7 +108,11 @@ impl Preparation<'_> {
         find_workflow(&self.shared.published.borrow().workflows, given)
     }
 
-    async fn defined(&self, workflow: &Workflow, reference: Option<&str>) -> Result<Defined, RequestError> {
+    pub(super) async fn defined(
+        &self,
+        workflow: &Workflow,
+        reference: Option<&str>,
+    ) -> Result<Defined, RequestError> {
         if let Some(reference) = reference {
             let source = self.shared.source(&workflow.repo)?;
             let revision = source.resolve(reference).await?;
@@ -123,10 +131,7 @@ impl Preparation<'_> {
         retry_of: Option<ExecutionId>,
     ) -> Result<Arc<Execution>, RequestError> {
         let Defined { revision, mut config } = defined;
-        if let Some(size) = &order.instance_size {
-            config.instance_size =
-                InstanceSize::try_from(size.clone()).map_err(|error| invalid("instance_size", &error))?;
-        }
+        sized(&mut config, order)?;
         let today = self.shared.today();
         let params = params::resolve(&config.params, &order.params, today).map_err(|problems| {
             RequestError::Invalid { what: "the parameters are wrong".to_owned(), problems }
@@ -209,6 +214,15 @@ fn of_state(workflow: &Workflow, state: DefinitionState) -> Result<Defined, Requ
             problems,
         }),
     }
+}
+
+/// Puts the size that was ordered in the place of the configured one.
+pub(super) fn sized(config: &mut WorkflowConfig, order: &Order) -> Result<(), RequestError> {
+    if let Some(size) = &order.instance_size {
+        config.instance_size =
+            InstanceSize::try_from(size.clone()).map_err(|error| invalid("instance_size", &error))?;
+    }
+    Ok(())
 }
 
 /// A problem with one field of a request.

@@ -1,11 +1,13 @@
 //! What a caller asks the supervisor for, and what can be wrong with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_runner_core::event::Rejection;
 use data_runner_core::execution::Trigger;
-use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256};
-use data_runner_core::port::{BlobError, Retry, SourceError, StateError};
+use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256, WorkerType};
+use data_runner_core::port::{BlobError, ProvisionError, Retry, SourceError, StateError};
+use data_runner_core::worker::Candidate;
 use data_runner_core::workflow::Workflow;
 use data_runner_core::workflow::config::Problem;
 
@@ -62,6 +64,34 @@ pub struct SyncOutcome {
     pub result: Result<Revision, String>,
 }
 
+/// What a run would get, and what is known of its time.
+#[derive(Debug, Clone)]
+pub struct MachinePlan {
+    /// The workflow.
+    pub workflow: Arc<Workflow>,
+    /// The revision that would run.
+    pub revision: Revision,
+    /// The instance size that it asks for.
+    pub instance_size: String,
+    /// Its worker type.
+    pub worker_type: WorkerType,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// How long it took; `None`: it has never run to a good end.
+    pub past: Option<PastRuns>,
+    /// The machines, in the order in which they would be tried; empty where nobody starts machines.
+    pub candidates: Vec<Candidate>,
+}
+
+/// How long past runs took, the newest that went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastRuns {
+    /// How many they are.
+    pub count: usize,
+    /// The middle one's time, from the start of its code to its end.
+    pub median: Duration,
+}
+
 /// Why a request was not done.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RequestError {
@@ -107,6 +137,17 @@ pub enum RequestError {
     /// The state could not be read or written; nothing is known to have been done.
     #[error("the state store failed")]
     State(#[source] Arc<StateError>),
+    /// No such machine may or can be had.
+    #[error("{message}")]
+    NoMachine {
+        /// Why.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The provisioner could not answer.
+    #[error("the provisioner could not answer")]
+    Provisioner(#[source] Arc<ProvisionError>),
     /// The supervisor is ending, or recovers; try again.
     #[error("the supervisor is not available just now")]
     Unavailable,
@@ -119,6 +160,7 @@ impl RequestError {
             Self::Source(error) => error.retry(),
             Self::Blob(error) => error.retry(),
             Self::State(error) => error.retry(),
+            Self::Provisioner(error) => error.retry(),
             Self::Unavailable => Retry::Later,
             Self::Rejected(Rejection::ShuttingDown) => Retry::Later,
             Self::Rejected(_)
@@ -126,6 +168,7 @@ impl RequestError {
             | Self::AmbiguousWorkflow { .. }
             | Self::NoSuchRepo(_)
             | Self::NoSuchExecution(_)
+            | Self::NoMachine { .. }
             | Self::Invalid { .. } => Retry::Never,
         }
     }
@@ -134,6 +177,15 @@ impl RequestError {
 impl From<SourceError> for RequestError {
     fn from(error: SourceError) -> Self {
         Self::Source(Arc::new(error))
+    }
+}
+
+impl From<ProvisionError> for RequestError {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::Rejected { message, hint } => Self::NoMachine { message, hint },
+            ProvisionError::Unavailable(_) => Self::Provisioner(Arc::new(error)),
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use data_runner_core::cost::Cost as CoreCost;
 use data_runner_core::execution::{
-    self as core, AttemptEnd, Ending, ExecutionState, FailureCause, RunState, StateName, Trigger,
+    self as core, AttemptEnd, Ending, ExecutionState, FailureCause, Phases, RunState, StateName, Trigger,
     WaitingReason,
 };
 use data_runner_core::id::{ExecutionId, WorkerId, WorkflowId};
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{LogOverview, moment};
+use super::{Cost, LogOverview, moment};
 
 /// One execution of a workflow.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -59,8 +60,13 @@ pub struct Execution {
     pub worker_id: Option<WorkerId>,
     /// What the job wrote to `DATA_RUNNER_OUTPUT`.
     pub output: Option<serde_json::Value>,
-    /// What it cost, in US dollars, where that is known.
+    /// What it has cost, in US dollars, where that is known.
     pub cost_usd: Option<f64>,
+    /// The same by what the money was for.
+    pub cost: Option<Cost>,
+    /// What was tried in vain to get a machine for it, the oldest first; the last 20 of them.
+    #[serde(default)]
+    pub launch_tries: Vec<LaunchTry>,
     /// The most memory that the newest attempt held, in bytes, where it could be measured.
     pub peak_memory_bytes: Option<u64>,
     /// Processor time of the newest attempt, in seconds.
@@ -86,9 +92,20 @@ pub struct Waiting {
     pub since: Timestamp,
     /// When it goes on, where that is known.
     pub until: Option<Timestamp>,
-    /// What was tried meanwhile.
+    /// What was tried in vain to get a machine for it, the oldest first.
     #[serde(default)]
-    pub tries: Vec<String>,
+    pub tries: Vec<LaunchTry>,
+}
+
+/// One try to get a machine that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LaunchTry {
+    /// When that was known.
+    pub at: Timestamp,
+    /// What was tried: type, zone, market.
+    pub machine: String,
+    /// Why it came to nothing.
+    pub message: String,
 }
 
 /// Why something failed.
@@ -123,8 +140,10 @@ pub struct Attempt {
     pub signal: Option<u8>,
     /// Why it failed.
     pub failure: Option<Failure>,
-    /// What it cost, in US dollars, where that is known.
+    /// What it has cost, in US dollars, where that is known.
     pub cost_usd: Option<f64>,
+    /// The same by what the money was for.
+    pub cost: Option<Cost>,
     /// The most memory that it held, in bytes, where it could be measured.
     pub peak_memory_bytes: Option<u64>,
     /// Its processor time, in seconds.
@@ -132,7 +151,7 @@ pub struct Attempt {
 }
 
 impl From<&core::Execution> for Execution {
-    /// Everything but the log, which is kept elsewhere.
+    /// Everything but the log, which is kept elsewhere, and the cost, which its workers tell.
     fn from(execution: &core::Execution) -> Self {
         let latest = execution.latest_attempt();
         let ended = execution.state.finished_at();
@@ -147,7 +166,7 @@ impl From<&core::Execution> for Execution {
             workflow: execution.workflow().to_string(),
             workflow_id: execution.workflow_id,
             state: execution.state.name(),
-            waiting: waiting(&execution.state),
+            waiting: waiting(execution),
             revision: execution.job.revision.to_string(),
             params: execution
                 .job
@@ -184,6 +203,8 @@ impl From<&core::Execution> for Execution {
             },
             output: report.and_then(|report| report.output.clone()),
             cost_usd: None,
+            cost: None,
+            launch_tries: execution.launch_tries.iter().map(LaunchTry::from).collect(),
             peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),
             cpu_seconds: report.map(|report| report.usage.cpu_time.as_secs_f64()),
             retry_of: execution.retry_of,
@@ -197,7 +218,23 @@ impl From<&core::Execution> for Execution {
     }
 }
 
+impl Execution {
+    pub(crate) fn set_cost(&mut self, cost: Option<CoreCost>) {
+        self.cost_usd = cost.map(|cost| cost.total().usd());
+        self.cost = cost.map(Cost::from);
+    }
+}
+
 impl Attempt {
+    pub(crate) fn set_cost(&mut self, cost: Option<CoreCost>) {
+        self.cost_usd = cost.map(|cost| cost.total().usd());
+        self.cost = cost.map(Cost::from);
+    }
+
+    pub(crate) fn set_phases(&mut self, reached: &Phases) {
+        self.phases = phases(reached);
+    }
+
     fn new(attempt: &core::Attempt, state: &ExecutionState) -> Self {
         let report = match &attempt.end {
             Some(AttemptEnd::Reported(report)) => Some(report),
@@ -223,18 +260,25 @@ impl Attempt {
             number: attempt.number.0,
             state: attempt_state(attempt, state),
             worker_id: Some(attempt.worker),
-            phases: attempt
-                .phases
-                .reached()
-                .map(|(phase, at)| (phase.as_str().to_owned(), moment(at)))
-                .collect(),
+            phases: phases(&attempt.phases),
             exit_code: attempt.end.as_ref().and_then(AttemptEnd::exit_code),
             signal: attempt.end.as_ref().and_then(signal),
             failure: failure.as_ref().map(Failure::from),
             cost_usd: None,
+            cost: None,
             peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),
             cpu_seconds: report.map(|report| report.usage.cpu_time.as_secs_f64()),
         }
+    }
+}
+
+fn phases(phases: &Phases) -> BTreeMap<String, Timestamp> {
+    phases.reached().map(|(phase, at)| (phase.as_str().to_owned(), moment(at))).collect()
+}
+
+impl From<&core::LaunchTry> for LaunchTry {
+    fn from(tried: &core::LaunchTry) -> Self {
+        Self { at: moment(tried.at), machine: tried.label.clone(), message: tried.message.clone() }
     }
 }
 
@@ -283,8 +327,8 @@ fn trigger(trigger: &Trigger) -> &'static str {
     }
 }
 
-fn waiting(state: &ExecutionState) -> Option<Waiting> {
-    let waiting = match state {
+fn waiting(execution: &core::Execution) -> Option<Waiting> {
+    let waiting = match &execution.state {
         ExecutionState::Queued { waiting } => waiting,
         ExecutionState::Provisioning { .. }
         | ExecutionState::Starting { .. }
@@ -305,7 +349,8 @@ fn waiting(state: &ExecutionState) -> Option<Waiting> {
         WaitingReason::Draining => ("draining", "it runs after the supervisor's next start".to_owned(), None),
     };
     let since = moment(waiting.since);
-    Some(Waiting { reason: reason.to_owned(), message, since, until, tries: Vec::new() })
+    let tries = execution.launch_tries.iter().map(LaunchTry::from).collect();
+    Some(Waiting { reason: reason.to_owned(), message, since, until, tries })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The shapes are public and stable: fields are added, never renamed. Requests refuse fields that they do not know
 //! (a misspelt one would be silently ignored otherwise); answers may grow, so readers must not.
 
+mod cost;
 mod event;
 mod execution;
 mod log;
@@ -18,8 +19,9 @@ mod workflow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use cost::{Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
 pub use event::Event;
-pub use execution::{Attempt, Execution, Failure, Waiting};
+pub use execution::{Attempt, Execution, Failure, LaunchTry, Waiting};
 pub use log::{Gap, LogEnd, LogGap, LogLine, LogOverview};
 pub use problem::{Fault, Problem};
 pub use repo::{Repo, SyncResult, Synced};

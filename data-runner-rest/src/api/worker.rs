@@ -1,5 +1,6 @@
 //! Workers as REST shows them.
 
+use data_runner_core::cost::Cost as CoreCost;
 use data_runner_core::id::{ExecutionId, WorkerId, WorkflowId};
 use data_runner_core::worker::{
     self as core, Candidate, Origin, Purpose, TerminationCause, WorkerState, WorkerStateName,
@@ -8,10 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::moment;
+use super::{Cost, HourlyPrice, moment};
 
 /// A worker: one machine, or one agent process of the supervisor's machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Worker {
     /// Its id.
     #[schema(value_type = uuid::Uuid)]
@@ -31,6 +32,20 @@ pub struct Worker {
     pub machine_id: Option<String>,
     /// What was launched, for people: type, zone, market.
     pub machine: Option<String>,
+    /// The type of its machine, once one was launched.
+    pub instance_type: Option<String>,
+    /// The availability zone of its machine, where there are any.
+    pub zone: Option<String>,
+    /// How its machine is bought: `on-demand` or `spot`.
+    pub market: Option<String>,
+    /// The price of its machine for an hour, where one is known.
+    pub price_per_hour: Option<HourlyPrice>,
+    /// When its machine was launched.
+    pub launched_at: Option<Timestamp>,
+    /// What its machine has cost until now, in US dollars, where that is known.
+    pub cost_usd: Option<f64>,
+    /// The same by what the money was for.
+    pub cost: Option<Cost>,
     /// The worker types that its agent can run; empty until it has connected.
     pub worker_types: Vec<String>,
     /// How many attempts it runs at one time.
@@ -57,6 +72,7 @@ pub struct Worker {
 impl From<&core::Worker> for Worker {
     fn from(worker: &core::Worker) -> Self {
         let facts = worker.facts.as_ref();
+        let launched = worker.launched.as_ref();
         let (workflow_id, instance_size) = match &worker.purpose {
             Purpose::Any => (None, None),
             Purpose::Workflow { workflow, request, .. } => {
@@ -69,8 +85,15 @@ impl From<&core::Worker> for Worker {
             origin: worker.origin,
             workflow_id,
             instance_size,
-            machine_id: worker.state.machine().map(ToString::to_string),
+            machine_id: worker.state.machine().or(launched.map(|it| &it.machine)).map(ToString::to_string),
             machine: candidate(&worker.state).map(|candidate| candidate.label.clone()),
+            instance_type: launched.map(|it| it.instance_type.clone()),
+            zone: launched.and_then(|it| it.zone.clone()),
+            market: launched.map(|it| it.market.as_str().to_owned()),
+            price_per_hour: launched.and_then(|it| it.price).map(HourlyPrice::from),
+            launched_at: launched.map(|it| moment(it.at)),
+            cost_usd: None,
+            cost: None,
             worker_types: facts
                 .map_or_else(Vec::new, |it| it.worker_types.iter().map(ToString::to_string).collect()),
             slots: worker.slots,
@@ -92,6 +115,14 @@ impl From<&core::Worker> for Worker {
             },
             reason: cause(&worker.state).map(reason),
         }
+    }
+}
+
+impl Worker {
+    /// With what its machine has cost.
+    pub(crate) fn with_cost(worker: &core::Worker, cost: Option<CoreCost>) -> Self {
+        let (cost_usd, cost) = (cost.map(|cost| cost.total().usd()), cost.map(Cost::from));
+        Self { cost_usd, cost, ..Self::from(worker) }
     }
 }
 

@@ -46,11 +46,13 @@ pub(crate) enum Kind {
     BodyTooLarge,
     InvalidRequest,
     RevisionNotFound,
+    NoMachine,
     IdempotencyKeyReused,
     TooManyStreams,
     TooManyDownloads,
     Internal,
     SourceUnreachable,
+    ProvisionerUnreachable,
     Unavailable,
     TimedOut,
 }
@@ -58,7 +60,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
@@ -87,11 +89,13 @@ impl Kind {
         Self::BodyTooLarge,
         Self::InvalidRequest,
         Self::RevisionNotFound,
+        Self::NoMachine,
         Self::IdempotencyKeyReused,
         Self::TooManyStreams,
         Self::TooManyDownloads,
         Self::Internal,
         Self::SourceUnreachable,
+        Self::ProvisionerUnreachable,
         Self::Unavailable,
         Self::TimedOut,
     ];
@@ -136,6 +140,7 @@ impl Kind {
             Self::RevisionNotFound => {
                 (S::UNPROCESSABLE_ENTITY, "revision_not_found", "The repository has no such revision or path")
             }
+            Self::NoMachine => (S::UNPROCESSABLE_ENTITY, "no_machine", "No such machine may or can be had"),
             Self::IdempotencyKeyReused => (
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -148,6 +153,9 @@ impl Kind {
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
             Self::SourceUnreachable => {
                 (S::BAD_GATEWAY, "source_unreachable", "The repository did not answer")
+            }
+            Self::ProvisionerUnreachable => {
+                (S::BAD_GATEWAY, "provisioner_unreachable", "The provisioner did not answer")
             }
             Self::Unavailable => {
                 (S::SERVICE_UNAVAILABLE, "unavailable", "The server cannot do this just now")
@@ -189,9 +197,11 @@ impl Kind {
             | Self::BodyTooLarge
             | Self::InvalidRequest
             | Self::RevisionNotFound
+            | Self::NoMachine
             | Self::IdempotencyKeyReused
             | Self::Internal
             | Self::SourceUnreachable
+            | Self::ProvisionerUnreachable
             | Self::TimedOut => None,
         }
     }

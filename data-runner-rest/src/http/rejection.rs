@@ -25,6 +25,14 @@ impl From<RequestError> for Refusal {
             RequestError::Source(error) => source(&error),
             RequestError::Blob(error) => blob(&error),
             RequestError::State(error) => state(&error),
+            RequestError::NoMachine { hint, .. } => {
+                let refusal = Self::new(Kind::NoMachine, detail);
+                match hint {
+                    Some(hint) => refusal.hinting(hint),
+                    None => refusal,
+                }
+            }
+            RequestError::Provisioner(error) => Self::new(Kind::ProvisionerUnreachable, chain(&*error)),
             RequestError::Unavailable => Self::new(Kind::Unavailable, detail),
         }
     }

@@ -10,7 +10,7 @@ use data_runner_core::port::{EventPosition, EventQuery, ExecutionQuery, LogState
 use data_runner_engine::Handle;
 
 use super::events::position;
-use super::find;
+use super::{costed, find};
 use crate::api::{Event, Execution, LogOverview, Page, Problem};
 use crate::app::{App, Closing};
 use crate::http::path::Segments;
@@ -71,7 +71,7 @@ pub(crate) async fn list(
     found.truncate(wanted.limit);
     let next_cursor =
         found.last().filter(|_| more).map(|last| Listing::Executions.cursor(&last.id.to_string()));
-    Ok(Json(Page { items: found.iter().map(Execution::from).collect(), next_cursor }))
+    Ok(Json(Page { items: costed::executions(&app.handle, &found).await?, next_cursor }))
 }
 
 fn states(given: &[String]) -> Result<Vec<StateName>, Refusal> {
@@ -116,7 +116,7 @@ pub(crate) async fn get(
             }
         }
     };
-    let mut shown = Execution::from(&execution);
+    let mut shown = costed::execution(&app.handle, &execution).await?;
     shown.log = Some(overview(&app.handle, &execution).await?);
     Ok(Json(shown))
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod commands;
+pub(crate) mod costed;
+pub(crate) mod costs;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod find;

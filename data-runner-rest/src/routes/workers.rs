@@ -6,6 +6,7 @@ use data_runner_core::id::WorkerId;
 use data_runner_engine::RequestError;
 use http::StatusCode;
 
+use super::costed;
 use crate::api::{Page, Problem, Repeat, Worker};
 use crate::app::App;
 use crate::http::body::OptionalBody;
@@ -33,7 +34,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Params) -> Result<Js
     workers.truncate(wanted.limit);
     let next_cursor =
         workers.last().filter(|_| more).map(|last| Listing::Workers.cursor(&last.id.to_string()));
-    Ok(Json(Page { items: workers.iter().map(Worker::from).collect(), next_cursor }))
+    Ok(Json(Page { items: costed::workers(&app.handle, &workers).await?, next_cursor }))
 }
 
 /// One worker.
@@ -46,7 +47,9 @@ pub(crate) async fn get(
     Segments(given): Segments<String>,
 ) -> Result<Json<Worker>, Refusal> {
     let worker = app.handle.catalog().worker(id(&given)?).await?;
-    worker.map(|worker| Json(Worker::from(&worker))).ok_or_else(|| unknown(&given))
+    let worker = worker.ok_or_else(|| unknown(&given))?;
+    let shown = costed::workers(&app.handle, std::slice::from_ref(&worker)).await?.pop();
+    shown.map(Json).ok_or_else(|| unknown(&given))
 }
 
 /// Lets a worker finish what it has; then it goes.

@@ -13,7 +13,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
 use crate::api::{
-    ConfigProblem, Execute, Execution, Page, PatchWorkflow, Problem, RegisterRepo, Registered, Workflow,
+    ConfigProblem, Execute, Execution, Page, PatchWorkflow, Plan, Problem, RegisterRepo, Registered, Workflow,
 };
 use crate::app::{App, Prefix};
 use crate::http::body::{Body, OptionalBody, idempotency_key};
@@ -122,6 +122,37 @@ pub(crate) async fn delete(
     let workflow = app.handle.workflow(&given.name())?;
     let now = app.handle.delete_workflow(workflow.id).await?;
     Ok(Json(Workflow::from(&now)))
+}
+
+/// The machines that a run would be given now, in the order in which they would be tried, and what they would cost.
+/// Launches nothing.
+#[utoipa::path(
+    get, path = "/workflows/{workflow}/plan", tag = "workflows", security(("token" = ["read"])),
+    params(
+        ("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)"),
+        ("instance_size" = Option<String>, Query, description = "Another instance size than the configured one"),
+        ("ref" = Option<String>, Query, description = "Another branch, tag or commit than the newest synced one"),
+    ),
+    responses(
+        (status = 200, body = Plan),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "No such machine may or can be had"),
+        (status = 502, body = Problem, content_type = "application/problem+json", description = "The provisioner did not answer"),
+    )
+)]
+pub(crate) async fn plan(
+    State(app): State<App>,
+    Segments(given): Segments<WorkflowPath>,
+    mut query: Params,
+) -> Result<Json<Plan>, Refusal> {
+    let order = Order {
+        instance_size: query.one("instance_size")?,
+        reference: query.one("ref")?,
+        ..Order::default()
+    };
+    query.finish()?;
+    let plan = app.handle.plan(&given.name(), &order).await?;
+    Ok(Json(Plan::from(&plan)))
 }
 
 /// Runs a workflow. Answered as soon as the execution is durable; it starts when a worker is free. With an

@@ -17,12 +17,13 @@ use data_runner_core::message::{
     AgentMessage, Assign, AttemptStatus, Hello, LogAppend, LogOutcome, SupervisorMessage, WorkerStatus,
 };
 use data_runner_core::orchestrator::{Policy, Pool};
-use data_runner_core::port::AgentSession;
+use data_runner_core::port::{AgentSession, Provisioner};
 use data_runner_core::workflow::WorkerTypes;
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{Handle, Supervisor, SupervisorBuilder};
 use data_runner_rest::{RouterOptions, router};
 use data_runner_testkit::memory::blob_store::MemoryBlobs;
+use data_runner_testkit::memory::provisioner::MemoryProvisioner;
 use data_runner_testkit::memory::store::MemoryStore;
 use data_runner_testkit::memory::transport::MemoryNetwork;
 use data_runner_testkit::memory::workflow_source::{MemoryOpener, MemorySource, RepoFile, RepoFiles};
@@ -74,6 +75,22 @@ impl Rest {
 
     /// Over a state that a test has prepared.
     pub async fn over(store: MemoryStore, options: RouterOptions) -> Self {
+        let policy = Policy { pool: Pool::None, ..Policy::local(0, 1) };
+        Self::with(store, options, policy, None).await
+    }
+
+    /// With machines for each execution.
+    pub async fn with_machines(cloud: MemoryProvisioner) -> Self {
+        let options = RouterOptions::default();
+        Self::with(MemoryStore::new(), options, Policy::ec2(3), Some(Arc::new(cloud))).await
+    }
+
+    async fn with(
+        store: MemoryStore,
+        options: RouterOptions,
+        policy: Policy,
+        provisioner: Option<Arc<dyn Provisioner>>,
+    ) -> Self {
         let (network, opener, gate) = (MemoryNetwork::new(), MemoryOpener::new(), Gate::default());
         network.set_gate(Arc::new(gate.clone()));
         let builder = SupervisorBuilder {
@@ -84,8 +101,8 @@ impl Rest {
             opener: Arc::new(opener.clone()),
             transport: network.supervisor(),
             gate,
-            provisioner: None,
-            policy: Policy { pool: Pool::None, ..Policy::local(0, 1) },
+            provisioner,
+            policy,
             worker_types: WorkerTypes::default(),
             poll: Duration::from_secs(3600),
             clock: SupervisorBuilder::system_clock(),

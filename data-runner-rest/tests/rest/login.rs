@@ -62,7 +62,7 @@ async fn ask(rest: &Rest, method: &str, path: &str, token: Option<&str>, body: &
 }
 
 /// Every route: its method, a path of it, and the scope that it declares (`None`: it is open). From the document, and
-/// the two that no document can hold.
+/// those that no document can hold.
 fn routes() -> Vec<(String, String, Option<Scope>)> {
     let document: serde_json::Value = serde_json::from_str(&data_runner_rest::openapi()).unwrap();
     let mut routes = Vec::new();
@@ -79,6 +79,7 @@ fn routes() -> Vec<(String, String, Option<Scope>)> {
         routes.push((method.to_owned(), "/workflows/no/such".to_owned(), Some(scope)));
     }
     routes.push(("POST".to_owned(), "/workflows/no/such/execute".to_owned(), Some(Scope::Run)));
+    routes.push(("GET".to_owned(), "/workflows/no/such/plan".to_owned(), Some(Scope::Read)));
     routes
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod commands;
+mod costs;
 mod document;
 mod fixture;
 mod follow;

@@ -7,13 +7,15 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 33] = [
+const ROUTES: [(&str, &str, &str, u16); 36] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
     ("PATCH", "/workflows/{workflow}", "/workflows/no", 400),
     ("DELETE", "/workflows/{workflow}", "/workflows/no", 404),
     ("POST", "/workflows/{workflow}/execute", "/workflows/no/execute", 404),
+    ("GET", "/workflows/{workflow}/plan", "/workflows/no/plan", 404),
+    ("GET", "/costs", "/costs", 200),
     ("GET", "/executions", "/executions", 200),
     ("GET", "/executions/{execution}", "/executions/NOBODY", 404),
     ("GET", "/executions/{execution}/events", "/executions/NOBODY/events", 404),
@@ -41,6 +43,7 @@ const ROUTES: [(&str, &str, &str, u16); 33] = [
     ("GET", "/schema/config.json", "/schema/config.json", 200),
     ("GET", "", "/workflows/no/such", 404),
     ("POST", "", "/workflows/no/such/execute", 404),
+    ("GET", "", "/workflows/no/such/plan", 404),
 ];
 
 fn path(path: &str) -> String {

@@ -1,6 +1,7 @@
 //! The command tree: names and flags that people type and scripts rely on.
 
 mod access;
+mod cost;
 mod dev;
 mod execution;
 mod project;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use data_runner_server::LogFormat;
 
 pub use access::{ContextAddArgs, ContextCommand, TokenCommand, TokenCreateArgs};
+pub use cost::{CostArgs, CostsBy, PlanArgs};
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
 pub use project::{DoctorArgs, InitArgs, ValidateArgs, ValidateFormat};
@@ -105,6 +107,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Check this machine, and say what to do about it
     Doctor(DoctorArgs),
+    /// Show the machines that a run would get, and their prices; launches nothing
+    Plan(PlanArgs),
     /// Run a workflow and follow its log
     Run(RunArgs),
     /// List executions
@@ -121,6 +125,8 @@ pub enum Command {
     Retry(RepeatArgs),
     /// Run an execution again: newest commit, same parameters
     Rerun(RepeatArgs),
+    /// Sum up what runs have cost
+    Cost(CostArgs),
     /// Workflows and the repositories that they come from
     #[command(subcommand)]
     Workflow(WorkflowCommand),
@@ -157,6 +163,8 @@ impl Command {
             | Self::Cancel(_)
             | Self::Workflow(_)
             | Self::Worker(_)
+            | Self::Plan(_)
+            | Self::Cost(_)
             | Self::Token(_)
             | Self::Context(_)
             | Self::Api(_)

@@ -6,8 +6,8 @@ use anstyle::{AnsiColor, Style};
 use data_runner_core::execution::{Phase, StateName};
 use jiff::Timestamp;
 
-use crate::output::{Field, Table, cut, names, style, time, whole};
-use data_runner_rest::api::{Attempt, Execution};
+use crate::output::{Field, Table, cut, money, names, style, time, whole};
+use data_runner_rest::api::{Attempt, Cost, Execution};
 
 /// A table of executions; ids are whole where the width allows it (no terminal, or a wide one).
 pub fn table(executions: &[Execution], width: Option<u16>, now: Timestamp) -> Table {
@@ -39,6 +39,7 @@ pub fn table(executions: &[Execution], width: Option<u16>, now: Timestamp) -> Ta
 pub fn page(execution: &Execution, now: Timestamp) -> String {
     let mut text = format!("{}  {}\n", style::bold(&execution.workflow), headline(execution));
     facts(&mut text, execution, now);
+    tries(&mut text, execution);
     for attempt in &execution.attempts {
         timeline(&mut text, attempt, execution);
     }
@@ -182,6 +183,9 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
             format!("{} (for {})", waiting.message, time::duration(time::between(waiting.since, now))),
         );
     }
+    if let Some(cost) = execution.cost_usd {
+        fact("cost", format!("{}{}", money::usd(cost), execution.cost.map(waste).unwrap_or_default()));
+    }
     if let Some(worker) = &execution.worker_id {
         fact("worker", worker.to_string());
     }
@@ -193,6 +197,28 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
     }
     if let Some(seconds) = execution.cpu_seconds {
         fact("cpu", format!("{seconds:.2}s"));
+    }
+}
+
+/// What of a cost bought no work.
+fn waste(cost: Cost) -> String {
+    format!(
+        " (work {}, boot {}, idle {})",
+        money::usd(cost.work_usd),
+        money::usd(cost.boot_usd),
+        money::usd(cost.idle_usd)
+    )
+}
+
+/// The machines that were tried in vain.
+fn tries(text: &mut String, execution: &Execution) {
+    if execution.launch_tries.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", style::bold("Tried in vain"));
+    for tried in &execution.launch_tries {
+        let at = style::dim(&tried.at.strftime("%H:%M:%S").to_string());
+        let _ = writeln!(text, "  {at} {}: {}", tried.machine, tried.message);
     }
 }
 
@@ -209,6 +235,10 @@ fn timeline(text: &mut String, attempt: &Attempt, execution: &Execution) {
         let name = phase.as_str().replace('_', " ");
         let _ = writeln!(text, "  {name:<18} {}  {}", at.strftime("%H:%M:%S.%3f"), style::dim(&step));
         previous = Some(at);
+    }
+    if let Some(cost) = attempt.cost_usd.filter(|_| execution.attempts.len() > 1) {
+        let parts = attempt.cost.map(waste).unwrap_or_default();
+        let _ = writeln!(text, "  {:<18} {}{parts}", "cost", money::usd(cost));
     }
     if let Some(failure) = attempt.failure.as_ref().filter(|_| execution.attempts.len() > 1) {
         let _ =

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use data_runner_core::worker::WorkerStateName;
-use data_runner_rest::api::{Repeat, Worker};
+use data_runner_rest::api::{Cost, Repeat, Worker};
 use jiff::Timestamp;
 use reqwest::Method;
 
 use super::context::Context;
 use crate::args::WorkerCommand;
 use crate::error::Error;
-use crate::output::{Field, Table, cut, names, say, style, time, whole};
+use crate::output::{Field, Table, cut, money, names, say, style, time, whole};
 
 /// Does what was asked about workers.
 pub async fn worker(command: &WorkerCommand, context: &Context) -> Result<u8, Error> {
@@ -63,22 +63,42 @@ async fn find(context: &Context, given: &str) -> Result<Worker, Error> {
 
 fn table(workers: &[Worker], width: Option<u16>, now: Timestamp) -> Table {
     let ids = names::ids(workers.iter().map(|worker| worker.id), width);
-    let mut table =
-        Table::new([whole("ID"), whole("STATE"), whole("RUNS"), whole("SINCE"), whole("TYPES"), cut("NOTE")]);
+    let priced = workers.iter().any(|worker| worker.price_per_hour.is_some());
+    let mut columns = vec![whole("ID"), whole("STATE"), whole("RUNS"), whole("SINCE"), whole("TYPES")];
+    if priced {
+        columns.extend([whole("MACHINE"), whole("PER HOUR"), whole("COST")]);
+    }
+    columns.push(cut("NOTE"));
+    let mut table = Table::new(columns);
     for (worker, id) in workers.iter().zip(ids) {
         // The name of a process of this machine is the worker's id again.
         let machine = worker.machine_id.clone().filter(|name| !name.contains(&worker.id.to_string()));
         let note = worker.reason.clone().or(machine).unwrap_or_default();
-        table.row([
+        let mut fields = vec![
             Field::new(id),
             Field::coloured(worker.state.as_str(), colour(worker.state)),
             Field::new(format!("{}/{}", worker.executions.len(), worker.slots)),
             Field::new(time::ago(worker.created_at, now)),
             Field::new(worker.worker_types.join(" ")),
-            Field::new(note),
-        ]);
+        ];
+        if priced {
+            fields.extend([
+                Field::new(bought(worker).unwrap_or_default()),
+                Field::new(money::known(worker.price_per_hour.map(|price| price.total_usd))),
+                Field::new(money::known(worker.cost_usd)),
+            ]);
+        }
+        fields.push(Field::new(note));
+        table.row(fields);
     }
     table
+}
+
+/// What its machine is: type, zone, market.
+fn bought(worker: &Worker) -> Option<String> {
+    let parts = [&worker.instance_type, &worker.zone, &worker.market];
+    let known: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    worker.price_per_hour.map(|_| known.join(" "))
 }
 
 fn page(worker: &Worker, now: Timestamp) -> String {
@@ -92,7 +112,7 @@ fn page(worker: &Worker, now: Timestamp) -> String {
     fact("why", worker.reason.clone());
     fact("runs", Some(worker.worker_types.join(" ")));
     fact("jobs", Some(format!("{} of {}", worker.executions.len(), worker.slots)));
-    fact("machine", worker.machine.clone());
+    fact("machine", bought(worker).or(worker.machine.clone()));
     fact("name", worker.machine_id.clone());
     fact("host", worker.host.clone());
     fact("cpus", worker.cpus.map(|cpus| cpus.to_string()));
@@ -102,6 +122,11 @@ fn page(worker: &Worker, now: Timestamp) -> String {
         "since",
         Some(format!("{} ({})", time::moment(worker.created_at), time::ago(worker.created_at, now))),
     );
+    fact("price", worker.price_per_hour.map(|price| format!("{} an hour", money::usd(price.total_usd))));
+    let parts =
+        |cost: Cost| format!("boot {}, idle {}", money::usd(cost.boot_usd), money::usd(cost.idle_usd));
+    let cost = worker.cost_usd.zip(worker.cost);
+    fact("cost", cost.map(|(all, cost)| format!("{} ({})", money::usd(all), parts(cost))));
     fact("gone", worker.terminated_at.map(time::moment));
     for execution in &worker.executions {
         fact("execution", Some(execution.to_string()));

@@ -1,5 +1,6 @@
 //! What goes to stdout: data, in the form that was asked for. Everything for people's eyes only goes to stderr.
 
+pub mod money;
 pub mod names;
 pub mod style;
 mod table;

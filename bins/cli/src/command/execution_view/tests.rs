@@ -103,6 +103,18 @@ fn a_waiting_page_says_why() {
 }
 
 #[test]
+fn a_page_of_a_machine_of_its_own_shows_its_cost_its_tries_and_when_it_was_gone() {
+    let cost = json!({"work_usd": 0.0021, "boot_usd": 0.0007, "idle_usd": 0.0002});
+    let mut own = execution(json!({
+        "cost_usd": 0.003, "cost": cost,
+        "launch_tries": [{"at": "2026-08-01T06:00:01Z", "machine": "t3.small spot eu-west-1a",
+                          "message": "there is no spare capacity"}],
+    }));
+    own.attempts[0].phases.insert("terminated".to_owned(), "2026-08-01T06:00:40Z".parse().expect("a time"));
+    insta::assert_snapshot!("page_of_a_machine_of_its_own", plain(&page(&own, now())));
+}
+
+#[test]
 fn the_reproducing_command_survives_a_shell() {
     assert_eq!(
         reproduce(&failed()),
