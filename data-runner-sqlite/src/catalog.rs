@@ -10,6 +10,7 @@ use data_runner_core::execution::{Attempt, Execution, StateName};
 use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256, WorkerId};
 use data_runner_core::port::{
     Catalog, EventPosition, EventQuery, ExecutionQuery, IdempotencyRecord, StateError, StoredEvent,
+    WorkerWithAttempts,
 };
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker;
@@ -107,10 +108,7 @@ impl Catalog for SqliteStore {
         body.map(|body| json(&body, || format!("worker {id}"))).transpose()
     }
 
-    async fn workers_that_cost(
-        &self,
-        workers: Vec<WorkerId>,
-    ) -> Result<Vec<(Worker, Vec<(AttemptId, Attempt)>)>, StateError> {
+    async fn workers_that_cost(&self, workers: Vec<WorkerId>) -> Result<Vec<WorkerWithAttempts>, StateError> {
         let mut wanted = workers;
         wanted.sort_unstable();
         wanted.dedup();

@@ -138,9 +138,9 @@ async fn asked_until_known(
     candidate: &Candidate,
 ) -> LaunchAnswer {
     loop {
-        match provisioner.launch(worker, candidate.clone()).await {
-            LaunchAnswer::Unknown { .. } => {}
-            known => return known,
+        let answer = provisioner.launch(worker, candidate.clone()).await;
+        if !matches!(answer, LaunchAnswer::Unknown { .. }) {
+            return answer;
         }
     }
 }

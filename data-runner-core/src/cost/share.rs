@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn boot_work_and_idle_of_one_attempt_are_what_the_machine_cost() {
         let one = attempt(1, Some(130), Some(400));
-        let worker = of_worker(&machine(100, Some(450), Some(PRICE)), &[one.clone()], at(9_999)).unwrap();
+        let worker =
+            of_worker(&machine(100, Some(450), Some(PRICE)), std::slice::from_ref(&one), at(9_999)).unwrap();
         assert_eq!(worker.attempts[&one.0], cost(30, 270, 50));
         assert_eq!(worker.total.total(), Money(350_000));
         assert!((worker.total.total().usd() - 0.35).abs() < 1e-9);
@@ -209,7 +210,8 @@ mod tests {
     #[test]
     fn a_minute_is_billed_at_least_and_seconds_are_rounded_up() {
         let one = attempt(1, Some(110), Some(115));
-        let worker = of_worker(&machine(100, Some(120), Some(PRICE)), &[one.clone()], at(0)).unwrap();
+        let worker =
+            of_worker(&machine(100, Some(120), Some(PRICE)), std::slice::from_ref(&one), at(0)).unwrap();
         assert_eq!(worker.attempts[&one.0], cost(10, 5, 45));
         let mut late = machine(100, None, Some(PRICE));
         let gone = at(170).after(Duration::from_micros(1));
@@ -220,9 +222,11 @@ mod tests {
     #[test]
     fn what_lives_is_counted_until_now_and_what_was_proved_gone_late_until_its_deadline() {
         let running = attempt(1, Some(130), None);
-        let now = of_worker(&machine(100, None, Some(PRICE)), &[running.clone()], at(200)).unwrap();
+        let now =
+            of_worker(&machine(100, None, Some(PRICE)), std::slice::from_ref(&running), at(200)).unwrap();
         assert_eq!(now.attempts[&running.0], cost(30, 70, 0));
-        let late = of_worker(&machine(100, Some(99_999), Some(PRICE)), &[running.clone()], at(0)).unwrap();
+        let late = of_worker(&machine(100, Some(99_999), Some(PRICE)), std::slice::from_ref(&running), at(0))
+            .unwrap();
         assert_eq!(late.total.total(), Money(9_900_000));
     }
 

@@ -46,10 +46,7 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Those of `workers` whose machine has a price, in order of their ids, each with all attempts that were ever
     /// assigned to it: what [`cost::of_worker`](crate::cost::of_worker) is made from.
-    async fn workers_that_cost(
-        &self,
-        workers: Vec<WorkerId>,
-    ) -> Result<Vec<(Worker, Vec<(AttemptId, Attempt)>)>, StateError>;
+    async fn workers_that_cost(&self, workers: Vec<WorkerId>) -> Result<Vec<WorkerWithAttempts>, StateError>;
 
     /// At most `limit` events that match, in the order of their commits.
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError>;
@@ -121,3 +118,6 @@ pub struct IdempotencyRecord {
     /// When.
     pub at: Timestamp,
 }
+
+/// A worker with all attempts that were ever assigned to it.
+pub type WorkerWithAttempts = (Worker, Vec<(AttemptId, Attempt)>);

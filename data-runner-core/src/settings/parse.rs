@@ -133,7 +133,7 @@ fn provisioner(
             .error(at, "missing_key", message)
             .help("it holds at least region, subnets and security_groups");
     }
-    ec2.map(ProvisionerSettings::Ec2)
+    ec2.map(|ec2| ProvisionerSettings::Ec2(Box::new(ec2)))
 }
 
 /// Part of machines' names and tags, so it obeys the same rule as a repository's name.

@@ -100,7 +100,7 @@ pub enum ProvisionerSettings {
     /// Processes of this machine.
     Local(LocalSettings),
     /// Machines of EC2.
-    Ec2(Ec2Settings),
+    Ec2(Box<Ec2Settings>),
 }
 
 /// Workers on this machine.

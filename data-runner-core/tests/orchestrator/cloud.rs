@@ -18,11 +18,13 @@ use data_runner_testkit::sample;
 use crate::scene::{Scene, candidate, ec2, finished, machine_id, seconds, terminated};
 
 fn planned(outcome: &Outcome) -> Vec<&MachineRequest> {
-    let request = |effect| match effect {
-        &Effect::Plan { ref request, .. } => Some(request.as_ref()),
-        _ => None,
-    };
-    outcome.effects.iter().filter_map(request).collect()
+    let mut requests = Vec::new();
+    for effect in &outcome.effects {
+        if let Effect::Plan { request, .. } = effect {
+            requests.push(request.as_ref());
+        }
+    }
+    requests
 }
 
 fn launched(outcome: &Outcome) -> Vec<(WorkerId, &str)> {

@@ -223,7 +223,7 @@ pub async fn workers_are_the_live_ones_and_the_newest_of_the_others(fixture: &dy
 /// What a machine cost is found long after its end: its price, and every attempt that it had, of whatever execution.
 pub async fn a_worker_that_cost_something_is_found_with_its_attempts(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
-    let mut executions = vec![rich(execution(1)), rich(execution(2)), execution(3)];
+    let mut executions = [rich(execution(1)), rich(execution(2)), execution(3)];
     let elsewhere = |attempt: &mut Attempt| attempt.worker = worker_id(5);
     executions[1].attempts.iter_mut().skip(1).for_each(elsewhere);
     let mut changes: Vec<Change> =

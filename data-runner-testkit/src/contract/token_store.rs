@@ -20,7 +20,7 @@ fn token(n: u64, name: &str) -> Token {
         scope: Scope::ALL[n as usize % Scope::ALL.len()],
         hash: TokenSecret::generate(&mut Entropy::from_number(n)).hash(),
         created_at: at(n as i64),
-        expires_at: (n % 2 == 0).then(|| at(n as i64).after(Duration::from_secs(60))),
+        expires_at: n.is_multiple_of(2).then(|| at(n as i64).after(Duration::from_secs(60))),
         last_used_at: None,
     }
 }

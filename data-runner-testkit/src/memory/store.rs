@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use data_runner_core::event::{Change, Snapshot};
-use data_runner_core::execution::{Attempt, Execution, StateName};
+use data_runner_core::execution::{Execution, StateName};
 use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, WorkerId};
 use data_runner_core::log::LogChunk;
 use data_runner_core::message::{LogAck, LogAppend};
 use data_runner_core::port::{
     Catalog, EventQuery, ExecutionQuery, IdempotencyRecord, LogRange, LogStore, LogSummary, StateError,
-    StateStore, StoredEvent,
+    StateStore, StoredEvent, WorkerWithAttempts,
 };
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker;
@@ -258,10 +258,7 @@ impl Catalog for MemoryStore {
         Ok(self.worker_now(id))
     }
 
-    async fn workers_that_cost(
-        &self,
-        workers: Vec<WorkerId>,
-    ) -> Result<Vec<(Worker, Vec<(AttemptId, Attempt)>)>, StateError> {
+    async fn workers_that_cost(&self, workers: Vec<WorkerId>) -> Result<Vec<WorkerWithAttempts>, StateError> {
         Ok(self.lock().tables.workers_that_cost(&workers))
     }
 

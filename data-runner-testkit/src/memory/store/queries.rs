@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use data_runner_core::execution::{Attempt, Execution, StateName};
 use data_runner_core::id::{AttemptId, ExecutionId, WorkerId};
-use data_runner_core::port::{EventQuery, ExecutionQuery, StoredEvent};
+use data_runner_core::port::{EventQuery, ExecutionQuery, StoredEvent, WorkerWithAttempts};
 use data_runner_core::worker::{Worker, WorkerStateName};
 use data_runner_core::workflow::Workflow;
 
@@ -45,7 +45,7 @@ impl Tables {
         workers
     }
 
-    pub(super) fn workers_that_cost(&self, wanted: &[WorkerId]) -> Vec<(Worker, Vec<(AttemptId, Attempt)>)> {
+    pub(super) fn workers_that_cost(&self, wanted: &[WorkerId]) -> Vec<WorkerWithAttempts> {
         let priced = |worker: &&Worker| {
             wanted.contains(&worker.id) && worker.launched.as_ref().is_some_and(|it| it.price.is_some())
         };
