@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::extract::NestedPath;
+use data_runner_core::port::{Checkup, ImageBaker};
 use data_runner_core::workflow::{Architecture, WorkerTypes};
 use data_runner_engine::{Handle, Tokens};
 use http::request::Parts;
@@ -26,6 +27,8 @@ pub(crate) struct App {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) agents: Arc<BTreeMap<Architecture, AgentBinary>>,
     pub(crate) downloads: Arc<Semaphore>,
+    pub(crate) images: Option<Arc<dyn ImageBaker>>,
+    pub(crate) checkups: Arc<[Arc<dyn Checkup>]>,
 }
 
 impl App {

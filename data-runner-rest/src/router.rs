@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
+use data_runner_core::port::{Checkup, ImageBaker};
 use data_runner_core::workflow::{Architecture, WorkerTypes};
 use data_runner_engine::{Handle, Tokens};
 use http::Method;
@@ -26,7 +27,8 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, commands, costs, events, executions, logs, repos, server, tokens, validate, workers, workflows,
+    agent, commands, costs, doctor, events, executions, images, logs, repos, server, tokens, validate,
+    workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -50,6 +52,10 @@ pub struct RouterOptions {
     pub login: Option<Tokens>,
     /// The agent's program for each architecture, which machines fetch when they start.
     pub agents: BTreeMap<Architecture, AgentBinary>,
+    /// Bakes images; `None` where machines are not made of any.
+    pub images: Option<Arc<dyn ImageBaker>>,
+    /// What `/doctor` asks.
+    pub checkups: Vec<Arc<dyn Checkup>>,
 }
 
 impl Default for RouterOptions {
@@ -62,6 +68,8 @@ impl Default for RouterOptions {
             streams: 1024,
             login: None,
             agents: BTreeMap::new(),
+            images: None,
+            checkups: Vec::new(),
         }
     }
 }
@@ -98,6 +106,8 @@ pub fn router(handle: Handle, options: RouterOptions) -> Router {
         openapi: written(&document).into(),
         tokens: options.login.clone(),
         agents: Arc::new(options.agents),
+        images: options.images,
+        checkups: options.checkups.into(),
         downloads: Arc::new(Semaphore::new(DOWNLOADS)),
     };
     let hosts = Hosts(Arc::new(options.allowed_hosts));
@@ -151,6 +161,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(agent::download))
+        .routes(routes!(images::bake, images::list))
+        .routes(routes!(images::get))
+        .routes(routes!(doctor::check))
         .routes(routes!(validate::validate))
         .routes(routes!(server::healthz))
         .routes(routes!(server::readyz))

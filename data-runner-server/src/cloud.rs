@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_runner_core::id::Sha256;
-use data_runner_core::port::{BlobStore, JoinAuthority, Provisioner, Source};
-use data_runner_core::settings::Ec2Settings;
+use data_runner_core::port::{BlobStore, Checkup, ImageBaker, JoinAuthority, Provisioner, Source};
+use data_runner_core::settings::{Ec2Settings, Settings};
 use data_runner_core::workflow::Architecture;
 
 /// A way to machines of a cloud.
@@ -18,6 +18,10 @@ pub trait Cloud: Send + Sync + 'static {
     /// # Errors
     /// The settings cannot be used, such as when there are no credentials.
     async fn connect(&self, wanted: CloudRequest) -> Result<CloudPorts, Source>;
+
+    /// What looks whether the cloud is as these settings need it, also while no supervisor runs; `None` where they need
+    /// no cloud.
+    async fn checkup(&self, settings: &Settings) -> Option<Arc<dyn Checkup>>;
 }
 
 /// What machines have to know of this supervisor, and how they are wanted.
@@ -55,4 +59,6 @@ pub struct CloudPorts {
     pub provisioner: Arc<dyn Provisioner>,
     /// Where code is kept.
     pub blobs: Arc<dyn BlobStore>,
+    /// Bakes images; `None` where there are none.
+    pub images: Option<Arc<dyn ImageBaker>>,
 }

@@ -2,6 +2,7 @@
 //! `data-runner dev`.
 
 mod agents;
+mod checkup;
 mod cloud;
 mod installation;
 mod listen;
@@ -14,11 +15,12 @@ mod telemetry;
 mod tokens;
 mod wiring;
 
+pub use checkup::HostCheckup;
 pub use cloud::{AgentDownload, Cloud, CloudPorts, CloudRequest};
 pub use installation::{Installation, StartRepository};
 pub use listen::{ListenError, Listener};
 pub use registration::{Registration, register};
 pub use running::{Ended, Notice, Running, Signals};
 pub use telemetry::{LogFormat, install as install_telemetry};
-pub use tokens::open_tokens;
+pub use tokens::{existing_tokens, open_tokens};
 pub use wiring::{StartupError, start};

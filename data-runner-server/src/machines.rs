@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use data_runner_core::port::{BlobStore, Provisioner};
+use data_runner_core::port::BlobStore;
 use data_runner_core::settings::{Ec2Settings, ProvisionerSettings};
 use data_runner_core::workflow::Architecture;
 use data_runner_local::FolderBlobs;
 use data_runner_rest::AgentBinary;
 
-use crate::cloud::{AgentDownload, Cloud, CloudRequest};
+use crate::cloud::{AgentDownload, Cloud, CloudPorts, CloudRequest};
 use crate::installation::Installation;
 use crate::local;
 use crate::secured::Secured;
@@ -27,23 +27,21 @@ pub(crate) struct Machines<'a> {
     pub agents: &'a BTreeMap<Architecture, AgentBinary>,
 }
 
-type Ports = (Arc<dyn Provisioner>, Arc<dyn BlobStore>);
-
 impl Machines<'_> {
-    /// What starts workers, and what keeps their code.
-    pub async fn connect(&self, cloud: Option<&dyn Cloud>) -> Result<Ports, StartupError> {
+    /// What starts workers, what keeps their code, and what bakes their images.
+    pub async fn connect(&self, cloud: Option<&dyn Cloud>) -> Result<CloudPorts, StartupError> {
         let folder: Arc<dyn BlobStore> = Arc::new(FolderBlobs::new(self.state.join("blobs")));
         match &self.installation.settings.provisioner {
             ProvisionerSettings::Local(_) => {
                 let provisioner = local::provisioner(self.installation, self.state, self.grpc, self.secured)?;
-                Ok((provisioner, folder))
+                Ok(CloudPorts { provisioner, blobs: folder, images: None })
             }
             ProvisionerSettings::Ec2(ec2) => {
                 let cloud = cloud.ok_or(StartupError::NoCloud)?;
-                let ports = cloud.connect(self.request(ec2, folder)?).await.map_err(|source| {
-                    StartupError::Adapter { what: "EC2 cannot be used".to_owned(), source }
-                })?;
-                Ok((ports.provisioner, ports.blobs))
+                cloud
+                    .connect(self.request(ec2, folder)?)
+                    .await
+                    .map_err(|source| StartupError::Adapter { what: "EC2 cannot be used".to_owned(), source })
             }
         }
     }

@@ -20,3 +20,15 @@ pub async fn open_tokens(settings: &Settings) -> Result<Tokens, StartupError> {
     let store = store.map_err(|source| StartupError::of_state(source.into(), &state))?;
     Ok(Tokens::new(Arc::new(store), Arc::new(SystemClock::start())))
 }
+
+/// The same, where there is a state already; nothing is made.
+///
+/// # Errors
+/// As [`open_tokens`].
+pub async fn existing_tokens(settings: &Settings) -> Result<Option<Tokens>, StartupError> {
+    if SqliteStore::is_in(absolute(&settings.state)?) {
+        open_tokens(settings).await.map(Some)
+    } else {
+        Ok(None)
+    }
+}

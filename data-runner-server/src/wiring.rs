@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::orchestrator::Policy;
-use data_runner_core::port::StateError;
+use data_runner_core::port::{Checkup, ImageBaker, StateError};
 use data_runner_core::settings::{KeySource, ProvisionerSettings, RepositorySettings, Settings};
 use data_runner_core::workflow::{Architecture, WorkerTypes};
 use data_runner_engine::supervisor::{Gate, StartError};
@@ -24,7 +24,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents;
-use crate::cloud::Cloud;
+use crate::checkup::HostCheckup;
+use crate::cloud::{Cloud, CloudPorts};
 use crate::installation::Installation;
 use crate::listen::{self, ListenError, Listener};
 use crate::machines::Machines;
@@ -127,7 +128,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         secured: secured.as_ref(),
         agents: &agents,
     };
-    let (provisioner, blobs) = machines.connect(cloud).await?;
+    let CloudPorts { provisioner, blobs, images } = machines.connect(cloud).await?;
     let builder = SupervisorBuilder {
         state: store.clone(),
         catalog: store.clone(),
@@ -144,9 +145,39 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
     };
     let supervisor = builder.start().await.map_err(|error| StartupError::of_state(error, &state))?;
     listen::keep_port(addresses.1, &state)?;
-    let served =
-        Served { listener: rest, addresses, tls: secured.map(|it| it.for_people()).transpose()?, agents };
+    let tokens =
+        settings.wants_tokens().then(|| Tokens::new(store.clone(), SupervisorBuilder::system_clock()));
+    tell_of_first_token(tokens.as_ref()).await;
+    let mut checkups: Vec<Arc<dyn Checkup>> =
+        vec![Arc::new(HostCheckup::new(settings.clone(), tokens.clone()))];
+    if let Some(cloud) = cloud {
+        checkups.extend(cloud.checkup(settings).await);
+    }
+    let served = Served {
+        listener: rest,
+        addresses,
+        tls: secured.map(|it| it.for_people()).transpose()?,
+        agents,
+        tokens,
+        images,
+        checkups,
+    };
     Ok(serve(supervisor, store, served, settings))
+}
+
+/// Where a token is wanted and there is none, nobody can come in: that must not look like a fault.
+async fn tell_of_first_token(tokens: Option<&Tokens>) {
+    let Some(tokens) = tokens else { return };
+    match tokens.any().await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
+            "nobody can come in yet: make the first token on this host with \
+             `data-runner-supervisor --config FILE token create NAME --scope admin`"
+        ),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the tokens cannot be read");
+        }
+    }
 }
 
 fn opener(installation: &Installation, state: &Path) -> Result<OpenerOptions, StartupError> {
@@ -165,13 +196,15 @@ struct Served {
     addresses: (SocketAddr, SocketAddr),
     tls: Option<Arc<rustls::ServerConfig>>,
     agents: BTreeMap<Architecture, AgentBinary>,
+    /// Who may come in; `None`: everybody.
+    tokens: Option<Tokens>,
+    images: Option<Arc<dyn ImageBaker>>,
+    checkups: Vec<Arc<dyn Checkup>>,
 }
 
 /// Serves REST over a supervisor.
 fn serve(supervisor: Supervisor, store: Arc<SqliteStore>, served: Served, settings: &Settings) -> Running {
-    let Served { listener, addresses: (rest, grpc), tls, agents } = served;
-    let login =
-        settings.wants_tokens().then(|| Tokens::new(store.clone(), SupervisorBuilder::system_clock()));
+    let Served { listener, addresses: (rest, grpc), tls, agents, tokens, images, checkups } = served;
     let options = RouterOptions {
         allowed_hosts: settings
             .public_url
@@ -181,8 +214,10 @@ fn serve(supervisor: Supervisor, store: Arc<SqliteStore>, served: Served, settin
             .into_iter()
             .collect(),
         metrics: metrics(),
-        login,
+        login: tokens,
         agents,
+        images,
+        checkups,
         ..RouterOptions::default()
     };
     let router = data_runner_rest::router(supervisor.handle(), options);

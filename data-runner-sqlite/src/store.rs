@@ -54,6 +54,11 @@ impl SqliteStore {
         })
     }
 
+    /// Whether there is a state in `folder`.
+    pub fn is_in(folder: impl Into<PathBuf>) -> bool {
+        Options::new(folder).database().exists()
+    }
+
     /// Has SQLite read the whole file and check it. Takes time in proportion to its size; reads and commits go on
     /// meanwhile.
     ///

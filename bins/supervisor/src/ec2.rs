@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_runner_aws::{AgentBinary, AwsAccount, Ec2Options, Ec2Provisioner, POWER_OFF};
-use data_runner_core::port::Source;
+use data_runner_core::port::{Checkup, Source};
+use data_runner_core::settings::Settings;
 use data_runner_server::{Cloud, CloudPorts, CloudRequest};
 
 /// Where AWS is, if it is not where it always is. Machines of an endpoint look for the rest of AWS there too.
@@ -33,6 +34,10 @@ impl Cloud for Ec2 {
             power_off: POWER_OFF.to_owned(),
         };
         let provisioner = Ec2Provisioner::new(account, options, wanted.joining, Arc::clone(&wanted.blobs));
-        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs: wanted.blobs })
+        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs: wanted.blobs, images: None })
+    }
+
+    async fn checkup(&self, _settings: &Settings) -> Option<Arc<dyn Checkup>> {
+        None
     }
 }

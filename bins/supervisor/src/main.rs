@@ -1,5 +1,6 @@
 //! The `data-runner-supervisor` program.
 
+mod doctor;
 mod ec2;
 mod token;
 
@@ -52,6 +53,8 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Check this host and what the settings need, and say what to do
+    Doctor,
 }
 
 #[tokio::main]
@@ -63,7 +66,7 @@ async fn main() -> ExitCode {
             Ended::Asked => ExitCode::SUCCESS,
             Ended::Replaced => ExitCode::FAILURE,
         }),
-        Some(Command::Token(command)) => on_host(&arguments, command).await,
+        Some(command) => on_host(&arguments, command).await,
     };
     match outcome {
         Ok(code) => code,
@@ -74,10 +77,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn on_host(arguments: &Arguments, command: &token::TokenCommand) -> Result<ExitCode> {
+async fn on_host(arguments: &Arguments, command: &Command) -> Result<ExitCode> {
     let settings = settings(arguments)?;
-    token::perform(command, &settings).await?;
-    Ok(ExitCode::SUCCESS)
+    match command {
+        Command::Token(command) => token::perform(command, &settings).await.map(|()| ExitCode::SUCCESS),
+        Command::Doctor => doctor::perform(&settings).await,
+    }
 }
 
 async fn run(arguments: &Arguments) -> Result<Ended> {

@@ -3,7 +3,9 @@
 
 mod blob_store;
 mod catalog;
+mod checkup;
 mod executor;
+mod image_baker;
 mod join;
 mod log_store;
 mod provisioner;
@@ -15,7 +17,9 @@ mod workflow_source;
 
 pub use blob_store::*;
 pub use catalog::*;
+pub use checkup::*;
 pub use executor::*;
+pub use image_baker::*;
 pub use join::*;
 pub use log_store::*;
 pub use provisioner::*;

@@ -3,9 +3,11 @@
 //! The shapes are public and stable: fields are added, never renamed. Requests refuse fields that they do not know
 //! (a misspelt one would be silently ignored otherwise); answers may grow, so readers must not.
 
+mod checkup;
 mod cost;
 mod event;
 mod execution;
+mod image;
 mod log;
 mod problem;
 mod repo;
@@ -19,9 +21,11 @@ mod workflow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use checkup::{Checkup, Finding};
 pub use cost::{Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
 pub use event::Event;
 pub use execution::{Attempt, Execution, Failure, LaunchTry, Waiting};
+pub use image::{BakeImage, Image};
 pub use log::{Gap, LogEnd, LogGap, LogLine, LogOverview};
 pub use problem::{Fault, Problem};
 pub use repo::{Repo, SyncResult, Synced};

@@ -35,6 +35,7 @@ pub(crate) enum Kind {
     RepoNotFound,
     TokenNotFound,
     AgentNotFound,
+    ImageNotFound,
     MetricsNotKept,
     MethodNotAllowed,
     NotAcceptable,
@@ -43,6 +44,7 @@ pub(crate) enum Kind {
     WorkflowGone,
     TokenNameTaken,
     NoLogin,
+    NoImages,
     BodyTooLarge,
     InvalidRequest,
     RevisionNotFound,
@@ -60,7 +62,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 37] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
@@ -78,6 +80,7 @@ impl Kind {
         Self::RepoNotFound,
         Self::TokenNotFound,
         Self::AgentNotFound,
+        Self::ImageNotFound,
         Self::MetricsNotKept,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
@@ -86,6 +89,7 @@ impl Kind {
         Self::WorkflowGone,
         Self::TokenNameTaken,
         Self::NoLogin,
+        Self::NoImages,
         Self::BodyTooLarge,
         Self::InvalidRequest,
         Self::RevisionNotFound,
@@ -123,6 +127,7 @@ impl Kind {
             Self::AgentNotFound => {
                 (S::NOT_FOUND, "agent_not_found", "There is no agent for that architecture")
             }
+            Self::ImageNotFound => (S::NOT_FOUND, "image_not_found", "There is no such image"),
             Self::MetricsNotKept => (S::NOT_FOUND, "metrics_not_kept", "This server keeps no metrics"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The route has other methods")
@@ -135,6 +140,7 @@ impl Kind {
             Self::WorkflowGone => (S::CONFLICT, "workflow_gone", "The workflow is there no more"),
             Self::TokenNameTaken => (S::CONFLICT, "token_name_taken", "Another token has that name"),
             Self::NoLogin => (S::CONFLICT, "no_login", "This server has no login"),
+            Self::NoImages => (S::CONFLICT, "no_images", "This server bakes no images"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The request's body is too large"),
             Self::InvalidRequest => (S::UNPROCESSABLE_ENTITY, "invalid_request", "The request is wrong"),
             Self::RevisionNotFound => {
@@ -186,6 +192,7 @@ impl Kind {
             | Self::RepoNotFound
             | Self::TokenNotFound
             | Self::AgentNotFound
+            | Self::ImageNotFound
             | Self::MetricsNotKept
             | Self::MethodNotAllowed
             | Self::NotAcceptable
@@ -194,6 +201,7 @@ impl Kind {
             | Self::WorkflowGone
             | Self::TokenNameTaken
             | Self::NoLogin
+            | Self::NoImages
             | Self::BodyTooLarge
             | Self::InvalidRequest
             | Self::RevisionNotFound

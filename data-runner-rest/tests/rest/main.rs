@@ -8,6 +8,7 @@ mod costs;
 mod document;
 mod fixture;
 mod follow;
+mod images;
 mod listing;
 mod login;
 mod logs;

@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 36] = [
+const ROUTES: [(&str, &str, &str, u16); 40] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -34,6 +34,10 @@ const ROUTES: [(&str, &str, &str, u16); 36] = [
     ("POST", "/tokens", "/tokens", 400),
     ("DELETE", "/tokens/{token}", "/tokens/no", 409),
     ("GET", "/agent/{architecture}", "/agent/arm64", 404),
+    ("POST", "/images", "/images", 400),
+    ("GET", "/images", "/images", 409),
+    ("GET", "/images/{image}", "/images/no", 409),
+    ("GET", "/doctor", "/doctor", 200),
     ("POST", "/validate", "/validate", 400),
     ("GET", "/healthz", "/healthz", 200),
     ("GET", "/readyz", "/readyz", 200),

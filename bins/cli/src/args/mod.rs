@@ -4,6 +4,7 @@ mod access;
 mod cost;
 mod dev;
 mod execution;
+mod image;
 mod project;
 mod server;
 
@@ -16,6 +17,7 @@ pub use access::{ContextAddArgs, ContextCommand, TokenCommand, TokenCreateArgs};
 pub use cost::{CostArgs, CostsBy, PlanArgs};
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
+pub use image::{BakeArgs, ImageCommand};
 pub use project::{DoctorArgs, InitArgs, ValidateArgs, ValidateFormat};
 pub use server::{ApiArgs, CompletionArgs, SchemaArgs, SchemaKind, WorkerCommand, WorkflowCommand};
 
@@ -105,7 +107,7 @@ pub enum Command {
     Init(InitArgs),
     /// Check workflow configurations; needs no server
     Validate(ValidateArgs),
-    /// Check this machine, and say what to do about it
+    /// Check this machine and the server, and say what to do about it
     Doctor(DoctorArgs),
     /// Show the machines that a run would get, and their prices; launches nothing
     Plan(PlanArgs),
@@ -133,6 +135,9 @@ pub enum Command {
     /// Workers: the agents that run workflows
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Images that make machines ready sooner
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// API tokens: who may come in
     #[command(subcommand)]
     Token(TokenCommand),
@@ -165,6 +170,7 @@ impl Command {
             | Self::Worker(_)
             | Self::Plan(_)
             | Self::Cost(_)
+            | Self::Image(_)
             | Self::Token(_)
             | Self::Context(_)
             | Self::Api(_)

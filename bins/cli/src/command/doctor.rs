@@ -5,58 +5,28 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use data_runner_core::port::{Finding, Verdict};
+use data_runner_rest::api::Checkup;
 use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::{DATE, HeaderMap};
-use serde::Serialize;
 
 use crate::args::DoctorArgs;
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Output, style, time};
 
-/// What one check found.
-#[derive(Debug, Serialize)]
-struct Finding {
-    check: &'static str,
-    verdict: Verdict,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Good,
-    Warning,
-    Bad,
-}
-
-impl Finding {
-    fn good(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Good, message: message.into(), help: None }
-    }
-
-    fn warning(check: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Warning, message: message.into(), help: Some(help.into()) }
-    }
-
-    fn bad(check: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Bad, message: message.into(), help: Some(help.into()) }
-    }
-
-    fn line(&self) -> String {
-        let mark = match self.verdict {
-            Verdict::Good => style::good("ok  "),
-            Verdict::Warning => style::warn("warn"),
-            Verdict::Bad => style::error("bad "),
-        };
-        let line = format!("{mark}  {:<15}  {}", self.check, self.message);
-        match &self.help {
-            Some(help) => format!("{line}\n      {:<15}  {} {help}", "", style::help("do:")),
-            None => line,
-        }
+/// A finding as a person reads it.
+fn line(finding: &Finding) -> String {
+    let mark = match finding.verdict {
+        Verdict::Good => style::good("ok  "),
+        Verdict::Warning => style::warn("warn"),
+        Verdict::Bad => style::error("bad "),
+    };
+    let line = format!("{mark}  {:<15}  {}", finding.check, finding.message);
+    match &finding.help {
+        Some(help) => format!("{line}\n      {:<15}  {} {help}", "", style::help("do:")),
+        None => line,
     }
 }
 
@@ -74,12 +44,8 @@ pub async fn doctor(args: &DoctorArgs, client: &Client, output: Output) -> Resul
     if !reachable {
         findings.extend([port("port 8080", 8080, "--listen"), port("port 7070", 7070, "--grpc-listen")]);
     }
-    let lines = |all: &[Finding]| all.iter().map(Finding::line).collect::<Vec<_>>().join("\n");
-    output.many(
-        &findings,
-        |finding| format!("{} {:?}", finding.check, finding.verdict).to_lowercase(),
-        lines,
-    )?;
+    let lines = |all: &[Finding]| all.iter().map(line).collect::<Vec<_>>().join("\n");
+    output.many(&findings, |finding| format!("{} {}", finding.check, finding.verdict.as_str()), lines)?;
     Ok(u8::from(findings.iter().any(|finding| finding.verdict == Verdict::Bad)))
 }
 
@@ -162,7 +128,7 @@ fn nearest_existing(path: &Path) -> &Path {
     found.unwrap_or(Path::new("."))
 }
 
-fn port(check: &'static str, port: u16, flag: &str) -> Finding {
+fn port(check: &str, port: u16, flag: &str) -> Finding {
     match TcpListener::bind(("127.0.0.1", port)) {
         Ok(_) => Finding::good(check, "free"),
         Err(error) => Finding::warning(
@@ -178,6 +144,11 @@ async fn server(client: &Client) -> (bool, Vec<Finding>) {
     let timeout = Some(Duration::from_secs(3));
     let answer = match client.send(Method::GET, "/version", HeaderMap::new(), None, timeout).await {
         Ok(answer) => answer,
+        Err(Error::Server(refusal)) if refusal.status() == 401 => {
+            let message = format!("{} answers, but: {refusal}", client.server());
+            let help = refusal.help().unwrap_or_default();
+            return (true, vec![Finding::bad("server", message, help)]);
+        }
         Err(error @ Error::Server(_)) => {
             let message = format!("{} answers, but: {error}", client.server());
             return (true, vec![Finding::warning("server", message, "is it a Data Runner server?")]);
@@ -201,7 +172,37 @@ async fn server(client: &Client) -> (bool, Vec<Finding>) {
             format!("this command is version {ours}; use the same on both sides"),
         )
     };
-    (true, [Some(server), date.map(|date| clock(&date))].into_iter().flatten().collect())
+    let mut findings: Vec<Finding> =
+        [Some(server), date.map(|date| clock(&date))].into_iter().flatten().collect();
+    findings.extend(of_server(client).await);
+    (true, findings)
+}
+
+/// What the server finds of its own host and cloud.
+async fn of_server(client: &Client) -> Vec<Finding> {
+    let checkup: Checkup = match client.get("/doctor").await {
+        Ok(checkup) => checkup,
+        Err(Error::Server(refusal)) if refusal.status() == 403 => {
+            let help = "use a token of the scope admin to have it check its host and its cloud";
+            return vec![Finding::warning("server's checks", refusal.to_string(), help)];
+        }
+        Err(error) => {
+            let help = "look at the server's diagnostics; is it of the same version?";
+            return vec![Finding::warning("server's checks", format!("cannot be had: {error}"), help)];
+        }
+    };
+    let verdict = |name: &str| match name {
+        "good" => Verdict::Good,
+        "bad" => Verdict::Bad,
+        _ => Verdict::Warning,
+    };
+    let found = checkup.findings.into_iter().map(|it| Finding {
+        check: it.check,
+        verdict: verdict(&it.verdict),
+        message: format!("server: {}", it.message),
+        help: it.help,
+    });
+    found.collect()
 }
 
 fn clock(date: &str) -> Finding {
