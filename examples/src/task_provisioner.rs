@@ -18,7 +18,7 @@ use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{Executor, LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{AgentFacts, Candidate, Machine, MachineEnd, MachineRequest, MachineState};
-use data_runner_engine::{AgentBuilder, Clock as _, NoSecrets, SystemClock, Terminate};
+use data_runner_engine::{AgentBuilder, Clock as _, NoSecrets, SystemClock, Signal};
 use data_runner_exec::machine;
 use data_runner_grpc::{AgentOptions, GrpcAgentTransport};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct TaskProvisioner {
 }
 
 struct RunningAgent {
-    terminate: mpsc::Sender<Terminate>,
+    terminate: mpsc::Sender<Signal>,
     task: JoinHandle<()>,
 }
 
@@ -147,7 +147,7 @@ fn terminate(options: &TaskOptions, agents: &mut Agents, worker: WorkerId) -> io
     // Asked once an agent finishes its jobs; asked twice it stops them.
     for _ in 0..2 {
         // Full or closed: it was asked before, or is gone.
-        let _ = agent.terminate.try_send(Terminate);
+        let _ = agent.terminate.try_send(Signal::Terminate);
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ use crate::AgentOptions;
 pub fn runner(options: &AgentOptions, shims: ShimCommand) -> anyhow::Result<Runner> {
     let ahead = usize::try_from(options.slots.get()).unwrap_or(1);
     let shims = ShimPool::new(shims, ahead).context("no shim could be started")?;
-    let run = RunOptions { log_quota: options.log_quota_bytes, passthrough: options.pass_env.clone() };
+    let passthrough = options.pass_env.iter().cloned().chain(options.own_machine.passes()).collect();
+    let run = RunOptions { log_quota: options.log_quota_bytes, passthrough };
     Ok(Runner::new(shims, run))
 }
 

@@ -5,6 +5,7 @@ mod aws;
 mod executors;
 mod joining;
 mod options;
+mod own_machine;
 mod signals;
 mod telemetry;
 mod unpack;
@@ -14,15 +15,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use data_runner_aws_light::EnvironmentSecrets;
 use data_runner_core::agent::{AgentPolicy, EndReason};
 use data_runner_core::port::Executor;
 use data_runner_core::worker::AgentFacts;
 use data_runner_engine::{AgentBuilder, SystemClock};
 use data_runner_exec::{ShimCommand, machine};
+use tokio::sync::mpsc;
 
 pub use executors::{runner, stock as stock_executors};
 pub use options::{AgentOptions, LogFormat};
+pub use own_machine::{Moment, OwnMachineOptions};
 pub use unpack::TarZstd;
 
 /// Does what this process is asked to do by a hidden first argument, if it is: `internal-shim` makes it the shim of one
@@ -65,30 +67,47 @@ pub async fn run(options: &AgentOptions) -> anyhow::Result<()> {
 }
 
 /// Runs an agent with these executors until it is drained, stopped, or without a supervisor for too long (which is an
-/// error: its results wait on disk for the next start).
+/// error: its results wait on disk for the next start). A machine that is its own is powered off after that.
 pub async fn run_with(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>) -> anyhow::Result<()> {
+    let agent = serve(options, executors);
+    match options.own_machine.machine() {
+        Some(machine) => machine.live(&options.state_dir, agent).await,
+        None => agent.await,
+    }
+}
+
+async fn serve(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>) -> anyhow::Result<()> {
     data_runner_pki::install_crypto();
-    let mut terminate = signals::listen().context("signals cannot be listened to")?;
+    let (tell, mut signals) = mpsc::channel(4);
+    signals::listen(tell.clone(), options.own_machine.on_terminate())
+        .context("signals cannot be listened to")?;
     std::fs::create_dir_all(&options.state_dir)
         .with_context(|| format!("the state folder {} cannot be made", options.state_dir.display()))?;
+    own_machine::note_first_start(&options.state_dir).context("the state folder cannot be written to")?;
     let worker = worker_id::of(options)?;
     let transport = tokio::select! {
         transport = joining::transport(options, worker) => transport?,
-        Some(_) = terminate.recv() => {
+        Some(_) = signals.recv() => {
             tracing::info!("asked to end before it joined");
             return Ok(());
         }
     };
+    let imds = aws::metadata()?;
+    if let (Some(_), Some(imds)) = (options.own_machine.machine(), imds.clone()) {
+        own_machine::watch(imds, tell);
+    }
     let machine = machine::facts();
     let agent = AgentBuilder {
         worker,
         transport: Arc::new(transport),
         executors,
         unpacker: Arc::new(TarZstd),
-        secrets: Arc::new(aws::secrets(aws::metadata()?, EnvironmentSecrets::Served)),
+        secrets: Arc::new(aws::secrets(imds, options.own_machine.environment_secrets())),
         state: options.state_dir.clone(),
         bundle_cache_bytes: options.bundle_cache_bytes,
-        policy: AgentPolicy { slots: options.slots.get(), ..AgentPolicy::default() },
+        policy: options
+            .own_machine
+            .policy(AgentPolicy { slots: options.slots.get(), ..AgentPolicy::default() }),
         facts: AgentFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker_types: Vec::new(),
@@ -99,7 +118,7 @@ pub async fn run_with(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>)
         },
         clock: Arc::new(SystemClock::start()),
     };
-    match agent.open()?.run(terminate).await? {
+    match agent.open()?.run(signals).await? {
         reason @ (EndReason::Drained | EndReason::Stopped) => {
             tracing::info!(?reason, "the agent ends");
             Ok(())

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use data_runner_core::id::WorkerId;
 
+use crate::OwnMachineOptions;
+
 /// What an agent is told. Each flag has an environment variable; the flag wins.
 #[derive(Debug, Clone, Args)]
 pub struct AgentOptions {
@@ -40,6 +42,11 @@ pub struct AgentOptions {
     /// The shim's program, of the same version as this one; `data-runner-shim` starts quicker [default: this program]
     #[arg(long, env = "DATA_RUNNER_SHIM", value_name = "FILE")]
     pub shim: Option<PathBuf>,
+
+    // A comment for documentation here would become the command's own help.
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub own_machine: OwnMachineOptions,
 
     /// Variables that jobs get from this process: names, or beginnings of names, such as AWS_
     #[arg(long, env = "DATA_RUNNER_PASS_ENV", value_delimiter = ',', value_name = "PREFIX")]

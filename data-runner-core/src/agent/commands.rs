@@ -39,7 +39,11 @@ impl Agent {
         }
         match self.stage {
             Stage::Serving => self.await_turn(claim, job, turn),
-            Stage::Draining(_) | Stage::Stopping { .. } | Stage::Abandoned | Stage::Ended => {
+            Stage::Draining(_)
+            | Stage::Stopping { .. }
+            | Stage::Parting { .. }
+            | Stage::Abandoned
+            | Stage::Ended => {
                 let failure = Failure::new(FailureCause::Interrupted, "its worker takes no more work");
                 self.answer_unheld(claim, Ending::NeverStarted { failure }, turn);
             }
@@ -145,16 +149,18 @@ impl Agent {
                 self.decline_waiting(turn);
                 self.say(AgentMessage::Draining, turn);
             }
-            Stage::Draining(DrainedBy::Supervisor) => self.stage = Stage::Draining(DrainedBy::Signal),
+            Stage::Draining(DrainedBy::Supervisor | DrainedBy::Machine) => {
+                self.stage = Stage::Draining(DrainedBy::Signal);
+            }
             Stage::Draining(DrainedBy::Signal) => {
                 self.stage = Stage::Stopping { leave_by: None };
                 self.stop_all(StopReason::Interrupted, turn);
             }
-            Stage::Stopping { .. } | Stage::Abandoned | Stage::Ended => {}
+            Stage::Stopping { .. } | Stage::Parting { .. } | Stage::Abandoned | Stage::Ended => {}
         }
     }
 
-    fn decline_waiting(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn decline_waiting(&mut self, turn: &mut Turn<'_>) {
         for (attempt, (lease, _)) in std::mem::take(&mut self.waiting) {
             let failure = Failure::new(FailureCause::Interrupted, "its worker takes no more work");
             self.answer_unheld(Claim { attempt, lease }, Ending::NeverStarted { failure }, turn);

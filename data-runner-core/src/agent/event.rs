@@ -31,6 +31,8 @@ pub enum AgentEvent {
     Tick,
     /// The process was asked to end (SIGTERM): the first time it drains, the second time it stops its jobs.
     Terminate,
+    /// Whoever owns the machine says something of its future.
+    Machine(MachineNotice),
     /// The session is open.
     Connected {
         /// Which.
@@ -78,6 +80,15 @@ pub enum AgentEvent {
         /// How.
         step: JobStep,
     },
+}
+
+/// What is said of the machine's future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineNotice {
+    /// It may be taken away before long: the agent takes no more work, and what runs goes on.
+    AtRisk,
+    /// It goes within two minutes: jobs are stopped at once, and what they said is delivered as long as there is time.
+    Going,
 }
 
 /// Numbers the stretches in which a log is sent forward without a jump; an answer of an older one says nothing.
@@ -262,7 +273,7 @@ pub enum AgentEffect {
 pub enum EndReason {
     /// It was drained and nothing is left.
     Drained,
-    /// It was told to stop at once; what is not acknowledged stays on disk.
+    /// It was told to stop at once, or its machine's time was up; what is not acknowledged stays on disk.
     Stopped,
     /// No supervisor was heard of for too long; results stay on disk.
     Abandoned,

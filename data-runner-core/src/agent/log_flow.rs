@@ -191,6 +191,8 @@ mod tests {
         pause: Duration::from_secs(1),
         fetch_tries: 5,
         last_words: Duration::from_secs(10),
+        machine_ends_at: None,
+        parting: Duration::ZERO,
     };
 
     fn at(seconds: u64) -> Mono {

@@ -15,13 +15,14 @@
 //! - an attempt's folder goes only when its end is acknowledged and its log acknowledged or refused, or when the
 //!   supervisor disowned it and the job is gone.
 //!
-//! Where to look: `session` for coming and going, `commands` for what the supervisor asks, `jobs` for what becomes of
-//! jobs, `log_flow` for offsets, `settle` for what is due, `run` for what is held of one attempt.
+//! Where to look: `session` for coming and going, `commands` for what the supervisor asks, `machine` for what becomes of
+//! the machine, `jobs` for what becomes of jobs, `log_flow` for offsets, `settle` for what is due, `run` for what is held of one attempt.
 
 mod commands;
 mod event;
 mod jobs;
 mod log_flow;
+mod machine;
 mod policy;
 mod run;
 mod session;
@@ -30,6 +31,8 @@ mod turn;
 
 #[cfg(test)]
 mod every_step;
+#[cfg(test)]
+mod machine_stories;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -43,7 +46,7 @@ use std::time::Duration;
 
 pub use event::{
     AgentEffect, AgentEvent, AgentIdentity, AgentOutcome, AgentRecord, AgentRejection, ConnectionId,
-    EndReason, JobStep, LogTurn, RunRecord,
+    EndReason, JobStep, LogTurn, MachineNotice, RunRecord,
 };
 pub use policy::AgentPolicy;
 use run::Run;
@@ -68,6 +71,8 @@ pub struct Agent {
     connection: ConnectionId,
     /// When a supervisor was connected last; before that, when this process began.
     contact: Mono,
+    /// From when on jobs are stopped because the machine ends, and when it does.
+    end_of_machine: Option<(Mono, Mono)>,
     runs: BTreeMap<AttemptId, Run>,
     /// Assigned, but not taken yet: the slot, or the folder, still belongs to another. Not on disk; a new session
     /// forgets them, and the supervisor assigns them again.
@@ -86,6 +91,10 @@ enum Stage {
     Stopping {
         leave_by: Option<Mono>,
     },
+    /// The machine goes: jobs are being stopped, and what they said is delivered until then.
+    Parting {
+        by: Mono,
+    },
     /// No supervisor for too long: jobs are being stopped, nobody is told.
     Abandoned,
     Ended,
@@ -94,6 +103,7 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DrainedBy {
     Supervisor,
+    Machine,
     Signal,
 }
 
@@ -129,6 +139,7 @@ impl Agent {
             link: Link::Down { retry_at: now.mono, failures: 0 },
             connection: ConnectionId(0),
             contact: now.mono,
+            end_of_machine: policy.end_of_machine(now),
             runs,
             waiting: BTreeMap::new(),
             past: VecDeque::new(),
@@ -145,6 +156,7 @@ impl Agent {
         match event {
             AgentEvent::Tick => {}
             AgentEvent::Terminate => self.on_terminate(&mut turn),
+            AgentEvent::Machine(notice) => self.on_notice(notice, &mut turn),
             AgentEvent::Connected { connection } => self.on_connected(connection, &mut turn),
             AgentEvent::ConnectFailed { connection, retry } => {
                 self.on_connect_failed(connection, retry, &mut turn);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::time::{Mono, Now, Timestamp};
+
 /// How an agent behaves where nobody tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentPolicy {
@@ -29,6 +31,11 @@ pub struct AgentPolicy {
     pub fetch_tries: u32,
     /// How long the last reports may take when the agent was told to stop at once.
     pub last_words: Duration,
+    /// When this machine is powered off, whatever happens; `None`: nobody says so. With it an agent that once had a
+    /// supervisor waits for it until then, for nothing that it holds outlives the machine.
+    pub machine_ends_at: Option<Timestamp>,
+    /// How long before its machine's end the agent stops its jobs, so that their logs and ends are delivered.
+    pub parting: Duration,
 }
 
 impl Default for AgentPolicy {
@@ -46,11 +53,21 @@ impl Default for AgentPolicy {
             pause: Duration::from_secs(1),
             fetch_tries: 5,
             last_words: Duration::from_secs(10),
+            machine_ends_at: None,
+            parting: Duration::from_secs(90),
         }
     }
 }
 
 impl AgentPolicy {
+    /// From when on jobs are stopped because the machine ends, and when it does. A machine with a short life is left
+    /// three quarters of it.
+    pub(super) fn end_of_machine(&self, now: Now) -> Option<(Mono, Mono)> {
+        let ends_at = self.machine_ends_at?;
+        let parting = self.parting.min(ends_at.since(now.wall) / 4);
+        Some((now.mono_at(ends_at.before(parting)), now.mono_at(ends_at)))
+    }
+
     /// The wait after so many failed tries in a row, before chance is added. Chance adds up to a half, so that the
     /// longest wait is still the longest.
     pub(super) fn backoff(&self, failures: u32) -> Duration {

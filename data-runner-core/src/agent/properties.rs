@@ -27,6 +27,7 @@ use crate::port::{JobNews, Retry};
 enum Happening {
     Time(u64),
     Signal,
+    Notice(bool),
     Line(u8),
     Command(u8, u64, u64),
     Answer(u8, u8),
@@ -38,6 +39,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         4 => (0_u64..20_000).prop_map(Happening::Time),
         1 => Just(Happening::Signal),
+        1 => any::<bool>().prop_map(Happening::Notice),
         4 => (0_u8..6).prop_map(Happening::Line),
         6 => (0_u8..6, 1_u64..5, 0_u64..2).prop_map(|(a, b, c)| Happening::Command(a, b, c)),
         12 => (0_u8..8, any::<u8>()).prop_map(|(a, b)| Happening::Answer(a, b)),
@@ -150,6 +152,10 @@ impl World {
                 self.go(AgentEvent::Tick);
             }
             Happening::Signal => self.go(AgentEvent::Terminate),
+            Happening::Notice(going) => {
+                let notice = if going { MachineNotice::Going } else { MachineNotice::AtRisk };
+                self.go(AgentEvent::Machine(notice))
+            }
             Happening::Line(0) => self.go(AgentEvent::Disconnected { connection }),
             Happening::Line(1) => self.go(AgentEvent::ConnectFailed { connection, retry: Retry::Later }),
             Happening::Line(_) => self.come_up(),

@@ -12,6 +12,7 @@ impl Agent {
     /// Looks at everything. Doing it twice at the same moment changes nothing the second time.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
         self.settle_dead_man(turn);
+        self.settle_machine(turn);
         self.settle_link(turn);
         let claims: Vec<Claim> = self.runs.values().map(|run| run.claim).collect();
         for claim in claims {
@@ -36,6 +37,7 @@ impl Agent {
             earliest = Deadline::earliest(earliest, at.map(|at| Deadline { at, why }));
         };
         consider(self.dead_man_at(), "no supervisor for too long");
+        consider(self.parting_at(), "the machine's time is nearly up");
         for run in self.runs.values() {
             match run.step {
                 // Without a session these wait for one.
@@ -59,19 +61,26 @@ impl Agent {
                 | Step::Leaving => {}
             }
         }
-        if let Stage::Stopping { leave_by } = self.stage {
-            consider(leave_by, "the last reports take too long");
+        match self.stage {
+            Stage::Stopping { leave_by } => consider(leave_by, "the last reports take too long"),
+            Stage::Parting { by } => consider(Some(by), "the machine's time is up"),
+            Stage::Serving | Stage::Draining(_) | Stage::Abandoned | Stage::Ended => {}
         }
         earliest
     }
 
+    /// A machine that ends by itself needs no dead man once its agent had a supervisor: that one may come back, and
+    /// results that are not delivered by then are lost.
     fn dead_man_at(&self) -> Option<Mono> {
         let after = self.dead_man();
+        if self.end_of_machine.is_some() && self.identity.dead_man.is_some() {
+            return None;
+        }
         match self.stage {
             Stage::Serving | Stage::Draining(_) | Stage::Stopping { .. } => {
                 (!self.is_up()).then(|| self.contact.after(after))
             }
-            Stage::Abandoned | Stage::Ended => None,
+            Stage::Parting { .. } | Stage::Abandoned | Stage::Ended => None,
         }
     }
 
@@ -135,10 +144,13 @@ impl Agent {
                     self.leave(EndReason::Stopped, turn);
                 }
             }
+            Stage::Parting { .. } if empty => self.leave(EndReason::Drained, turn),
+            Stage::Parting { by } if turn.now.mono >= by => self.leave(EndReason::Stopped, turn),
             Stage::Abandoned if !live => self.leave(EndReason::Abandoned, turn),
             Stage::Serving
             | Stage::Draining(_)
             | Stage::Stopping { .. }
+            | Stage::Parting { .. }
             | Stage::Abandoned
             | Stage::Ended => {}
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use data_runner_core::agent::{Agent, AgentPolicy, EndReason};
+use data_runner_core::agent::{Agent, AgentPolicy, EndReason, MachineNotice};
 use data_runner_core::id::WorkerId;
 use data_runner_core::port::{AgentTransport, Executor, SecretResolver};
 use data_runner_core::time::Entropy;
@@ -45,9 +45,14 @@ pub struct AgentBuilder {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Someone asks the agent's process to end. The first time it drains, the second time it stops its jobs.
+/// What an agent hears from its own machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terminate;
+pub enum Signal {
+    /// Someone asks the agent's process to end. The first time it drains, the second time it stops its jobs.
+    Terminate,
+    /// Something becomes of the machine.
+    Machine(MachineNotice),
+}
 
 /// Why an agent could not begin, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -105,11 +110,12 @@ impl AgentBuilder {
 }
 
 impl AgentLoop {
-    /// Runs until the agent is drained, told to stop, or without a supervisor for too long. Dropping the future ends
+    /// Runs until the agent is drained, told to stop, without a supervisor for too long, or at the end of its machine.
+    /// Dropping the future ends
     /// the agent as a crash would: jobs go on, and an agent that is opened on the same folder adopts them.
     ///
     /// Fails only when the state folder does: what cannot be recorded is not done.
-    pub async fn run(self, terminate: mpsc::Receiver<Terminate>) -> Result<EndReason, AgentError> {
-        self.0.run(terminate).await
+    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Result<EndReason, AgentError> {
+        self.0.run(signals).await
     }
 }

@@ -20,7 +20,7 @@ mod trash;
 
 use crate::chain::chain;
 
-pub use builder::{AgentBuilder, AgentError, AgentLoop, Terminate};
+pub use builder::{AgentBuilder, AgentError, AgentLoop, Signal};
 pub use code::CodeUnpacker;
 pub use secrets::NoSecrets;
 pub use state_folder::StateFolderError;

@@ -15,7 +15,7 @@ use data_runner_core::time::Entropy;
 use data_runner_core::workflow::JobSpec;
 use tokio::sync::mpsc;
 
-use super::builder::{AgentError, Terminate};
+use super::builder::{AgentError, Signal};
 use super::bundles::Bundles;
 use super::code::CodeUnpacker;
 use super::connection::{Connection, Dialing};
@@ -63,10 +63,7 @@ pub(super) enum Line {
 
 impl Performer {
     /// Runs until core says that the agent ends.
-    pub(super) async fn run(
-        mut self,
-        mut terminate: mpsc::Receiver<Terminate>,
-    ) -> Result<EndReason, AgentError> {
+    pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> Result<EndReason, AgentError> {
         let mut event = Some(AgentEvent::Tick);
         loop {
             if let Some(event) = event.take() {
@@ -76,11 +73,11 @@ impl Performer {
                     return Ok(reason);
                 }
             }
-            event = self.next(&mut terminate).await;
+            event = self.next(&mut signals).await;
         }
     }
 
-    async fn next(&mut self, terminate: &mut mpsc::Receiver<Terminate>) -> Option<AgentEvent> {
+    async fn next(&mut self, signals: &mut mpsc::Receiver<Signal>) -> Option<AgentEvent> {
         let now = self.clock.now().mono;
         let wait = self.agent.next_deadline().map(|deadline| deadline.at.since(now));
         let due = async {
@@ -92,7 +89,10 @@ impl Performer {
         let rubbish = self.jobs.is_empty() && !self.folder.trash.is_empty();
         tokio::select! {
             biased;
-            Some(Terminate) = terminate.recv() => Some(AgentEvent::Terminate),
+            Some(signal) = signals.recv() => Some(match signal {
+                Signal::Terminate => AgentEvent::Terminate,
+                Signal::Machine(notice) => AgentEvent::Machine(notice),
+            }),
             Some(event) = self.heard.recv() => Some(event),
             Some(news) = self.answers.recv() => self.take_in(news),
             () = due => Some(AgentEvent::Tick),

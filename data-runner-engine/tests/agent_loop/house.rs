@@ -17,7 +17,7 @@ use data_runner_core::message::{
 };
 use data_runner_core::port::{BundleGate, BundleRefused, SecretResolver, SessionEvent, Transport};
 use data_runner_core::workflow::{BundleRef, JobSpec};
-use data_runner_engine::{AgentBuilder, AgentError, CodeUnpacker, NoSecrets, SystemClock, Terminate};
+use data_runner_engine::{AgentBuilder, AgentError, CodeUnpacker, NoSecrets, Signal, SystemClock};
 use data_runner_testkit::memory::executor::{Script, ScriptedMachine};
 use data_runner_testkit::memory::transport::MemoryNetwork;
 use data_runner_testkit::sample;
@@ -75,7 +75,7 @@ pub struct House {
 
 /// An agent that runs.
 pub struct Running {
-    pub terminate: mpsc::Sender<Terminate>,
+    pub terminate: mpsc::Sender<Signal>,
     pub task: JoinHandle<Result<EndReason, AgentError>>,
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use data_runner_core::agent::EndReason;
+use data_runner_core::agent::{EndReason, MachineNotice};
 use data_runner_core::execution::{Ending, Failure, FailureCause, Phase, StopReason};
 use data_runner_core::id::Epoch;
 use data_runner_core::log::LogOffset;
 use data_runner_core::message::{AgentMessage, Assign, SupervisorMessage, Verdict, Welcome};
 use data_runner_core::port::{SecretError, SecretResolver, SecretValue, SessionEvent};
 use data_runner_core::workflow::{JobSpec, SecretRef};
-use data_runner_engine::{AgentError, StateFolderError, Terminate};
+use data_runner_engine::{AgentError, Signal, StateFolderError};
 use data_runner_testkit::memory::executor::Script;
 
 use super::house::*;
@@ -169,13 +169,30 @@ async fn a_job_that_a_reboot_took_is_reported_as_vanished_and_not_run_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_goes_delivers_the_log_of_its_interrupted_job_and_its_agent_ends() {
+    let house = House::new(|| Script::new().prints("so far\n").waits().exits(0));
+    let (agent, _logs) = (house.start(), house.take_logs());
+    let (session, _) = house.welcome().await;
+    let claim = house.assign(session, 1).await;
+    house.until_phase(Phase::Started).await;
+    agent.terminate.send(Signal::Machine(MachineNotice::AtRisk)).await.unwrap();
+    assert_eq!(house.heard().await, Some(AgentMessage::Draining));
+    agent.terminate.send(Signal::Machine(MachineNotice::Going)).await.unwrap();
+    let report = house.until_finished().await;
+    assert_eq!(report.ending, Ending::Stopped { reason: StopReason::Interrupted });
+    house.say(session, SupervisorMessage::StatusAck { claim }).await;
+    assert_eq!(agent.end().await, EndReason::Drained);
+    assert_eq!(house.logs.of(claim).1, b"so far\n");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_signal_drains_the_job_ends_by_itself_and_then_the_agent_goes() {
     let house = House::new(|| Script::new().sleeps(Duration::from_secs(60)).exits(0));
     let agent = house.start();
     let (session, _) = house.welcome().await;
     let claim = house.assign(session, 1).await;
     house.until_phase(Phase::Started).await;
-    agent.terminate.send(Terminate).await.unwrap();
+    agent.terminate.send(Signal::Terminate).await.unwrap();
     assert_eq!(house.heard().await, Some(AgentMessage::Draining));
     assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 0 });
     house.say(session, SupervisorMessage::StatusAck { claim }).await;
@@ -191,8 +208,8 @@ async fn the_second_signal_stops_the_job() {
     let (session, _) = house.welcome().await;
     let claim = house.assign(session, 1).await;
     house.until_phase(Phase::Started).await;
-    agent.terminate.send(Terminate).await.unwrap();
-    agent.terminate.send(Terminate).await.unwrap();
+    agent.terminate.send(Signal::Terminate).await.unwrap();
+    agent.terminate.send(Signal::Terminate).await.unwrap();
     let stopped = Ending::Stopped { reason: StopReason::Interrupted };
     assert_eq!(house.until_finished().await.ending, stopped);
     house.say(session, SupervisorMessage::StatusAck { claim }).await;

@@ -15,8 +15,8 @@ use data_runner_core::port::{Catalog as _, LogRange, LogStore as _, RunRequest};
 use data_runner_core::workflow::WorkerTypes;
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{
-    AgentBuilder, CodeUnpacker, Handle, NoSecrets, Order, Registration, Supervisor, SupervisorBuilder,
-    SystemClock, Terminate,
+    AgentBuilder, CodeUnpacker, Handle, NoSecrets, Order, Registration, Signal, Supervisor,
+    SupervisorBuilder, SystemClock,
 };
 use data_runner_testkit::memory::blob_store::MemoryBlobs;
 use data_runner_testkit::memory::executor::{Script, ScriptedMachine};
@@ -41,7 +41,7 @@ pub struct Kit {
 }
 
 pub struct RunningAgent {
-    pub terminate: mpsc::Sender<Terminate>,
+    pub terminate: mpsc::Sender<Signal>,
     pub task: JoinHandle<()>,
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use data_runner_core::event::Rejection;
 use data_runner_core::execution::{Phase, StateName};
 use data_runner_core::port::{Catalog as _, LogState, LogStore as _};
-use data_runner_engine::{RequestError, Terminate};
+use data_runner_engine::{RequestError, Signal};
 use data_runner_testkit::memory::executor::Script;
 
 use crate::kit::{Kit, execute, until};
@@ -111,7 +111,7 @@ async fn an_agent_that_is_told_to_go_finishes_its_job_first() {
     let first = execute(&supervisor.handle()).await;
     until(&supervisor.handle(), first, StateName::Running).await;
     let (worker, agent) = kit.agents.pop_first().unwrap();
-    agent.terminate.send(Terminate).await.unwrap();
+    agent.terminate.send(Signal::Terminate).await.unwrap();
     let second = execute(&supervisor.handle()).await;
     until(&supervisor.handle(), first, StateName::Success).await;
     agent.task.await.unwrap();
