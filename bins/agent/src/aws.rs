@@ -2,9 +2,9 @@
 
 use data_runner_aws_light::{Aws, AwsSecrets, EnvironmentSecrets, Imds, ImdsError};
 
-/// This machine's metadata service, unless the environment says that it is not to be asked. Nothing is asked yet.
-pub(crate) fn metadata() -> anyhow::Result<Option<Imds>> {
-    match Imds::from_env() {
+/// This machine's metadata service, at `endpoint` or where it always is, unless the environment says that it is not to be asked. Nothing is asked yet.
+pub(crate) fn metadata(endpoint: Option<&str>) -> anyhow::Result<Option<Imds>> {
+    match endpoint.filter(|url| !url.is_empty()).map_or_else(Imds::from_env, Imds::new) {
         Ok(imds) => Ok(Some(imds)),
         Err(ImdsError::Disabled) => Ok(None),
         Err(error) => Err(error.into()),

@@ -92,7 +92,7 @@ async fn serve(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>) -> any
             return Ok(());
         }
     };
-    let imds = aws::metadata()?;
+    let imds = aws::metadata(options.own_machine.metadata_endpoint.as_deref())?;
     if let (Some(_), Some(imds)) = (options.own_machine.machine(), imds.clone()) {
         own_machine::watch(imds, tell);
     }

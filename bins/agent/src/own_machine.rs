@@ -42,6 +42,10 @@ pub struct OwnMachineOptions {
     /// How long an agent on a machine of its own may take to get a supervisor, in seconds
     #[arg(long, env = "DATA_RUNNER_JOIN_WITHIN", default_value = "900", value_name = "SECONDS")]
     pub join_within: u64,
+
+    /// Where EC2's instance metadata service is [default: where EC2 has it]
+    #[arg(long, env = "AWS_EC2_METADATA_SERVICE_ENDPOINT", value_name = "URL")]
+    pub metadata_endpoint: Option<String>,
 }
 
 /// A time as it is told.
