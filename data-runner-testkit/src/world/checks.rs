@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use data_runner_core::execution::{AttemptEnd, ExecutionState, StateName};
-use data_runner_core::id::{AttemptId, ExecutionId};
+use data_runner_core::id::{AttemptId, ExecutionId, WorkerId};
 use data_runner_core::log::{LogChunk, LogOffset, Segment};
 use data_runner_core::orchestrator::Orchestrator;
 use data_runner_core::port::{LogRange, LogState};
@@ -13,6 +13,9 @@ use super::{Violation, World};
 
 impl World {
     pub(super) fn check_safety(&mut self) -> Result<(), Box<Violation>> {
+        if let Some((invariant, what)) = self.cloud.broken.take() {
+            return Err(self.violation(invariant, what));
+        }
         self.check_processes()?;
         self.check_ended()?;
         self.check_cap()
@@ -91,7 +94,9 @@ impl World {
 
     /// I9: never more machines than allowed, those on their way in or out included.
     fn check_cap(&self) -> Result<(), Box<Violation>> {
-        let on = self.hosts.values().filter(|host| host.life == MachineLife::On).count();
+        let ours = |worker: &WorkerId| !self.cloud.is_stranger(*worker);
+        let on =
+            self.hosts.iter().filter(|(worker, host)| host.life == MachineLife::On && ours(worker)).count();
         if on > self.size.workers as usize {
             return Err(self.violation("I9", format!("{on} machines run, {} may", self.size.workers)));
         }
@@ -123,6 +128,9 @@ impl World {
         let distinct: std::collections::BTreeSet<_> = self.acknowledged.values().collect();
         if distinct.len() != self.acknowledged.len() || self.store.executions_now().len() != distinct.len() {
             return Err(self.violation("I12", "a repeated request made another execution".to_owned()));
+        }
+        if !self.no_machine_is_left() {
+            return Err(self.violation("I6", "machines are left that nobody needs".to_owned()));
         }
         self.check_recovery()
     }

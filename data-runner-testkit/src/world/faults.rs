@@ -31,6 +31,10 @@ pub(super) enum Strike {
     KillMachine,
     BreakSession,
     Cut,
+    /// Spare capacity is taken back, with notice or without.
+    Interrupt,
+    /// A machine that bears our mark and that nobody remembers.
+    Stranger,
     FailCommit,
     FailAppend,
 }
@@ -47,6 +51,8 @@ impl World {
             (crashes, Strike::KillSupervisor, 3),
             (crashes, Strike::KillAgent, 4),
             (machines, Strike::KillMachine, 2),
+            (machines && self.is_cloud(), Strike::Interrupt, 3),
+            (machines && self.is_cloud(), Strike::Stranger, 1),
             (network, Strike::BreakSession, 8),
             (network, Strike::Cut, 3),
             (store, Strike::FailCommit, 3),
@@ -72,7 +78,7 @@ impl World {
                 if let Some(worker) = self.any_host() {
                     self.kill_agent(worker);
                     if self.entropy.below(2) == 0 {
-                        // Somebody restarts it by hand; otherwise the provisioner does.
+                        // Somebody restarts it by hand; otherwise the provisioner does, if it can see that it is down.
                         self.boot(worker);
                     }
                 }
@@ -80,9 +86,19 @@ impl World {
             }
             Strike::KillMachine => {
                 if let Some(worker) = self.any_host() {
-                    self.power_off(worker, "it failed");
+                    self.lose_machine(worker);
                 }
                 "machine lost"
+            }
+            Strike::Interrupt => {
+                if let Some(worker) = self.any_host() {
+                    self.interrupt(worker);
+                }
+                "spot interrupted"
+            }
+            Strike::Stranger => {
+                self.make_stranger();
+                "stranger"
             }
             Strike::BreakSession => {
                 if let Some(worker) = self.any_host() {
@@ -107,6 +123,15 @@ impl World {
             }
         };
         *self.struck.entry(name).or_insert(0) += 1;
+    }
+
+    /// It fails, or a person deletes it.
+    fn lose_machine(&mut self, worker: WorkerId) {
+        if self.is_cloud() {
+            self.end_instance(worker, "it failed", data_runner_core::worker::MachineEnd::Ended);
+        } else {
+            self.power_off(worker, "it failed");
+        }
     }
 
     fn any_host(&mut self) -> Option<WorkerId> {

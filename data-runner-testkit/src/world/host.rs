@@ -122,6 +122,11 @@ impl World {
         }
     }
 
+    /// The present life of a worker's agent.
+    pub(super) fn agent_life(&self, worker: WorkerId) -> Option<u64> {
+        self.hosts.get(&worker).filter(|host| host.agent.is_some()).map(|host| host.agent_life)
+    }
+
     pub(super) fn agent_lives(&self, worker: WorkerId, life: u64) -> bool {
         self.hosts.get(&worker).is_some_and(|host| host.agent.is_some() && host.agent_life == life)
     }
@@ -289,7 +294,10 @@ impl World {
                 }
                 self.job_answer(worker, agent, Duration::from_millis(1), claim, JobStep::FolderRemoved);
             }
-            AgentEffect::End(_) => self.kill_agent(worker),
+            AgentEffect::End(_) => {
+                self.kill_agent(worker);
+                self.switch_off_when_drained(worker);
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! as in the project's architecture page), the seed, and the last things that happened.
 
 mod checks;
+mod cloud;
 mod faults;
 mod host;
 mod network;
@@ -22,10 +23,12 @@ use data_runner_core::time::{Entropy, Mono, Now, Timestamp};
 
 use crate::memory::store::MemoryStore;
 use crate::sample;
+use cloud::Cloud;
 use host::Host;
 use network::Network;
 use supervisor::Supervisor;
 
+pub use cloud::{Machines, Mistake};
 pub use faults::Faults;
 
 /// How a run went.
@@ -39,6 +42,10 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, usize>,
     /// Attempts that were started on a host.
     pub started: usize,
+    /// Machines that were launched.
+    pub machines: usize,
+    /// Launches that were answered with "unknown", or not at all.
+    pub ambiguous: usize,
     /// A digest of everything that happened, in order: equal for equal seeds.
     pub digest: String,
 }
@@ -65,11 +72,28 @@ pub struct Size {
     pub workers: u32,
     /// For how long faults strike; then everything heals.
     pub troubled: Duration,
+    /// Where workers come from.
+    pub machines: Machines,
+    /// A mistake that is made on purpose, to see that it is found.
+    pub mistake: Option<Mistake>,
+}
+
+impl Size {
+    /// The default size on machines of a cloud, one for each execution.
+    pub fn cloud() -> Self {
+        Self { machines: Machines::OfACloud { ambiguous: 15 }, ..Self::default() }
+    }
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { executions: 12, workers: 3, troubled: Duration::from_secs(3600) }
+        Self {
+            executions: 12,
+            workers: 3,
+            troubled: Duration::from_secs(3600),
+            machines: Machines::OfThisHost,
+            mistake: None,
+        }
     }
 }
 
@@ -89,6 +113,7 @@ enum Happening {
     Network(network::Due),
     Client(ClientAct),
     Fault(faults::Strike),
+    Cloud(cloud::Due),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +135,7 @@ struct World {
     store: MemoryStore,
     supervisor: Supervisor,
     hosts: BTreeMap<WorkerId, Host>,
+    cloud: Cloud,
     network: Network,
     /// What was acknowledged to clients, by their own number.
     acknowledged: BTreeMap<u32, ExecutionId>,
@@ -133,7 +159,7 @@ impl World {
         use sha2::Digest as _;
         let mut entropy = Entropy::from_number(seed);
         let store = MemoryStore::new();
-        let supervisor = Supervisor::new(Entropy::from_number(entropy.bits()), size.workers);
+        let supervisor = Supervisor::new(Entropy::from_number(entropy.bits()), size);
         let mut world = Self {
             seed,
             size,
@@ -145,6 +171,7 @@ impl World {
             store,
             supervisor,
             hosts: BTreeMap::new(),
+            cloud: Cloud::default(),
             network: Network::default(),
             acknowledged: BTreeMap::new(),
             cancelled: BTreeSet::new(),
@@ -173,6 +200,7 @@ impl World {
                 Happening::Network(due) => self.on_network(due),
                 Happening::Client(act) => self.on_client(act),
                 Happening::Fault(strike) => self.on_strike(strike),
+                Happening::Cloud(due) => self.on_cloud(due),
             }
             self.check_safety()?;
             if self.is_quiet() {
@@ -188,6 +216,7 @@ impl World {
         self.now > self.size.troubled
             && self.acknowledged.len() == self.size.executions as usize
             && self.acknowledged.values().all(|id| self.ended.contains_key(id))
+            && self.no_machine_is_left()
     }
 
     fn clock(&self) -> Now {
@@ -258,6 +287,8 @@ impl World {
             ended,
             faults: self.struck,
             started: self.started.len(),
+            machines: self.cloud.launched(),
+            ambiguous: self.cloud.ambiguous,
             digest,
         }
     }

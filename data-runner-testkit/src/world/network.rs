@@ -84,7 +84,7 @@ impl World {
             return;
         }
         let cut = self.network.cut.get(&worker).is_some_and(|until| *until > self.now);
-        let Some(epoch) = self.supervisor.epoch().filter(|_| !cut) else {
+        let Some(epoch) = self.supervisor.epoch().filter(|_| !cut && self.may_join(worker)) else {
             let retry = Retry::Later;
             return self.tell_agent(worker, agent, AgentEvent::ConnectFailed { connection, retry });
         };

@@ -11,16 +11,16 @@ use data_runner_core::event::{
 use data_runner_core::execution::{RetryPolicy, Trigger};
 use data_runner_core::id::{Epoch, ExecutionId, MachineId, Sha256, WorkerId};
 use data_runner_core::message::{LogAppend, LogOutcome};
-use data_runner_core::orchestrator::{Orchestrator, Policy, Pool};
+use data_runner_core::orchestrator::{Absence, Orchestrator, Policy, Pool};
 use data_runner_core::port::LaunchAnswer;
 use data_runner_core::time::{Entropy, Timestamp};
 use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineState};
 use data_runner_core::workflow::config::{Problem, Severity};
-use data_runner_core::workflow::{DefinitionState, FolderFound, Repo};
+use data_runner_core::workflow::{Compute, DefinitionState, FolderFound, Repo, Spot};
 
 use super::host::{Host, MachineLife};
 use super::network::Way;
-use super::{Happening, World};
+use super::{Happening, Machines, Mistake, Size, World};
 use crate::memory::store::StoreFault;
 use crate::sample;
 
@@ -68,11 +68,19 @@ enum Crash {
 }
 
 impl Supervisor {
-    pub(super) fn new(entropy: Entropy, workers: u32) -> Self {
-        let pool = Pool::Shared { min: 1, max: workers, slots: 1, idle: Duration::from_secs(300) };
+    pub(super) fn new(entropy: Entropy, size: Size) -> Self {
+        let max = size.workers;
+        let pool = Pool::Shared { min: 1, max, slots: 1, idle: Duration::from_secs(300) };
+        let policy = match (size.machines, size.mistake) {
+            (Machines::OfThisHost, _) => Policy { pool, ..Policy::local(max, 1) },
+            (Machines::OfACloud { .. }, Some(Mistake::TrustsAbsence)) => {
+                Policy { absence: Absence::IsProof, ..Policy::ec2(max) }
+            }
+            (Machines::OfACloud { .. }, Some(Mistake::ForgetsTokens) | None) => Policy::ec2(max),
+        };
         Self {
             life: Life::Down,
-            policy: Policy { pool, ..Policy::local(workers, 1) },
+            policy,
             entropy,
             inbox: Vec::new(),
             waiting: BTreeMap::new(),
@@ -116,7 +124,7 @@ impl World {
             }
             Due::List { epoch, asked_at } => {
                 if self.supervisor.epoch() == Some(epoch) {
-                    let machines = self.machines();
+                    let machines = if self.is_cloud() { self.listed() } else { self.machines() };
                     self.tell(Event::Listed { asked_at, machines });
                 }
             }
@@ -168,7 +176,7 @@ impl World {
         }
     }
 
-    fn tell_after(&mut self, wait: Duration, event: Event) {
+    pub(super) fn tell_after(&mut self, wait: Duration, event: Event) {
         if let Some(epoch) = self.supervisor.epoch() {
             self.after(wait, Happening::Supervisor(Due::Arrive { epoch, event: Box::new(event) }));
         }
@@ -207,8 +215,11 @@ impl World {
             labels: BTreeMap::new(),
             instance_size: "t3.medium".to_owned(),
             retries: RetryPolicy::default(),
-            keep_warm: Duration::ZERO,
-            compute: Default::default(),
+            keep_warm: Duration::from_secs(if self.is_cloud() { u64::from(n % 3) * 120 } else { 0 }),
+            compute: Compute {
+                spot: if n % 2 == 0 { Spot::Prefer } else { Spot::Never },
+                ..Compute::default()
+            },
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: Some(idempotency),
@@ -319,15 +330,21 @@ impl World {
             Effect::Reply { to, answer } => self.reply(to, &answer),
             Effect::Send { session, message } => self.send_way(session, Way::Down(message)),
             Effect::CloseSession { session } => self.close_session(session),
+            Effect::Plan { worker, request } if self.is_cloud() => self.plan(worker, &request),
             Effect::Plan { worker, .. } => {
                 let wait = self.millis(1, 2_000);
                 self.tell_after(wait, Event::Planned { worker, result: Ok(vec![candidate()]) });
             }
+            Effect::Launch { worker, candidate } if self.is_cloud() => self.run_instance(worker, *candidate),
             Effect::Launch { worker, candidate } => self.launch(worker, *candidate),
+            Effect::Terminate { worker, machine } if self.is_cloud() => {
+                self.terminate_instance(worker, machine.as_ref());
+            }
             Effect::Terminate { worker, .. } => self.terminate(worker),
             Effect::ReadConsole { worker, .. } => {
                 let wait = self.millis(1, 20_000);
-                self.tell_after(wait, Event::ConsoleRead { worker, text: None });
+                let text = (self.entropy.below(2) == 0).then(|| "no route to host".to_owned());
+                self.tell_after(wait, Event::ConsoleRead { worker, text });
             }
             Effect::List => {
                 let wait = self.millis(1, 1_000);
@@ -388,7 +405,7 @@ impl World {
         self.list_after(wait + Duration::from_millis(1), self.clock().wall.after(wait));
     }
 
-    fn list_after(&mut self, wait: Duration, asked_at: Timestamp) {
+    pub(super) fn list_after(&mut self, wait: Duration, asked_at: Timestamp) {
         if let Some(epoch) = self.supervisor.epoch() {
             self.after(wait, Happening::Supervisor(Due::List { epoch, asked_at }));
         }
