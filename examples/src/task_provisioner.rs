@@ -18,7 +18,7 @@ use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{Executor, LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{AgentFacts, Candidate, Machine, MachineEnd, MachineRequest, MachineState};
-use data_runner_engine::{AgentBuilder, Clock as _, NoSecrets, SystemClock, Signal};
+use data_runner_engine::{AgentBuilder, Clock as _, NoSecrets, Signal, SystemClock};
 use data_runner_exec::machine;
 use data_runner_grpc::{AgentOptions, GrpcAgentTransport};
 use serde::{Deserialize, Serialize};

@@ -217,7 +217,7 @@ impl World {
             retries: RetryPolicy::default(),
             keep_warm: Duration::from_secs(if self.is_cloud() { u64::from(n % 3) * 120 } else { 0 }),
             compute: Compute {
-                spot: if n % 2 == 0 { Spot::Prefer } else { Spot::Never },
+                spot: if n.is_multiple_of(2) { Spot::Prefer } else { Spot::Never },
                 ..Compute::default()
             },
             trigger: Trigger::Manual,
