@@ -15,7 +15,7 @@ use crate::message::{AgentMessage, SupervisorMessage};
 use crate::port::{IdempotencyRecord, LaunchAnswer};
 use crate::time::Timestamp;
 use crate::worker::{Candidate, Machine, MachineRequest, Worker};
-use crate::workflow::{Compute, FolderFound, JobSpec, Repo, Workflow};
+use crate::workflow::{Compute, FolderFound, JobSpec, Repo, ScheduleProgress, ScheduleTick, Workflow};
 
 /// The engine's own mark of a caller that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +102,13 @@ pub enum Event {
         repo: RepoName,
         /// What was found.
         result: Result<Synced, String>,
+    },
+    /// The execution of a tick could not be submitted; it is tried again, or given up.
+    NotSubmitted {
+        /// Which tick.
+        tick: ScheduleTick,
+        /// Why.
+        message: String,
     },
     /// Time has passed: deadlines may be due.
     Tick,
@@ -317,6 +324,12 @@ pub enum Rejection {
         /// How.
         state: crate::execution::StateName,
     },
+    /// The tick of a schedule has had its turn: it was given up, or its schedule was paused or taken away meanwhile.
+    #[error("the tick of {due} has had its turn")]
+    TickSettled {
+        /// When it was due.
+        due: Timestamp,
+    },
     /// The worker has no machine that may join, or has joined with another key.
     #[error("worker {0} cannot join with that key")]
     NotWelcome(WorkerId),
@@ -346,6 +359,8 @@ pub enum Change {
     PutWorkflow(Arc<Workflow>),
     /// The repository as it is now.
     PutRepo(Arc<Repo>),
+    /// How far a schedule has come.
+    PutSchedule(Arc<ScheduleProgress>),
     /// What an idempotency key made.
     PutIdempotency(IdempotencyRecord),
     /// Opens the log of an attempt for this claim: appends under it are taken from now on.
@@ -413,6 +428,8 @@ pub enum Effect {
         /// The machine.
         machine: MachineId,
     },
+    /// Prepare and submit the execution of a tick.
+    RunScheduled(Box<ScheduleTick>),
 }
 
 /// Something that happened, for people, `/events` and the audit.
@@ -462,6 +479,10 @@ pub enum EventKind {
     WorkflowChanged,
     /// A repository was registered or synced to a new revision, or could not be.
     RepoChanged,
+    /// Ticks of a schedule were left out.
+    ScheduleMissed,
+    /// The execution of a tick could not be submitted.
+    ScheduleFailed,
 }
 
 /// Everything that is active, as the store has it.
@@ -477,6 +498,8 @@ pub struct Snapshot {
     pub workflows: Vec<Workflow>,
     /// All repositories, in order of their names.
     pub repos: Vec<Repo>,
+    /// How far each schedule has come, in order of their ids.
+    pub schedules: Vec<ScheduleProgress>,
     /// For each open log, what is stored, in order.
     pub logs: Vec<(Claim, LogOffset)>,
 }

@@ -41,6 +41,7 @@ impl StateStore for SqliteStore {
             workers: workers(&mut transaction).await?,
             workflows: workflows(&mut transaction).await?,
             repos: repos(&mut transaction).await?,
+            schedules: schedules(&mut transaction).await?,
             logs: logs(&mut transaction).await?,
         })
     }
@@ -105,6 +106,17 @@ async fn repos(
         .await
         .map_err(store_error)?;
     bodies.iter().map(|body| json(body, || "repository".to_owned())).collect()
+}
+
+async fn schedules(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<data_runner_core::workflow::ScheduleProgress>, StateError> {
+    // In the order of the key, which is that of the domain's ids.
+    let bodies = sqlx::query_scalar!("SELECT body FROM schedules ORDER BY workflow, cron, timezone")
+        .fetch_all(connection)
+        .await
+        .map_err(store_error)?;
+    bodies.iter().map(|body| json(body, || "schedule".to_owned())).collect()
 }
 
 async fn logs(connection: &mut SqliteConnection) -> Result<Vec<(Claim, LogOffset)>, StateError> {

@@ -21,7 +21,7 @@ pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting,
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
-use crate::workflow::{Compute, JobSpec};
+use crate::workflow::{Compute, JobSpec, Schedule};
 
 /// One execution of a workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +131,13 @@ pub enum Trigger {
     Retry,
     /// A person's `rerun`: newest commit, same parameters.
     Rerun,
+    /// A schedule of the workflow was due.
+    Schedule {
+        /// Which.
+        schedule: Schedule,
+        /// When it was due, which is not when the execution was made.
+        due: Timestamp,
+    },
 }
 
 /// One try on one worker.

@@ -11,6 +11,7 @@ use crate::worker::{Origin, TerminationCause, Worker, WorkerState};
 impl Orchestrator {
     pub(super) fn on_tick(&mut self, turn: &mut Turn<'_>) {
         self.run_timers(turn);
+        self.run_schedules(turn);
         // Nobody was asked yet, so this is the first tick after a start.
         if self.last_list.is_none() && !self.is_ending() {
             self.retell_waiting(turn);
@@ -45,7 +46,8 @@ impl Orchestrator {
             .values()
             .filter_map(|worker| self.worker_deadline(worker, now))
             .chain(self.pause.as_ref().filter(|pause| pause.until > now.mono).map(Pause::deadline))
-            .chain(self.list_deadline(now));
+            .chain(self.list_deadline(now))
+            .chain(self.schedule_deadline(now));
         workers.fold(timer, |earliest, due| Deadline::earliest(earliest, Some(due)))
     }
 

@@ -5,8 +5,9 @@
 //! arguments, nothing is awaited. Nothing here fails: what is impossible or stale becomes a rejection or a record.
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
-//! report, `launching` for how machines are had, `machines` for how they end, `reaper` for what listings show, `place` for who runs what
-//! where, `wish` for what machine an execution wants, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
+//! report, `launching` for how machines are had, `machines` for how they end, `reaper` for what listings show, `place`
+//! for who runs what where, `wish` for what machine an execution wants, `schedules` for workflows that run by
+//! themselves, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
 
 mod attempts;
 mod deadlines;
@@ -18,6 +19,7 @@ mod policy;
 mod reaper;
 mod recover;
 mod requests;
+mod schedules;
 mod sessions;
 mod turn;
 mod wish;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 pub use policy::{Absence, Joining, Policy, Pool};
 pub use recover::Durable;
+use schedules::Schedules;
 use turn::Turn;
 
 use crate::event::{Event, Outcome, ReplyTo, ShutDown};
@@ -64,6 +67,7 @@ pub struct Orchestrator {
     pause: Option<Pause>,
     /// Idempotency keys of this batch: the store does not have them yet.
     keys: BTreeMap<String, IdempotencyRecord>,
+    schedules: Schedules,
 }
 
 /// Whether new work is taken.
@@ -131,6 +135,7 @@ impl Orchestrator {
             Event::ConsoleRead { worker, text } => self.on_console_read(worker, text, &mut turn),
             Event::ProvisionerFailed { message } => self.on_provisioner_failed(message, &turn),
             Event::Synced { repo, result } => self.on_synced(&repo, result, &mut turn),
+            Event::NotSubmitted { tick, message } => self.on_not_submitted(tick, message, &mut turn),
             Event::Tick => self.on_tick(&mut turn),
             Event::Resumed => self.on_resumed(&turn),
         }

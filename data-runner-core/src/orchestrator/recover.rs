@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::schedules::Schedules;
 use super::{Liveness, Orchestrator, Policy, Stage};
 use crate::event::Snapshot;
 use crate::execution::Execution;
 use crate::id::{Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
 use crate::time::Now;
 use crate::worker::Worker;
-use crate::workflow::{Repo, Workflow};
+use crate::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
 
 /// All that outlives the process. After each commit this equals what recovering from the store gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Durable {
     pub workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     /// All repositories.
     pub repos: BTreeMap<RepoName, Arc<Repo>>,
+    /// All schedules.
+    pub schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
 }
 
 impl Orchestrator {
@@ -52,10 +55,12 @@ impl Orchestrator {
             last_list: None,
             pause: None,
             keys: BTreeMap::new(),
+            schedules: Schedules::default(),
         };
         for execution in snapshot.executions {
             orchestrator.index_execution(&Arc::new(execution));
         }
+        orchestrator.recover_schedules(snapshot.schedules);
         for worker in snapshot.workers {
             orchestrator.liveness.insert(worker.id, Liveness::new(now.mono));
             orchestrator.workers.insert(worker.id, Arc::new(worker));
@@ -70,6 +75,7 @@ impl Orchestrator {
             workers: self.workers.clone(),
             workflows: self.workflows.clone(),
             repos: self.repos.clone(),
+            schedules: self.schedules().clone(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::id::{ExecutionId, RepoName, WorkerId, WorkflowId};
 use crate::message::SupervisorMessage;
 use crate::port::IdempotencyRecord;
 use crate::worker::{TerminationCause, WorkerState};
-use crate::workflow::{Presence, Repo, Workflow, sync};
+use crate::workflow::{Presence, Repo, ScheduleId, ScheduleTick, TickOutcome, Workflow, sync};
 
 impl Orchestrator {
     pub(super) fn on_request(&mut self, reply: ReplyTo, request: Request, turn: &mut Turn<'_>) {
@@ -39,16 +39,23 @@ impl Orchestrator {
         if let Some(key) = &submit.idempotency
             && let Some(known) = key.known.as_ref().or_else(|| self.keys.get(&key.key))
         {
-            return if known.body == key.body {
-                Ok(Answer::Existing(known.execution))
-            } else {
-                Err(Rejection::KeyReused { key: key.key.clone() })
-            };
+            if known.body != key.body {
+                return Err(Rejection::KeyReused { key: key.key.clone() });
+            }
+            let execution = known.execution;
+            if let Some(tick) = tick_of(&submit) {
+                self.settle_tick(&tick, TickOutcome::Submitted { execution }, turn);
+            }
+            return Ok(Answer::Existing(execution));
         }
         if self.is_ending() {
             return Err(Rejection::ShuttingDown);
         }
         self.check_runnable(submit.workflow)?;
+        let tick = tick_of(&submit);
+        if let Some(tick) = tick.as_ref().filter(|tick| !self.is_claimed(tick)) {
+            return Err(Rejection::TickSettled { due: tick.due });
+        }
 
         let now = turn.now.wall;
         let id = ExecutionId::generate(now, turn.entropy);
@@ -59,11 +66,15 @@ impl Orchestrator {
         }
         let waiting = Waiting { reason: self.why_waiting(), since: now };
         let execution = Arc::new(submit.into_execution(id, waiting));
-        let how = match execution.trigger {
-            Trigger::Manual => "submitted",
-            Trigger::Retry => "submitted as a retry",
-            Trigger::Rerun => "submitted as a rerun",
+        let how = match &execution.trigger {
+            Trigger::Manual => "submitted".to_owned(),
+            Trigger::Retry => "submitted as a retry".to_owned(),
+            Trigger::Rerun => "submitted as a rerun".to_owned(),
+            Trigger::Schedule { due, .. } => format!("submitted by its schedule, due {due}"),
         };
+        if let Some(tick) = tick {
+            self.settle_tick(&tick, TickOutcome::Submitted { execution: id }, turn);
+        }
         turn.record_execution(EventKind::ExecutionQueued, &execution, how);
         self.put_execution(Arc::clone(&execution), turn);
         Ok(Answer::Execution(execution))
@@ -324,8 +335,9 @@ impl Orchestrator {
 
     fn put_workflow(&mut self, workflow: Workflow, turn: &mut Turn<'_>) {
         let workflow = Arc::new(workflow);
-        self.workflows.insert(workflow.id, Arc::clone(&workflow));
-        turn.change(Change::PutWorkflow(workflow));
+        let before = self.workflows.insert(workflow.id, Arc::clone(&workflow));
+        turn.change(Change::PutWorkflow(Arc::clone(&workflow)));
+        self.reschedule(before.as_deref(), &workflow, turn);
     }
 
     fn put_repo(&mut self, repo: Repo, turn: &mut Turn<'_>) {
@@ -364,6 +376,17 @@ impl Orchestrator {
             }
         }
         self.executions.insert(id, Arc::clone(execution));
+    }
+}
+
+/// The tick that a submission is for.
+fn tick_of(submit: &Submit) -> Option<ScheduleTick> {
+    match &submit.trigger {
+        Trigger::Schedule { schedule, due } => {
+            let of = ScheduleId { workflow: submit.workflow, schedule: schedule.clone() };
+            Some(ScheduleTick { of, due: *due })
+        }
+        Trigger::Manual | Trigger::Retry | Trigger::Rerun => None,
     }
 }
 

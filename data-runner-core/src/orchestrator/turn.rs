@@ -9,7 +9,7 @@ use crate::id::{ExecutionId, SessionId, WorkerId, WorkflowId};
 use crate::message::SupervisorMessage;
 use crate::time::{Entropy, Now};
 use crate::worker::Worker;
-use crate::workflow::Workflow;
+use crate::workflow::{ScheduleId, Workflow};
 
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
@@ -81,6 +81,17 @@ impl<'a> Turn<'a> {
         }));
     }
 
+    pub(super) fn record_schedule(&mut self, kind: EventKind, workflow: WorkflowId, message: String) {
+        self.change(Change::Record(EventRecord {
+            at: self.now.wall,
+            kind,
+            execution: None,
+            workflow: Some(workflow),
+            worker: None,
+            message,
+        }));
+    }
+
     pub(super) fn record_repo(&mut self, message: impl Into<String>) {
         self.change(Change::Record(EventRecord {
             at: self.now.wall,
@@ -114,6 +125,7 @@ impl Outcome {
                 Change::PutExecution(execution) => Thing::Execution(execution.id),
                 Change::PutWorker(worker) => Thing::Worker(worker.id),
                 Change::PutWorkflow(workflow) => Thing::Workflow(workflow.id),
+                Change::PutSchedule(progress) => Thing::Schedule(progress.id.clone()),
                 Change::PutRepo(_)
                 | Change::PutIdempotency(_)
                 | Change::OpenLog(_)
@@ -140,4 +152,5 @@ enum Thing {
     Execution(ExecutionId),
     Worker(WorkerId),
     Workflow(WorkflowId),
+    Schedule(ScheduleId),
 }

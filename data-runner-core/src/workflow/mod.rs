@@ -10,6 +10,7 @@ mod repo_url;
 mod resources;
 mod schedule;
 mod secret;
+mod ticks;
 mod worker_type;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
 pub use schedule::{Schedule, ScheduleRefused};
 pub use secret::{NotASecretRef, SecretRef};
+pub use ticks::{ScheduleId, ScheduleProgress, ScheduleTick, SettledTick, TickOutcome};
 pub use worker_type::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 
 use crate::id::{QualifiedName, RepoName, Revision, WorkflowId, WorkflowName};

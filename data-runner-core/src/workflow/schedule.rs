@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, ToSpan};
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,13 @@ impl Schedule {
         &self.timezone
     }
 
+    /// The date at `at` where it runs: a tick's own date.
+    pub fn date_at(&self, at: Timestamp) -> Option<Date> {
+        let zone = ZONES.get(&self.timezone).ok()?;
+        let at = jiff::Timestamp::from_microsecond(at.micros()).ok()?;
+        Some(at.to_zoned(zone).date())
+    }
+
     /// The first moment after `after` at which it is due; `None` when that is more than ten years away.
     ///
     /// Where clocks change, it does what cron does. A line that names its hours and minutes is due once for each time
@@ -120,7 +127,8 @@ impl Schedule {
     /// the hour that comes twice, the first time only. A line whose minute or hour begins with `*` follows the clock:
     /// what is left out is left out, what comes twice comes twice.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let cron = read_cron(&self.cron).ok()?;
+        // It was checked field by field when it was made.
+        let cron = parser().parse(&self.cron).ok()?;
         let zone = ZONES.get(&self.timezone).ok()?;
         let clock = Clock { cron, zone, named_times: names_its_times(&self.cron) };
         let second = after.micros().div_euclid(1_000_000).checked_add(1)?;
@@ -134,9 +142,13 @@ fn names_its_times(cron: &str) -> bool {
     cron.split_whitespace().take(2).all(|field| !field.starts_with('*'))
 }
 
+fn parser() -> CronParser {
+    CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build()
+}
+
 /// A line of five fields; names may be in small letters.
 fn read_cron(line: &str) -> Result<Cron, ScheduleRefused> {
-    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    let parser = parser();
     let given: Vec<&str> = line.split_whitespace().collect();
     if given.len() != FIELDS.len() {
         return Err(ScheduleRefused::Fields { found: given.len() });

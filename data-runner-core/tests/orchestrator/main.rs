@@ -12,4 +12,6 @@ mod machines;
 mod random;
 mod running;
 mod scene;
+mod schedules;
 mod submitting;
+mod ten_years;

@@ -241,11 +241,15 @@ impl Actor {
             if !same(&published.repos, orchestrator.repos()) {
                 published.repos = Arc::new(orchestrator.repos().clone());
             }
+            if !same(&published.schedules, orchestrator.schedules()) {
+                published.schedules = Arc::new(orchestrator.schedules().clone());
+            }
             *published = Published {
                 sequence,
                 epoch: self.epoch,
                 workflows: Arc::clone(&published.workflows),
                 repos: Arc::clone(&published.repos),
+                schedules: Arc::clone(&published.schedules),
                 stage,
                 active_executions: orchestrator.executions().len(),
                 workers: orchestrator.workers().len(),
@@ -283,6 +287,7 @@ impl News {
                 Change::PutWorker(_)
                 | Change::PutWorkflow(_)
                 | Change::PutRepo(_)
+                | Change::PutSchedule(_)
                 | Change::PutIdempotency(_)
                 | Change::OpenLog(_)
                 | Change::Record(_) => {}

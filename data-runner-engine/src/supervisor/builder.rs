@@ -12,7 +12,7 @@ use data_runner_core::port::{
 use data_runner_core::time::Entropy;
 use data_runner_core::workflow::WorkerTypes;
 use rand::TryRng as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,9 @@ use crate::{Clock, SystemClock};
 
 /// How many requests, and how many messages of agents, may wait for the loop.
 const INBOX: usize = 8192;
+
+/// How many executions of schedules are prepared at one time.
+const SCHEDULED_AT_ONCE: usize = 8;
 
 /// What a supervisor is made of. Each part is a port: take the stock adapters, or your own.
 pub struct SupervisorBuilder {
@@ -106,6 +109,7 @@ impl SupervisorBuilder {
             log_growth: Announcer::new(),
             sources: std::sync::Mutex::new(BTreeMap::new()),
             bundles: preparation::Bundles::default(),
+            scheduled: Semaphore::new(SCHEDULED_AT_ONCE),
             reports: reporter.clone(),
         });
         self.gate.open(&shared);

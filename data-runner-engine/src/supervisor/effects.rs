@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use data_runner_core::event::{Effect, Event, PlanFailure};
 use data_runner_core::port::{ProvisionError, Provisioner};
+use data_runner_core::workflow::ScheduleTick;
 
 use super::actor::Actor;
 use crate::chain::chain;
@@ -51,6 +52,7 @@ impl Actor {
                 };
                 Some(Event::ConsoleRead { worker, text })
             }),
+            Effect::RunScheduled(tick) => self.run_scheduled(*tick),
             Effect::List => {
                 let asked_at = self.shared.clock.now().wall;
                 self.ask_provisioner(
@@ -58,6 +60,22 @@ impl Actor {
                 );
             }
         }
+    }
+
+    /// Prepares and submits the execution of a tick; core hears of it as a request, or that it could not be done.
+    fn run_scheduled(&self, tick: ScheduleTick) {
+        let (shared, reporter, stop) = (Arc::clone(&self.shared), self.reporter.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let preparation = shared.preparation();
+            let submitted = preparation.scheduled(&tick);
+            match stop.run_until_cancelled(submitted).await {
+                // What is cut off by the end is claimed still, and prepared again after the next start.
+                None | Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    drop(reporter.send(Event::NotSubmitted { tick, message: chain(&error) }));
+                }
+            }
+        });
     }
 
     fn ask_provisioner<F>(&self, call: impl FnOnce(Arc<dyn Provisioner>) -> F)

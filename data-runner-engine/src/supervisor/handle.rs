@@ -8,7 +8,7 @@ use data_runner_core::execution::Execution;
 use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
 use data_runner_core::port::{Catalog, LogStore};
 use data_runner_core::worker::Worker;
-use data_runner_core::workflow::{Repo, Workflow};
+use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
 use tokio::sync::watch;
 
 use super::Shared;
@@ -28,6 +28,8 @@ pub struct Published {
     pub workflows: Arc<BTreeMap<WorkflowId, Arc<Workflow>>>,
     /// All repositories.
     pub repos: Arc<BTreeMap<RepoName, Arc<Repo>>>,
+    /// How far each schedule has come, also of workflows that do not run at present.
+    pub schedules: Arc<BTreeMap<ScheduleId, Arc<ScheduleProgress>>>,
     /// What it is doing.
     pub stage: Stage,
     /// How many executions are active.

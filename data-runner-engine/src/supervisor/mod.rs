@@ -22,7 +22,7 @@ use data_runner_core::id::RepoName;
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::{BlobStore, Catalog, LogStore, Provisioner, SourceOpener, WorkflowSource};
 use data_runner_core::workflow::WorkerTypes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use builder::{StartError, Supervisor, SupervisorBuilder};
 pub use gate::Gate;
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     /// Opened sources, by repository and URL.
     pub(crate) sources: std::sync::Mutex<BTreeMap<(RepoName, String), Arc<dyn WorkflowSource>>>,
     pub(crate) bundles: Bundles,
+    /// How many executions of schedules may be prepared at one time.
+    pub(crate) scheduled: Semaphore,
     /// To the loop, past its bounded inbox.
     pub(crate) reports: mpsc::UnboundedSender<Event>,
 }

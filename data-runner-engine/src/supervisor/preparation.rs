@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use data_runner_core::event::{Answer, Idempotency, Request, Submit};
 use data_runner_core::execution::{Execution, Trigger};
-use data_runner_core::id::{ExecutionId, RepoName, Revision, WorkflowId};
+use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256, WorkflowId};
 use data_runner_core::workflow::config::WorkflowConfig;
 use data_runner_core::workflow::{
-    BundleRef, DefinitionState, InstanceSize, JobSpec, Presence, RepoKind, Workflow, params, prepare_job,
+    BundleRef, DefinitionState, InstanceSize, JobSpec, Presence, RepoKind, ScheduleTick, Workflow, params,
+    prepare_job,
 };
 
 use super::Shared;
@@ -84,6 +85,19 @@ impl Preparation<'_> {
         }
     }
 
+    /// Submits the execution of a tick, once, however often it is asked to.
+    pub(super) async fn scheduled(&self, tick: &ScheduleTick) -> Result<Arc<Execution>, RequestError> {
+        // Hundreds of schedules are due at midnight; a few at a time are as fast, and leave room for others.
+        let _turn = self.shared.scheduled.acquire().await.map_err(|_| RequestError::Unavailable)?;
+        let workflow = self.current(&tick.of.workflow.to_string(), None).await?;
+        let defined = self.defined(&workflow, None).await?;
+        let key = tick.key();
+        let body = Sha256::of(key.as_bytes());
+        let order = Order { idempotency: Some(IdempotencyKey { key, body }), ..Order::default() };
+        let trigger = Trigger::Schedule { schedule: tick.of.schedule.clone(), due: tick.due };
+        self.submit(&workflow, defined, &order, trigger, None).await
+    }
+
     /// The workflow as it is now. A plain folder is looked at before each run, so that what runs is what is there.
     pub(super) async fn current(
         &self,
@@ -132,7 +146,11 @@ impl Preparation<'_> {
     ) -> Result<Arc<Execution>, RequestError> {
         let Defined { revision, mut config } = defined;
         sized(&mut config, order)?;
-        let today = self.shared.today();
+        let today = match &trigger {
+            Trigger::Schedule { schedule, due } => schedule.date_at(*due),
+            Trigger::Manual | Trigger::Retry | Trigger::Rerun => None,
+        };
+        let today = today.unwrap_or_else(|| self.shared.today());
         let params = params::resolve(&config.params, &order.params, today).map_err(|problems| {
             RequestError::Invalid { what: "the parameters are wrong".to_owned(), problems }
         })?;

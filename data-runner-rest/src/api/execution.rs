@@ -34,8 +34,11 @@ pub struct Execution {
     pub revision: String,
     /// All parameters, defaults filled in.
     pub params: serde_json::Map<String, serde_json::Value>,
-    /// What started it: `manual`, `retry` or `rerun`.
+    /// What started it: `manual`, `retry`, `rerun` or `schedule`.
     pub trigger: String,
+    /// The tick of a schedule that started it, if one did.
+    #[serde(default)]
+    pub schedule: Option<ScheduleTick>,
     /// Labels of the workflow when it was submitted.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -79,6 +82,17 @@ pub struct Execution {
     pub attempts: Vec<Attempt>,
     /// Its log, in the answer to `GET /executions/{id}` only.
     pub log: Option<LogOverview>,
+}
+
+/// The moment at which a schedule was due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScheduleTick {
+    /// The cron line.
+    pub cron: String,
+    /// Its time zone.
+    pub timezone: String,
+    /// When it was due.
+    pub due: Timestamp,
 }
 
 /// Why an execution does not run yet.
@@ -175,6 +189,7 @@ impl From<&core::Execution> for Execution {
                 .map(|(name, value)| (name.clone(), value.to_json()))
                 .collect(),
             trigger: trigger(&execution.trigger).to_owned(),
+            schedule: tick(&execution.trigger),
             labels: execution.labels.clone(),
             instance_size: execution.instance_size.clone(),
             attempt: latest.map_or(0, |attempt| attempt.number.0),
@@ -324,6 +339,18 @@ fn trigger(trigger: &Trigger) -> &'static str {
         Trigger::Manual => "manual",
         Trigger::Retry => "retry",
         Trigger::Rerun => "rerun",
+        Trigger::Schedule { .. } => "schedule",
+    }
+}
+
+fn tick(trigger: &Trigger) -> Option<ScheduleTick> {
+    match trigger {
+        Trigger::Schedule { schedule, due } => Some(ScheduleTick {
+            cron: schedule.cron().to_owned(),
+            timezone: schedule.timezone().to_owned(),
+            due: moment(*due),
+        }),
+        Trigger::Manual | Trigger::Retry | Trigger::Rerun => None,
     }
 }
 

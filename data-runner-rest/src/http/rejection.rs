@@ -52,6 +52,7 @@ impl From<Rejection> for Refusal {
             | Rejection::NoSuchWorker(_)
             | Rejection::WorkflowGone { .. }
             | Rejection::AlreadyEnded { .. }
+            | Rejection::TickSettled { .. }
             | Rejection::NotWelcome(_)
             | Rejection::ShuttingDown => rejection.to_string(),
         };
@@ -62,7 +63,8 @@ impl From<Rejection> for Refusal {
             Rejection::WorkflowGone { .. } => Kind::WorkflowGone,
             Rejection::KeyReused { .. } => Kind::IdempotencyKeyReused,
             Rejection::AlreadyEnded { .. } => Kind::AlreadyEnded,
-            Rejection::NotWelcome(_) => Kind::Internal,
+            // Machines and schedules ask for these, not callers of REST.
+            Rejection::NotWelcome(_) | Rejection::TickSettled { .. } => Kind::Internal,
             Rejection::ShuttingDown => Kind::Unavailable,
         };
         Self::new(kind, detail)

@@ -10,7 +10,7 @@ use data_runner_core::log::Gap;
 use data_runner_core::port::{IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker;
-use data_runner_core::workflow::{Repo, Workflow};
+use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
 use sqlx::SqliteConnection;
 
 use super::rows;
@@ -24,6 +24,7 @@ pub(super) struct Batch {
     workers: BTreeMap<WorkerId, Arc<Worker>>,
     workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     repos: BTreeMap<RepoName, Arc<Repo>>,
+    schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
     idempotency: BTreeMap<String, IdempotencyRecord>,
     logs: Vec<LogChange>,
     events: Vec<(CommitSequence, u32, EventRecord)>,
@@ -52,6 +53,9 @@ impl Batch {
                 Change::PutRepo(repo) => {
                     self.repos.insert(repo.name.clone(), Arc::clone(repo));
                 }
+                Change::PutSchedule(progress) => {
+                    self.schedules.insert(progress.id.clone(), Arc::clone(progress));
+                }
                 Change::PutIdempotency(record) => {
                     self.idempotency.insert(record.key.clone(), record.clone());
                 }
@@ -77,6 +81,9 @@ impl Batch {
         }
         if !self.workflows.is_empty() || !self.repos.is_empty() {
             self.write_registry(connection).await?;
+        }
+        if !self.schedules.is_empty() {
+            self.write_schedules(connection).await?;
         }
         if !self.idempotency.is_empty() {
             self.write_idempotency(connection).await?;
@@ -181,6 +188,22 @@ impl Batch {
             INSERT INTO repos (name, body)
             SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true
             ON CONFLICT (name) DO UPDATE SET body = excluded.body
+            ",
+            list
+        )
+        .execute(connection)
+        .await
+        .map_err(store_error)?;
+        Ok(())
+    }
+
+    async fn write_schedules(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
+        let list = json_list(self.schedules.values().map(|progress| rows::schedule(progress)))?;
+        sqlx::query!(
+            "
+            INSERT INTO schedules (workflow, cron, timezone, body)
+            SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
+            ON CONFLICT (workflow, cron, timezone) DO UPDATE SET body = excluded.body
             ",
             list
         )

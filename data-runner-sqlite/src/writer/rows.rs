@@ -6,7 +6,7 @@ use data_runner_core::execution::{Attempt, Execution};
 use data_runner_core::id::{CommitSequence, ExecutionId};
 use data_runner_core::port::{IdempotencyRecord, StateError};
 use data_runner_core::worker::{Worker, WorkerState};
-use data_runner_core::workflow::{Repo, Workflow};
+use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -76,6 +76,12 @@ pub(super) fn workflow(workflow: &Workflow) -> Result<impl Serialize + use<'_>, 
 /// name, body.
 pub(super) fn repo(repo: &Repo) -> Result<impl Serialize + use<'_>, StateError> {
     Ok((&repo.name, to_json(repo)?))
+}
+
+/// workflow, cron, timezone, body.
+pub(super) fn schedule(progress: &ScheduleProgress) -> Result<impl Serialize + use<'_>, StateError> {
+    let ScheduleId { workflow, schedule } = &progress.id;
+    Ok((hex(workflow.uuid()), schedule.cron(), schedule.timezone(), to_json(progress)?))
 }
 
 /// key, body_hash, execution, at.

@@ -14,6 +14,7 @@ use data_runner_core::id::{CommitSequence, Epoch};
 use data_runner_core::log::{Gap, GapReason, LogOffset};
 use data_runner_core::port::{Catalog, EventQuery, LogState, LogStore, StateError, StateStore, TokenStore};
 use data_runner_core::time::Entropy;
+use data_runner_core::workflow::ScheduleProgress;
 
 use super::log_store::{append_lines, claim};
 use crate::sample::{at, execution, execution_id};
@@ -163,6 +164,7 @@ pub async fn what_was_committed_is_there_after_a_crash(fixture: &dyn StoreFixtur
     assert_eq!(before.workers.len(), 1);
     assert_eq!(before.workflows.len(), 1);
     assert_eq!(before.repos.len(), 1);
+    assert_eq!(before.schedules.len(), 1);
     assert_eq!(before.logs.len(), 1);
 }
 
@@ -223,6 +225,20 @@ pub async fn each_state_of_a_worker_comes_back_as_it_was_put(fixture: &dyn Store
         store.commit(epoch, at(1), vec![Change::PutWorker(Arc::new(worker.clone()))]).await.expect("commit");
         assert_eq!(store.worker(worker.id).await.expect("read"), Some(worker));
     }
+}
+
+/// A schedule whose progress is forgotten runs twice, or not at all.
+pub async fn how_far_schedules_have_come_is_loaded_as_it_was_put_last(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let schedules = model::schedules();
+    let put = |progress: &ScheduleProgress| Change::PutSchedule(Arc::new(progress.clone()));
+    let begun = schedules.iter().map(|it| ScheduleProgress { reached: at(0), last: None, ..it.clone() });
+    let begun: Vec<Change> = begun.map(|it| put(&it)).collect();
+    store.commit(epoch, at(1), begun).await.expect("commit");
+    store.commit(epoch, at(2), schedules.iter().map(put).collect()).await.expect("commit");
+    fixture.crash(store).await;
+    let (store, epoch) = acquired(fixture).await;
+    assert_eq!(store.load(epoch).await.expect("load").schedules, schedules);
 }
 
 /// A restart resumes each open log where the store has it; closed ones need nothing.
@@ -338,6 +354,7 @@ macro_rules! state_store_contract {
             terminal_executions_and_terminated_workers_are_not_loaded
             each_state_of_an_execution_comes_back_as_it_was_put
             each_state_of_a_worker_comes_back_as_it_was_put
+            how_far_schedules_have_come_is_loaded_as_it_was_put_last
             open_logs_are_loaded_with_their_offsets
             load_equals_a_model_after_random_commits
             a_fenced_commit_leaves_no_part_of_itself

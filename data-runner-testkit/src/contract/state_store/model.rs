@@ -1,6 +1,6 @@
 //! What a store is tested with: values of every shape, and a model of what it must hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,10 @@ use data_runner_core::worker::{
     WorkerStateName,
 };
 use data_runner_core::workflow::config::{Problem, Severity};
-use data_runner_core::workflow::{Compute, DefinitionState, ParamValue, Presence, Repo, Spot, Workflow};
+use data_runner_core::workflow::{
+    Compute, DefinitionState, ParamValue, Presence, Repo, Schedule, ScheduleId, ScheduleProgress,
+    SettledTick, Spot, TickOutcome, Workflow,
+};
 
 use super::Store;
 use crate::contract::log_store::claim;
@@ -38,6 +41,7 @@ pub(in crate::contract) fn one_of_each() -> Vec<Change> {
         Change::PutWorker(Arc::new(worker.clone())),
         Change::PutExecution(Arc::new(execution(1))),
         Change::PutIdempotency(idempotency("key", 1)),
+        Change::PutSchedule(Arc::new(schedule(1, "0 6 * * *"))),
         Change::OpenLog(claim(1, 1)),
         Change::Record(event(EventKind::ExecutionQueued, Some(1))),
     ]
@@ -265,6 +269,34 @@ pub(in crate::contract) fn repo(name: &str) -> Repo {
     }
 }
 
+/// One in each of the shapes that a schedule's progress has.
+pub(in crate::contract) fn schedules() -> Vec<ScheduleProgress> {
+    let settled = |outcome| Some(SettledTick { due: at(2), outcome });
+    let outcomes = [
+        None,
+        settled(TickOutcome::Submitted { execution: execution_id(1) }),
+        settled(TickOutcome::Missed { reason: "paused".to_owned() }),
+        settled(TickOutcome::GivenUp { message: "no \"such\" branch".to_owned() }),
+    ];
+    let shapes = outcomes.into_iter().enumerate().map(|(n, last)| {
+        let claimed = (0..n as i64).map(at).collect();
+        ScheduleProgress { claimed, last, ..schedule(n as u64 % 2, &format!("{n} 6 * * 1-5")) }
+    });
+    let mut shapes: Vec<ScheduleProgress> = shapes.collect();
+    shapes.sort_by(|a, b| a.id.cmp(&b.id));
+    shapes
+}
+
+fn schedule(workflow: u64, cron: &str) -> ScheduleProgress {
+    let schedule = Schedule::new(cron, "Europe/Madrid").expect("a schedule");
+    ScheduleProgress {
+        id: ScheduleId { workflow: workflow_id(workflow), schedule },
+        reached: at(workflow as i64),
+        claimed: BTreeSet::new(),
+        last: None,
+    }
+}
+
 pub(in crate::contract) fn idempotency(key: &str, n: u64) -> IdempotencyRecord {
     IdempotencyRecord {
         key: key.to_owned(),
@@ -292,6 +324,7 @@ pub(super) struct Model {
     workers: BTreeMap<WorkerId, Worker>,
     workflows: BTreeMap<WorkflowId, Workflow>,
     repos: BTreeMap<RepoName, Repo>,
+    schedules: BTreeMap<ScheduleId, ScheduleProgress>,
     logs: BTreeMap<AttemptId, (Lease, LogOffset)>,
     counts: BTreeMap<StateName, u64>,
 }
@@ -306,6 +339,7 @@ impl Model {
             workers: snapshot.workers.iter().map(|one| (one.id, one.clone())).collect(),
             workflows: snapshot.workflows.iter().map(|one| (one.id, one.clone())).collect(),
             repos: snapshot.repos.iter().map(|one| (one.name.clone(), one.clone())).collect(),
+            schedules: snapshot.schedules.iter().map(|one| (one.id.clone(), one.clone())).collect(),
             logs: snapshot.logs.iter().map(|(claim, end)| (claim.attempt, (claim.lease, *end))).collect(),
             snapshot,
             counts,
@@ -327,7 +361,7 @@ impl Model {
 
     fn random_change(&self, entropy: &mut Entropy) -> Change {
         let n = entropy.below(30) + 1;
-        match entropy.below(8) {
+        match entropy.below(9) {
             0..=2 => {
                 // An execution that has ended never changes again, so each change is of one that the model holds as
                 // active, or of a new one.
@@ -349,7 +383,13 @@ impl Model {
             }
             4 => Change::PutWorkflow(Arc::new(workflow(n, "samples", &format!("flow-{}", entropy.below(9))))),
             5 => Change::PutRepo(Arc::new(repo(&format!("repo-{}", n % 4)))),
-            6 => Change::OpenLog(claim(n, 1)),
+            6 => {
+                let schedules = schedules();
+                let shape = schedules[n as usize % schedules.len()].clone();
+                let id = schedule(n % 3, "30 2 * * *").id;
+                Change::PutSchedule(Arc::new(ScheduleProgress { id, ..shape }))
+            }
+            7 => Change::OpenLog(claim(n, 1)),
             _ => Change::CloseLog { attempt: claim(n, 1).attempt, gap: None },
         }
     }
@@ -368,6 +408,9 @@ impl Model {
             }
             Change::PutRepo(repo) => {
                 self.repos.insert(repo.name.clone(), Repo::clone(repo));
+            }
+            Change::PutSchedule(progress) => {
+                self.schedules.insert(progress.id.clone(), ScheduleProgress::clone(progress));
             }
             Change::OpenLog(claim) => {
                 self.logs.insert(claim.attempt, (claim.lease, LogOffset(0)));
@@ -404,6 +447,7 @@ impl Model {
             workers: self.workers.values().cloned().collect(),
             workflows: self.workflows.values().cloned().collect(),
             repos: self.repos.values().cloned().collect(),
+            schedules: self.schedules.values().cloned().collect(),
             logs: self
                 .logs
                 .iter()

@@ -12,7 +12,7 @@ use data_runner_core::id::{
 use data_runner_core::port::{EventPosition, IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{Worker, WorkerStateName};
-use data_runner_core::workflow::{Repo, Workflow};
+use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
 
 use super::logs::Log;
 
@@ -24,6 +24,7 @@ pub(super) struct Tables {
     pub(super) workers: BTreeMap<WorkerId, Arc<Worker>>,
     pub(super) workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     pub(super) repos: BTreeMap<RepoName, Arc<Repo>>,
+    pub(super) schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
     pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
     pub(super) logs: BTreeMap<AttemptId, Log>,
     pub(super) events: BTreeMap<EventPosition, EventRecord>,
@@ -55,6 +56,9 @@ impl Tables {
                 Change::PutWorkflow(workflow) => {
                     self.workflows.insert(workflow.id, workflow);
                 }
+                Change::PutSchedule(progress) => {
+                    self.schedules.insert(progress.id.clone(), progress);
+                }
                 Change::PutRepo(repo) => {
                     self.repos.insert(repo.name.clone(), repo);
                 }
@@ -85,6 +89,7 @@ impl Tables {
             workers: self.live_workers().map(Worker::clone).collect(),
             workflows: self.workflows.values().map(|workflow| Workflow::clone(workflow)).collect(),
             repos: self.repos.values().map(|repo| Repo::clone(repo)).collect(),
+            schedules: self.schedules.values().map(|it| ScheduleProgress::clone(it)).collect(),
             logs: self
                 .logs
                 .iter()
