@@ -7,4 +7,5 @@ mod kit;
 mod repositories;
 mod requests;
 mod runs;
+mod schedules;
 mod trouble;
