@@ -16,6 +16,7 @@ use crate::job_env::{temporary_folder, without_tokens};
 use crate::polars::is_a_file;
 use crate::runner::Runner;
 use crate::running::machine;
+use crate::s3::{CloudCredentials, CloudKeys, duckdb_secret, is_told};
 use crate::shim::record::MemorySign;
 
 /// The newest release whose httpfs extension can be had from the package index too, so that it works without DuckDB's
@@ -34,30 +35,55 @@ const QUIET: [&str; 4] = ["-init", "/dev/null", "-batch", "-bail"];
 /// Every statement runs, in order; results are printed as boxes; the first error ends the job with code 1. A parameter
 /// is `getvariable('name')`. DuckDB may use the job's processors and three quarters of its memory; what does not fit
 /// spills into the run's folder. Extensions beside those built in come from `dependencies.duckdb.extensions`; a script
-/// that mentions `s3://` gets httpfs.
+/// that mentions `s3://` gets httpfs, and S3 as this machine's role: by DuckDB's own `aws` extension where that is
+/// installed or asked for, which renews the role's keys, else with keys that are taken when the job is made ready.
 #[derive(Debug, Clone)]
 pub struct DuckdbExecutor {
     worker_type: WorkerType,
     runner: Runner,
     environments: Environments,
+    credentials: Option<Arc<dyn CloudCredentials>>,
 }
 
 impl DuckdbExecutor {
     /// Runs the jobs of `worker_type` (`duckdb`).
     pub fn new(worker_type: WorkerType, runner: Runner, environments: Environments) -> Self {
-        Self { worker_type, runner, environments }
+        Self { worker_type, runner, environments, credentials: None }
     }
 
-    fn prepare_blocking(&self, run: &RunRequest) -> Result<Prepared, ExecuteError> {
-        let script = run.working_directory().join(&run.job.entrypoint);
-        is_a_file(&script, &run.job.entrypoint)?;
-        let sql = std::fs::read(&script).map_err(|error| machine("reading the script", error))?;
+    /// Gives jobs that use S3 these credentials, unless their configuration names others.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Arc<dyn CloudCredentials>) -> Self {
+        Self { credentials: Some(credentials), ..self }
+    }
+
+    /// Keys for a job that uses S3 and was not told who it is there.
+    async fn keys(&self, run: &RunRequest) -> Option<Result<CloudKeys, String>> {
+        let told = self.runner.variables_for(run);
+        if is_told(told.keys().chain(run.job.secrets.keys())) {
+            return None;
+        }
+        match self.credentials.as_ref()?.credentials().await {
+            Ok(keys) => keys.map(Ok),
+            Err(error) => Some(Err(format!("S3 is used as nobody: {error}"))),
+        }
+    }
+
+    fn prepare_blocking(
+        &self,
+        run: &RunRequest,
+        s3: bool,
+        keys: Option<CloudKeys>,
+    ) -> Result<Prepared, ExecuteError> {
+        let secrets = keys.map(CloudKeys::into_variables).unwrap_or_default();
         let wanted = &run.job.dependencies.duckdb;
         let cli = self.cli(wanted.version.as_deref())?;
         let mut extensions = wanted.extensions.clone();
-        let remote = memchr::memmem::find(&sql, b"s3://").is_some();
-        if remote && !extensions.iter().any(|name| name == "httpfs") {
+        if s3 && !extensions.iter().any(|name| name == "httpfs") {
             extensions.push("httpfs".to_owned());
+        }
+        if s3 && !extensions.iter().any(|name| name == "aws") && cli.has_installed("aws") {
+            extensions.push("aws".to_owned());
         }
         let mut command = vec![OsString::from(&cli.program)];
         command.extend(QUIET.map(OsString::from));
@@ -65,8 +91,20 @@ impl DuckdbExecutor {
         for line in self.prelude(run, &cli, &extensions)? {
             command.extend(["-cmd".into(), line.into()]);
         }
+        if s3 {
+            let variables = self.runner.variables_for(run);
+            let names = variables.keys().chain(run.job.secrets.keys()).chain(secrets.keys());
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            let chain = extensions.iter().any(|name| name == "aws");
+            if let Some(secret) = duckdb_secret(chain, &names, &variables) {
+                // It prints that it succeeded.
+                for line in [".output /dev/null", &secret, ".output"] {
+                    command.extend(["-cmd".into(), line.into()]);
+                }
+            }
+        }
         command.extend(["-f".into(), OsString::from(&run.job.entrypoint)]);
-        Ok(Prepared { command, notes: cli.notes, ..Prepared::default() })
+        Ok(Prepared { command, notes: cli.notes, secrets, ..Prepared::default() })
     }
 
     fn cli(&self, version: Option<&str>) -> Result<Cli, EnvironmentError> {
@@ -164,6 +202,18 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// Whether this version has the extension on this machine, so that loading it asks nobody.
+    fn has_installed(&self, extension: &str) -> bool {
+        let Some(home) = std::env::var_os("HOME") else { return false };
+        let folder = Path::new(&home).join(format!(".duckdb/extensions/v{}", self.version));
+        let platforms = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        platforms
+            .into_iter()
+            .any(|platform| platform.path().join(format!("{extension}.duckdb_extension")).is_file())
+    }
+}
+
 fn is_elf(file: &Path) -> bool {
     let mut magic = [0; 4];
     std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == b"\x7fELF"
@@ -188,7 +238,7 @@ fn spill_limit(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(1 << 30, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 10 * 8)
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -214,9 +264,21 @@ impl Executor for DuckdbExecutor {
     }
 
     async fn prepare(&self, run: Arc<RunRequest>) -> Result<Prepared, ExecuteError> {
+        let script = run.working_directory().join(&run.job.entrypoint);
+        is_a_file(&script, &run.job.entrypoint)?;
+        let sql = tokio::fs::read(&script).await.map_err(|error| machine("reading the script", error))?;
+        let listed = run.job.dependencies.duckdb.extensions.iter().any(|name| name == "httpfs");
+        let s3 = listed || memchr::memmem::find(&sql, b"s3://").is_some();
+        let (keys, note) = match if s3 { self.keys(&run).await } else { None } {
+            Some(Ok(keys)) => (Some(keys), None),
+            Some(Err(note)) => (None, Some(note)),
+            None => (None, None),
+        };
         let this = self.clone();
-        let prepared = tokio::task::spawn_blocking(move || this.prepare_blocking(&run)).await;
-        prepared.map_err(|error| machine("making DuckDB ready", error))?
+        let prepared = tokio::task::spawn_blocking(move || this.prepare_blocking(&run, s3, keys)).await;
+        let mut prepared = prepared.map_err(|error| machine("making DuckDB ready", error))??;
+        prepared.notes.extend(note);
+        Ok(prepared)
     }
 
     async fn start(

@@ -15,6 +15,7 @@ mod process;
 mod remains;
 mod runner;
 mod running;
+mod s3;
 pub mod shim;
 mod spool;
 
@@ -25,4 +26,5 @@ pub use polars::PolarsExecutor;
 pub use pool::{ShimCommand, ShimPool};
 pub use process::{ProcessIdentity, boot_id};
 pub use runner::{RunOptions, Runner};
+pub use s3::{CloudCredentials, CloudKeys};
 pub use shim::record::{MemorySign, ShimRecord};

@@ -11,6 +11,7 @@ use data_runner_core::port::{ExecuteError, Executor, Prepared, RunRequest, Runni
 use crate::environment::{Environments, of_job};
 use crate::runner::Runner;
 use crate::running::machine;
+use crate::s3::for_polars;
 use crate::shim::record::MemorySign;
 
 /// What a workflow gets that says nothing about its packages, or says nothing about this one.
@@ -20,7 +21,8 @@ const BROUGHT: &str = "polars==2.1.0";
 ///
 /// Packages come from a `uv.lock` beside the script, or its PEP 723 block, or the configuration's requirements with
 /// Polars added, or are Polars alone; what is not locked is locked once. The script runs with `-u`, in its folder, with
-/// the bundle's `include` folders on PYTHONPATH and POLARS_MAX_THREADS set to the processors that it may use.
+/// the bundle's `include` folders on PYTHONPATH and POLARS_MAX_THREADS set to the processors that it may use. `s3://`
+/// works with the machine's role, which Polars finds by itself.
 #[derive(Debug, Clone)]
 pub struct PolarsExecutor {
     worker_type: WorkerType,
@@ -43,6 +45,7 @@ impl PolarsExecutor {
         notes.extend(environment.version_of("polars").map(|version| format!("Polars {version}")));
         let command = vec![environment.python().into(), "-u".into(), OsString::from(&run.job.entrypoint)];
         let mut env = vec![("POLARS_MAX_THREADS".to_owned(), self.runner.cpus_for(run).to_string().into())];
+        env.extend(for_polars(&self.runner.variables_for(run)));
         if !run.job.python_path.is_empty() {
             let folders = run.job.python_path.iter().map(|folder| run.code().join(folder));
             let path = std::env::join_paths(folders)

@@ -1,5 +1,7 @@
 //! What all executors share: to start a job under a shim, and to find it again.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -62,6 +64,11 @@ impl Runner {
     /// Processors that the job may use, likewise.
     pub fn cpus_for(&self, run: &RunRequest) -> u32 {
         run.job.resources.cpus.clamp(1, self.facts.cpus.max(1))
+    }
+
+    /// The variables that the job gets whatever its executor adds, its secrets apart.
+    pub(crate) fn variables_for(&self, run: &RunRequest) -> BTreeMap<String, OsString> {
+        job_env(run, &Prepared::default(), &self.options)
     }
 
     /// Starts the job, or finds it if it was started before.

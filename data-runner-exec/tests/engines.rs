@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fixture;
+mod s3_server;
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +10,11 @@ use std::sync::Arc;
 
 use data_runner_core::execution::{Ending, FailureCause};
 use data_runner_core::log::Stream;
-use data_runner_core::port::{ExecuteError, Executor, JobEnd, Prepared, RunRequest};
+use data_runner_core::port::{ExecuteError, Executor, JobEnd, Prepared, RunRequest, SecretValue, Source};
 use data_runner_core::workflow::{ParamValue, PythonDependency, Resources};
 use data_runner_exec::{
-    DuckdbExecutor, EnvironmentOptions, Environments, PolarsExecutor, RunOptions, Runner,
+    CloudCredentials, CloudKeys, DuckdbExecutor, EnvironmentOptions, Environments, PolarsExecutor,
+    RunOptions, Runner,
 };
 use data_runner_testkit::contract::executor::{bytes_of, follow};
 use fixture::{Fixture, shims};
@@ -58,6 +60,61 @@ async fn run(executor: &dyn Executor, run: RunRequest) -> Outcome {
     let text = |stream| String::from_utf8(bytes_of(&chunks, stream)).unwrap();
     let Prepared { notes, command, .. } = prepared;
     Outcome { stdout: text(Stream::Stdout), stderr: text(Stream::Stderr), end, notes, command }
+}
+
+#[derive(Debug)]
+struct Role;
+
+#[async_trait::async_trait]
+impl CloudCredentials for Role {
+    async fn credentials(&self) -> Result<Option<CloudKeys>, Source> {
+        let value = |text: &str| SecretValue::new(text.to_owned());
+        Ok(Some(CloudKeys {
+            key_id: value(s3_server::KEY),
+            secret: value("the-secret-of-the-role"),
+            session_token: Some(value(s3_server::SESSION)),
+        }))
+    }
+}
+
+#[tokio::test]
+async fn sql_reads_and_writes_s3_as_the_machines_role_whose_keys_nobody_sees() {
+    let s3 = s3_server::start(b"a,b\n1,2\n");
+    let fixture = Fixture::new();
+    let sql = "SELECT a + b AS three FROM 's3://bucket/in.csv';\n\
+               COPY (SELECT 42 AS answer) TO 's3://bucket/out.csv';\n\
+               SELECT getenv('AWS_SECRET_ACCESS_KEY') AS leaked;\n";
+    let mut request = request(&fixture, "workflow.sql", sql);
+    let job = Arc::make_mut(&mut request.job);
+    job.env.insert("AWS_ENDPOINT_URL_S3".to_owned(), s3.clone());
+    job.env.insert("AWS_REGION".to_owned(), "eu-west-1".to_owned());
+    let runner = Runner::new(shims(), RunOptions::default());
+    let duckdb = DuckdbExecutor::new("duckdb".parse().unwrap(), runner, environments())
+        .with_credentials(Arc::new(Role));
+    let outcome = run(&duckdb, request).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("three") && outcome.stdout.contains("***"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("Success") && !outcome.stdout.contains("the-secret-of-the-role"));
+    assert!(!format!("{:?}", outcome.command).contains("the-secret-of-the-role"));
+    assert_eq!(s3_server::object("/bucket/out.csv").as_deref(), Some(&b"answer\n42\n"[..]));
+}
+
+#[tokio::test]
+async fn polars_reads_and_writes_s3_as_the_role_that_it_finds_by_itself() {
+    let s3 = s3_server::start(b"a,b\n1,2\n");
+    let fixture = Fixture::new();
+    let script = "import polars as pl\n\
+                  print(pl.read_csv('s3://bucket/in.csv')['b'].sum())\n\
+                  pl.DataFrame({'a': [7]}).write_parquet('s3://bucket/out.parquet')\n\
+                  print(pl.read_parquet('s3://bucket/out.parquet')['a'].sum())\n";
+    let mut request = request(&fixture, "workflow.py", script);
+    let job = Arc::make_mut(&mut request.job);
+    job.env.insert("AWS_ENDPOINT_URL".to_owned(), s3.clone());
+    job.env.insert("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), s3);
+    job.env.insert("AWS_REGION".to_owned(), "eu-west-1".to_owned());
+    let outcome = run(polars().as_ref(), request).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{}", outcome.stderr);
+    assert_eq!(outcome.stdout, "2\n7\n");
 }
 
 #[tokio::test]

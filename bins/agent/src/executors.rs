@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use data_runner_aws_light::MachineCredentials;
 use data_runner_core::port::Executor;
 use data_runner_exec::{
     DuckdbExecutor, EnvironmentOptions, Environments, PolarsExecutor, RunOptions, Runner, ShimCommand,
     ShimPool,
 };
 
-use crate::AgentOptions;
+use crate::{AgentOptions, aws};
 
 /// What starts jobs, as the options want it, under the shims that `shims` makes. Must be called within a runtime.
 pub fn runner(options: &AgentOptions, shims: ShimCommand) -> anyhow::Result<Runner> {
@@ -28,6 +29,8 @@ pub fn stock(options: &AgentOptions, runner: &Runner) -> anyhow::Result<Vec<Arc<
         std::path::absolute(&tools).with_context(|| format!("there is no folder {}", tools.display()))?;
     let environments = Environments::new(EnvironmentOptions::new(tools));
     let polars = PolarsExecutor::new("polars".parse()?, runner.clone(), environments.clone());
-    let duckdb = DuckdbExecutor::new("duckdb".parse()?, runner.clone(), environments);
+    let imds = aws::metadata(options.own_machine.metadata_endpoint.as_deref())?;
+    let duckdb = DuckdbExecutor::new("duckdb".parse()?, runner.clone(), environments)
+        .with_credentials(Arc::new(aws::OfMachine(MachineCredentials::new(imds))));
     Ok(vec![Arc::new(polars), Arc::new(duckdb)])
 }
