@@ -14,7 +14,9 @@ mod clock;
 pub mod supervisor;
 pub mod tokens;
 
-pub use agent::{AgentBuilder, AgentError, AgentLoop, CodeUnpacker, NoSecrets, Signal, StateFolderError};
+pub use agent::{
+    AgentBuilder, AgentError, AgentLoop, CodeUnpacker, Download, NoSecrets, Signal, StateFolderError,
+};
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{
     Gate, Handle, IdempotencyKey, MachinePlan, Order, Published, Registered, Registration, Repeat,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use data_runner_core::id::Epoch;
 use data_runner_core::message::{AgentMessage, LogAppend, SupervisorMessage};
-use data_runner_core::port::{AgentSession, AgentTransport, Transport};
+use data_runner_core::port::{AgentSession, AgentTransport, BundleForm, Transport, WantedBundle};
 use data_runner_grpc::{AgentOptions, GrpcAgentTransport, GrpcTransport, ServerOptions};
 use data_runner_testkit::contract::transport::{SampleGate, claim, log_appends};
 use data_runner_testkit::sample::worker_id;
@@ -52,7 +52,8 @@ async fn main() {
 
     let begin = Instant::now();
     for _ in 0..10 {
-        agent.fetch_bundle(claim(2), &SampleGate::hash(2)).await.unwrap();
+        let wanted = WantedBundle { claim: claim(2), hash: SampleGate::hash(2), form: BundleForm::Bytes };
+        agent.fetch_bundle(wanted).await.unwrap();
     }
     println!("bundle of 20 MB: {:?}", begin.elapsed() / 10);
     echo.abort();

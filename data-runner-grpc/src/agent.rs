@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use data_runner_core::id::{Claim, SessionId, Sha256, WorkerId};
+use bytes::BytesMut;
+use data_runner_core::id::{SessionId, WorkerId};
 use data_runner_core::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
-use data_runner_core::port::{AgentSession, AgentTransport, Certificate, JoinRequest, TransportError};
+use data_runner_core::port::{
+    AgentSession, AgentTransport, BlobLink, Bundle, BundleForm, Certificate, JoinRequest, TransportError,
+    WantedBundle,
+};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +21,10 @@ use crate::limits::{
     CONNECTION_WINDOW, JOIN_TIME, LOGS_IN_FLIGHT, MAX_MESSAGE_BYTES, MESSAGES_IN_FLIGHT, STREAM_WINDOW, fits,
 };
 use crate::tls::{AgentIdentity, AgentTls};
+use crate::wire::proto::bundle_part::Part;
 use crate::wire::proto::join_service_client::JoinServiceClient;
 use crate::wire::proto::worker_service_client::WorkerServiceClient;
-use crate::wire::{FromWire, join_request, proto, sha256_bytes};
+use crate::wire::{FromWire, NotUnderstood, join_request, proto, sha256_bytes};
 use crate::{metadata, status};
 
 /// How long a session that was dropped goes on handing over what was said on it before.
@@ -283,16 +287,27 @@ impl AgentSession for Session {
         self.hear(&self.acks).await
     }
 
-    async fn fetch_bundle(&self, claim: Claim, hash: &Sha256) -> Result<Bytes, TransportError> {
+    async fn fetch_bundle(&self, wanted: WantedBundle) -> Result<Bundle, TransportError> {
         let failed = |status: Status| status::of_call(status, &self.peer);
-        let wanted = proto::FetchBundleRequest { claim: Some(claim.into()), sha256: sha256_bytes(hash) };
+        let wanted = proto::FetchBundleRequest {
+            claim: Some(wanted.claim.into()),
+            sha256: sha256_bytes(&wanted.hash),
+            takes_link: match wanted.form {
+                BundleForm::Any => true,
+                BundleForm::Bytes => false,
+            },
+        };
         let request = of_session(wanted, self.id).map_err(failed)?;
         let mut parts = self.bulk.clone().fetch_bundle(request).await.map_err(failed)?.into_inner();
-        let mut bundle = BytesMut::new();
-        while let Some(part) = parts.message().await.map_err(failed)? {
-            bundle.extend_from_slice(&part.data);
+        let mut bytes = BytesMut::new();
+        while let Some(message) = parts.message().await.map_err(failed)? {
+            match message.part {
+                Some(Part::Data(data)) => bytes.extend_from_slice(&data),
+                Some(Part::Link(url)) => return Ok(Bundle::Link(BlobLink { url })),
+                None => return Err(NotUnderstood::missing("BundlePart.part").into()),
+            }
         }
-        Ok(bundle.freeze())
+        Ok(Bundle::Bytes(bytes.freeze()))
     }
 }
 

@@ -12,8 +12,8 @@ use data_runner_core::cost::Market;
 use data_runner_core::id::{SessionId, Sha256, WorkerId};
 use data_runner_core::message::AgentMessage;
 use data_runner_core::port::{
-    AgentTransport, Certificate, JoinAuthority as _, JoinGate, JoinRefused, JoinRequest, Retry, SessionEvent,
-    Transport, TransportError,
+    AgentTransport, BundleForm, Certificate, JoinAuthority as _, JoinGate, JoinRefused, JoinRequest, Retry,
+    SessionEvent, Transport, TransportError, WantedBundle,
 };
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Candidate;
@@ -154,6 +154,10 @@ fn chain(error: &TransportError) -> String {
     text
 }
 
+fn wanted(n: u64, hash: Sha256) -> WantedBundle {
+    WantedBundle { claim: claim(n), hash, form: BundleForm::Bytes }
+}
+
 fn of_session<T>(message: T, session: SessionId) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert(metadata::SESSION, metadata::value(session).unwrap());
@@ -174,7 +178,7 @@ async fn an_agent_joins_with_its_token_and_speaks_for_its_worker() {
     session.send(AgentMessage::HeartBeat).await.unwrap();
     let heard = (id, worker_id(1), SessionEvent::Message(Box::new(AgentMessage::HeartBeat)));
     assert_eq!(event(&supervisor).await, heard);
-    assert!(session.fetch_bundle(claim(1), &SampleGate::hash(1)).await.is_ok());
+    assert!(session.fetch_bundle(wanted(1, SampleGate::hash(1))).await.is_ok());
 }
 
 #[tokio::test]
@@ -226,6 +230,7 @@ async fn the_session_of_another_worker_gives_neither_its_log_stream_nor_its_code
     let wanted = proto::FetchBundleRequest {
         claim: Some(claim(1).into()),
         sha256: sha256_bytes(&SampleGate::hash(1)),
+        takes_link: false,
     };
     for (identity, code) in
         [(Some(house.identity(worker_id(2))), Code::PermissionDenied), (None, Code::Unauthenticated)]
@@ -246,7 +251,7 @@ async fn the_code_of_another_attempt_is_refused() {
     let house = House::new();
     let (_supervisor, address) = house.serve(house.config()).await;
     let session = house.agent(address, worker_id(1)).connect(worker_id(1)).await.unwrap();
-    let refused = session.fetch_bundle(claim(7), &SampleGate::hash(1)).await.unwrap_err();
+    let refused = session.fetch_bundle(wanted(7, SampleGate::hash(1))).await.unwrap_err();
     assert!(matches!(refused, TransportError::Refused { .. }), "{refused:?}");
 }
 
@@ -258,7 +263,8 @@ async fn who_has_no_certificate_can_do_nothing_but_join() {
     assert!(matches!(&refused, TransportError::Refused { message } if message.contains("join first")));
     // It is refused before anything of what it says is read.
     let mut client = WorkerServiceClient::new(house.raw(address, None).await);
-    let unread = proto::FetchBundleRequest { claim: None, sha256: vec![0; 1 << 20].into() };
+    let unread =
+        proto::FetchBundleRequest { sha256: vec![0; 1 << 20].into(), ..proto::FetchBundleRequest::default() };
     assert_eq!(client.fetch_bundle(unread).await.unwrap_err().code(), Code::Unauthenticated);
     let _session = house.agent(address, worker_id(1)).connect(worker_id(1)).await.unwrap();
     assert_eq!(event(&supervisor).await.1, worker_id(1));

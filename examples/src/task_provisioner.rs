@@ -205,6 +205,7 @@ fn start_agent(options: &TaskOptions, worker: WorkerId) -> io::Result<RunningAge
         transport: Arc::new(transport.map_err(io::Error::other)?),
         executors: options.executors.clone(),
         unpacker: Arc::new(TarZstd),
+        download: None,
         secrets: Arc::new(NoSecrets),
         // The same folder each time: an agent that starts again finds the jobs of the one before it.
         state: folder.agent(),

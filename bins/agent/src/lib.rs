@@ -2,6 +2,7 @@
 //! carries the same as a hidden mode, so that `data-runner dev` needs no second program.
 
 mod aws;
+mod download;
 mod executors;
 mod joining;
 mod options;
@@ -102,6 +103,7 @@ async fn serve(options: &AgentOptions, executors: Vec<Arc<dyn Executor>>) -> any
         transport: Arc::new(transport),
         executors,
         unpacker: Arc::new(TarZstd),
+        download: Some(Arc::new(download::HttpDownload::new()?)),
         secrets: Arc::new(aws::secrets(imds, options.own_machine.environment_secrets())),
         state: options.state_dir.clone(),
         bundle_cache_bytes: options.bundle_cache_bytes,

@@ -1,5 +1,7 @@
 //! Blobs: bundles of code, by their hash.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -24,6 +26,32 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Whether `get` would find them.
     async fn contains(&self, hash: &Sha256) -> Result<bool, BlobError>;
+}
+
+/// Where a blob can be fetched from by HTTP, without any other right. Whoever has it can, so it is a secret while it is
+/// good.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BlobLink {
+    /// The address.
+    pub url: String,
+}
+
+impl std::fmt::Debug for BlobLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlobLink").finish_non_exhaustive()
+    }
+}
+
+/// Gives out links to blobs, of a store that others can reach by itself.
+///
+/// Contract:
+/// - a GET of the link gives exactly the bytes of the hash, for as long as it is good; whoever fetches checks the hash;
+/// - whether the blob is there is not asked: the link of one that is not leads nowhere.
+#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+#[async_trait]
+pub trait BlobLinks: Send + Sync + 'static {
+    /// A link that is good for so long.
+    async fn link(&self, hash: &Sha256, valid_for: Duration) -> Result<BlobLink, BlobError>;
 }
 
 /// Why a blob could not be kept or had.

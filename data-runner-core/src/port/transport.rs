@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Retry, Source};
+use super::{BlobLink, Retry, Source};
 use crate::id::{Claim, SessionId, Sha256, WorkerId};
 use crate::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
 
@@ -66,7 +66,36 @@ pub enum SessionEvent {
 #[async_trait]
 pub trait BundleGate: Send + Sync + 'static {
     /// The bundle of that attempt.
-    async fn bundle(&self, worker: WorkerId, claim: Claim, hash: &Sha256) -> Result<Bytes, BundleRefused>;
+    async fn bundle(&self, worker: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused>;
+}
+
+/// The code that an agent wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedBundle {
+    /// For this attempt of its.
+    pub claim: Claim,
+    /// The hash that the assignment named.
+    pub hash: Sha256,
+    /// In what form.
+    pub form: BundleForm,
+}
+
+/// In what form an agent takes code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleForm {
+    /// As bytes, or as a link.
+    Any,
+    /// As bytes: it follows no links, or the one that it was given led nowhere.
+    Bytes,
+}
+
+/// Code, or where it is. Whoever gets it checks the hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bundle {
+    /// The bytes.
+    Bytes(Bytes),
+    /// Where they are. Given only to those who take any form.
+    Link(BlobLink),
 }
 
 /// Why an agent does not get code.
@@ -111,8 +140,8 @@ pub trait AgentSession: Send + Sync + 'static {
     /// The next acknowledgement; cancel-safe.
     async fn receive_log_ack(&self) -> Result<LogAck, TransportError>;
 
-    /// The bytes of an attempt's bundle. The caller checks the hash.
-    async fn fetch_bundle(&self, claim: Claim, hash: &Sha256) -> Result<Bytes, TransportError>;
+    /// An attempt's bundle. The caller checks the hash.
+    async fn fetch_bundle(&self, wanted: WantedBundle) -> Result<Bundle, TransportError>;
 }
 
 /// Why something could not be said or heard.

@@ -13,7 +13,7 @@ use rand::TryRng as _;
 use tokio::sync::mpsc;
 
 use super::bundles::Bundles;
-use super::code::CodeUnpacker;
+use super::code::{CodeUnpacker, Download};
 use super::performer::{Line, Performer};
 use super::state_folder::{StateFolder, StateFolderError};
 use crate::Clock;
@@ -33,6 +33,8 @@ pub struct AgentBuilder {
     pub unpacker: Arc<dyn CodeUnpacker>,
     /// What resolves the secrets of jobs; [`NoSecrets`](super::NoSecrets) where there are none.
     pub secrets: Arc<dyn SecretResolver>,
+    /// What follows links to code; `None`: code comes over the line to the supervisor only.
+    pub download: Option<Arc<dyn Download>>,
     /// The folder of its own where it keeps everything that must survive its process. It is made if it does not exist.
     pub state: PathBuf,
     /// How many bytes of bundles are kept for the next runs of the same code.
@@ -80,7 +82,7 @@ impl AgentBuilder {
         rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(AgentError::Entropy)?;
         let (folder, identity, records) = StateFolder::open(&self.state).map_err(AgentError::State)?;
         let path = folder.bundles();
-        let bundles = Bundles::open(path.clone(), self.bundle_cache_bytes)
+        let bundles = Bundles::open(path.clone(), self.bundle_cache_bytes, self.download)
             .map_err(|source| AgentError::State(StateFolderError::Io { doing: "clear", path, source }))?;
         let executors: BTreeMap<_, _> =
             self.executors.into_iter().map(|executor| (executor.worker_type(), executor)).collect();

@@ -6,17 +6,24 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use data_runner_core::id::Sha256;
+use data_runner_core::port::BundleForm;
 
-/// A folder of bundles; the least recently used go when there is more than `cap` bytes of them.
-#[derive(Debug)]
+use super::code::Download;
+
+/// A folder of bundles, and what follows links to others; the least recently used go when there is more than `cap` bytes of them.
 pub(super) struct Bundles {
     folder: PathBuf,
     cap: u64,
+    pub(super) download: Option<Arc<dyn Download>>,
 }
 
 impl Bundles {
     /// Makes the folder, and clears what an earlier process left half written.
-    pub(super) fn open(folder: PathBuf, cap: u64) -> std::io::Result<Self> {
+    pub(super) fn open(
+        folder: PathBuf,
+        cap: u64,
+        download: Option<Arc<dyn Download>>,
+    ) -> std::io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
@@ -24,7 +31,15 @@ impl Bundles {
                 std::fs::remove_file(path)?;
             }
         }
-        Ok(Self { folder, cap })
+        Ok(Self { folder, cap, download })
+    }
+
+    /// In what form code is asked for.
+    pub(super) fn form(&self) -> BundleForm {
+        match self.download {
+            Some(_) => BundleForm::Any,
+            None => BundleForm::Bytes,
+        }
     }
 
     /// The bytes of this hash, if they are here and whole.
@@ -113,7 +128,7 @@ mod tests {
 
     fn bundles(cap: u64) -> (tempfile::TempDir, Arc<Bundles>) {
         let folder = tempfile::tempdir().unwrap();
-        let bundles = Arc::new(Bundles::open(folder.path().to_owned(), cap).unwrap());
+        let bundles = Arc::new(Bundles::open(folder.path().to_owned(), cap, None).unwrap());
         (folder, bundles)
     }
 

@@ -21,6 +21,6 @@ mod trash;
 use crate::chain::chain;
 
 pub use builder::{AgentBuilder, AgentError, AgentLoop, Signal};
-pub use code::CodeUnpacker;
+pub use code::{CodeUnpacker, Download};
 pub use secrets::NoSecrets;
 pub use state_folder::StateFolderError;

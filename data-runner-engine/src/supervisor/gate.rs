@@ -4,11 +4,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use data_runner_core::event::{Answer, Request};
-use data_runner_core::id::{Claim, Sha256, WorkerId};
+use data_runner_core::id::{Sha256, WorkerId};
 use data_runner_core::port::{
-    BundleGate, BundleRefused, Certificate, JoinAuthority, JoinGate, JoinRefused, JoinRequest,
+    BlobLink, BlobLinks, Bundle, BundleForm, BundleGate, BundleRefused, Certificate, JoinAuthority, JoinGate,
+    JoinRefused, JoinRequest, WantedBundle,
 };
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{Candidate, Purpose, Worker, WorkerState};
@@ -21,18 +21,41 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long the certificate of a machine without a deadline is good.
 const WITHOUT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a link to code is good: an agent follows it at once.
+const LINK_GOOD_FOR: Duration = Duration::from_secs(15 * 60);
+
 /// What a transport asks. Make it first, give it to the transport, then to the
 /// [`SupervisorBuilder`](super::SupervisorBuilder); until the supervisor runs, everything is refused.
 #[derive(Clone, Default)]
 pub struct Gate {
     shared: Arc<OnceLock<Arc<Shared>>>,
     authority: Option<Arc<dyn JoinAuthority>>,
+    links: Option<Arc<dyn BlobLinks>>,
 }
 
 impl Gate {
     /// A gate where agents of launched machines can join, by tokens of this authority. At the default one nobody can.
     pub fn with_authority(authority: Arc<dyn JoinAuthority>) -> Self {
         Self { authority: Some(authority), ..Self::default() }
+    }
+
+    /// The same gate; agents that follow links get code by one. At the default one they get its bytes.
+    #[must_use]
+    pub fn giving_links(self, links: Arc<dyn BlobLinks>) -> Self {
+        Self { links: Some(links), ..self }
+    }
+
+    /// A link for who takes one. Where none can be had, the bytes do.
+    async fn link(&self, hash: &Sha256, form: BundleForm) -> Option<BlobLink> {
+        let links = match form {
+            BundleForm::Any => self.links.as_ref()?,
+            BundleForm::Bytes => return None,
+        };
+        let link = links.link(hash, LINK_GOOD_FOR).await;
+        link.inspect_err(|error| {
+            tracing::warn!(%hash, error = error as &dyn std::error::Error, "there is no link to code; it is sent");
+        })
+        .ok()
     }
 
     pub(super) fn open(&self, shared: &Arc<Shared>) {
@@ -43,7 +66,8 @@ impl Gate {
 
 #[async_trait]
 impl BundleGate for Gate {
-    async fn bundle(&self, worker: WorkerId, claim: Claim, hash: &Sha256) -> Result<Bytes, BundleRefused> {
+    async fn bundle(&self, worker: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused> {
+        let WantedBundle { claim, hash, form } = wanted;
         let refused = BundleRefused::NotYours { worker, claim };
         let Some(shared) = self.shared.get() else {
             return Err(refused);
@@ -52,13 +76,17 @@ impl BundleGate for Gate {
         let execution = execution.map_err(|error| BundleRefused::Unavailable(Box::new(error)))?;
         let yours = execution.is_some_and(|execution| {
             let live = execution.state.live();
-            execution.job.bundle.hash == *hash
+            execution.job.bundle.hash == hash
                 && live.is_some_and(|live| live.worker == worker && live.claim(execution.id) == claim)
         });
         if !yours {
             return Err(refused);
         }
-        shared.blobs.get(hash).await.map_err(|error| BundleRefused::Unavailable(Box::new(error)))
+        if let Some(link) = self.link(&hash, form).await {
+            return Ok(Bundle::Link(link));
+        }
+        let bytes = shared.blobs.get(&hash).await;
+        bytes.map(Bundle::Bytes).map_err(|error| BundleRefused::Unavailable(Box::new(error)))
     }
 }
 

@@ -15,9 +15,12 @@ use data_runner_core::log::{LogOffset, Segment};
 use data_runner_core::message::{
     AgentMessage, Assign, AttemptStatus, Hello, LogAck, LogOutcome, SupervisorMessage, Verdict, Welcome,
 };
-use data_runner_core::port::{BundleGate, BundleRefused, SecretResolver, SessionEvent, Transport};
+use data_runner_core::port::{
+    BlobLink, Bundle, BundleForm, BundleGate, BundleRefused, SecretResolver, SessionEvent, Transport,
+    WantedBundle,
+};
 use data_runner_core::workflow::{BundleRef, JobSpec};
-use data_runner_engine::{AgentBuilder, AgentError, CodeUnpacker, NoSecrets, Signal, SystemClock};
+use data_runner_engine::{AgentBuilder, AgentError, CodeUnpacker, Download, NoSecrets, Signal, SystemClock};
 use data_runner_testkit::memory::executor::{Script, ScriptedMachine};
 use data_runner_testkit::memory::transport::MemoryNetwork;
 use data_runner_testkit::sample;
@@ -32,13 +35,32 @@ pub const EPOCH: Epoch = Epoch(3);
 pub struct Gate {
     pub bytes: Mutex<Bytes>,
     pub fetched: AtomicU32,
+    /// How often it gave a link instead: to everybody who takes one.
+    pub linked: AtomicU32,
+}
+
+const LINK: &str = "memory://code";
+
+/// What the link leads to: these bytes, or nowhere.
+pub struct Elsewhere(pub Option<&'static [u8]>);
+
+#[async_trait]
+impl Download for Elsewhere {
+    async fn download(&self, link: &BlobLink, _: u64) -> std::io::Result<Bytes> {
+        assert_eq!(link.url, LINK);
+        self.0.map(Bytes::from_static).ok_or_else(|| std::io::Error::other("no way there"))
+    }
 }
 
 #[async_trait]
 impl BundleGate for Gate {
-    async fn bundle(&self, _worker: WorkerId, _claim: Claim, _hash: &Sha256) -> Result<Bytes, BundleRefused> {
+    async fn bundle(&self, _: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused> {
+        if wanted.form == BundleForm::Any {
+            self.linked.fetch_add(1, Ordering::Relaxed);
+            return Ok(Bundle::Link(BlobLink { url: LINK.to_owned() }));
+        }
         self.fetched.fetch_add(1, Ordering::Relaxed);
-        Ok(self.bytes.lock().unwrap().clone())
+        Ok(Bundle::Bytes(self.bytes.lock().unwrap().clone()))
     }
 }
 
@@ -71,6 +93,7 @@ pub struct House {
     pub worker: WorkerId,
     pub slots: u32,
     pub secrets: Arc<dyn SecretResolver>,
+    pub download: Option<Arc<dyn Download>>,
 }
 
 /// An agent that runs.
@@ -96,7 +119,11 @@ impl House {
     pub fn new(script: impl Fn() -> Script + Send + Sync + 'static) -> Self {
         let network = MemoryNetwork::new();
         let supervisor = network.supervisor();
-        let gate = Arc::new(Gate { bytes: Mutex::new(Bytes::from_static(CODE)), fetched: AtomicU32::new(0) });
+        let gate = Arc::new(Gate {
+            bytes: Mutex::new(Bytes::from_static(CODE)),
+            fetched: AtomicU32::new(0),
+            linked: AtomicU32::new(0),
+        });
         network.set_gate(Arc::clone(&gate) as Arc<dyn BundleGate>);
         Self {
             network,
@@ -108,6 +135,7 @@ impl House {
             worker: sample::worker_id(1),
             slots: 1,
             secrets: Arc::new(NoSecrets),
+            download: None,
         }
     }
 
@@ -117,6 +145,7 @@ impl House {
             transport: self.network.agent(),
             executors: vec![Arc::new(self.machine.executor(sample::polars()))],
             unpacker: Arc::new(OneFile),
+            download: self.download.clone(),
             secrets: self.secrets.clone(),
             state: self.state.path().to_owned(),
             bundle_cache_bytes: 1 << 20,

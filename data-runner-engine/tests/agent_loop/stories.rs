@@ -310,6 +310,20 @@ async fn code_is_fetched_once_for_all_runs_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_link_to_code_is_followed_and_one_that_leads_nowhere_costs_no_run() {
+    for (elsewhere, fetched) in [(Some(CODE), 0), (Some(&b"something else"[..]), 1), (None, 1)] {
+        let mut house = House::new(|| Script::new().exits(0));
+        house.download = Some(Arc::new(Elsewhere(elsewhere)));
+        let _agent = house.start();
+        let (session, _) = house.welcome().await;
+        house.assign(session, 1).await;
+        assert_eq!(house.until_finished().await.ending, Ending::Exited { code: 0 });
+        assert_eq!(house.gate.linked.load(Ordering::Relaxed), 1);
+        assert_eq!(house.gate.fetched.load(Ordering::Relaxed), fetched, "{elsewhere:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_that_nobody_takes_delays_neither_heartbeats_nor_a_cancel() {
     let house = House::new(|| Script::new().prints(vec![b'x'; 64 << 20]).waits().exits(0));
     let _agent = house.start();

@@ -113,6 +113,7 @@ impl Kit {
             transport: self.network.agent(),
             executors: vec![Arc::new(self.machine.executor(sample::polars()))],
             unpacker: Arc::new(NoCode),
+            download: None,
             secrets: Arc::new(NoSecrets),
             state: self.folder.path().join(n.to_string()),
             bundle_cache_bytes: 1 << 20,

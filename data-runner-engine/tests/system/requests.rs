@@ -83,7 +83,7 @@ async fn a_retry_is_a_new_execution_of_the_same_commit_and_a_rerun_of_the_newest
 #[tokio::test(start_paused = true)]
 async fn an_agent_gets_the_code_of_its_own_live_attempts_only() {
     use data_runner_core::id::Claim;
-    use data_runner_core::port::BundleGate as _;
+    use data_runner_core::port::{BundleForm, BundleGate as _, WantedBundle};
     let mut kit = Kit::new(|_| Script::new().waits().exits(0));
     kit.repo().publish("main", files(&[("orders", CONFIG)]));
     let builder = kit.builder();
@@ -95,11 +95,12 @@ async fn an_agent_gets_the_code_of_its_own_live_attempts_only() {
     let execution = until(&supervisor.handle(), id, StateName::Running).await;
     let claim = execution.state.live().unwrap().claim(id);
     let hash = &execution.job.bundle.hash;
-    assert!(gate.bundle(worker, claim, hash).await.is_ok());
-    assert!(gate.bundle(sample::worker_id(2), claim, hash).await.is_err(), "another worker");
+    let wanted = |claim, hash: &Sha256| WantedBundle { claim, hash: hash.clone(), form: BundleForm::Any };
+    assert!(gate.bundle(worker, wanted(claim, hash)).await.is_ok());
+    assert!(gate.bundle(sample::worker_id(2), wanted(claim, hash)).await.is_err(), "another worker");
     let forged = Claim { lease: sample::lease(9), ..claim };
-    assert!(gate.bundle(worker, forged, hash).await.is_err(), "another lease");
-    assert!(gate.bundle(worker, claim, &Sha256::of(b"other")).await.is_err(), "other code");
+    assert!(gate.bundle(worker, wanted(forged, hash)).await.is_err(), "another lease");
+    assert!(gate.bundle(worker, wanted(claim, &Sha256::of(b"other"))).await.is_err(), "other code");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,17 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::event::Rejection;
 use data_runner_core::execution::{Phase, StateName};
-use data_runner_core::port::{Catalog as _, LogState, LogStore as _};
-use data_runner_engine::{RequestError, Signal};
+use data_runner_core::id::Sha256;
+use data_runner_core::port::{
+    BlobError, BlobLink, BlobLinks, BlobStore as _, Bundle, BundleForm, BundleGate as _, BundleRefused,
+    Catalog as _, LogState, LogStore as _, WantedBundle,
+};
+use data_runner_engine::supervisor::Gate;
+use data_runner_engine::{RequestError, Signal, SupervisorBuilder};
 use data_runner_testkit::memory::executor::Script;
+use data_runner_testkit::sample::worker_id;
 
 use crate::kit::{Kit, execute, until};
 
@@ -139,4 +146,49 @@ async fn a_network_that_is_cut_for_a_while_costs_nothing_but_time_i8() {
     let execution = until(&supervisor.handle(), id, StateName::Success).await;
     let expected: String = (0..20).map(|n| format!("line {n}\n")).collect();
     assert_eq!(String::from_utf8(kit.stdout(&execution).await).unwrap(), expected);
+}
+
+/// Says where blobs are, or that it does not know.
+struct Links(Result<&'static str, ()>);
+
+#[async_trait::async_trait]
+impl BlobLinks for Links {
+    async fn link(&self, hash: &Sha256, _: Duration) -> Result<BlobLink, BlobError> {
+        match self.0 {
+            Ok(place) => Ok(BlobLink { url: format!("{place}/{hash}") }),
+            Err(()) => Err(BlobError::Unavailable("no signature".into())),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_comes_by_a_link_to_who_takes_one_and_as_bytes_to_everybody_else() {
+    let mut kit = Kit::new(|_| Script::new().waits());
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    let id = execute(&handle).await;
+    let running = until(&handle, id, StateName::Running).await;
+    let live = running.state.live().unwrap();
+    let (worker, claim, hash) = (live.worker, live.claim(id), running.job.bundle.hash.clone());
+    kit.crash(supervisor).await;
+
+    let bytes = Bundle::Bytes(kit.blobs.get(&hash).await.unwrap());
+    let link = Bundle::Link(BlobLink { url: format!("s3://place/{hash}") });
+    for (links, for_any) in
+        [(None, &bytes), (Some(Links(Ok("s3://place"))), &link), (Some(Links(Err(()))), &bytes)]
+    {
+        let gate = match links {
+            Some(links) => Gate::default().giving_links(Arc::new(links)),
+            None => Gate::default(),
+        };
+        let builder = SupervisorBuilder { gate: gate.clone(), ..kit.builder() };
+        let supervisor = builder.start().await.unwrap();
+        for (form, expected) in [(BundleForm::Any, for_any), (BundleForm::Bytes, &bytes)] {
+            let given = gate.bundle(worker, WantedBundle { claim, hash: hash.clone(), form }).await.unwrap();
+            assert_eq!(given, *expected);
+            let stranger = gate.bundle(worker_id(9), WantedBundle { claim, hash: hash.clone(), form }).await;
+            assert!(matches!(stranger, Err(BundleRefused::NotYours { .. })), "{stranger:?}");
+        }
+        kit.crash(supervisor).await;
+    }
 }

@@ -3,9 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use data_runner_core::id::Claim;
 use data_runner_core::message::{AgentMessage, LogAppend};
-use data_runner_core::port::{BundleGate, BundleRefused, TransportError};
+use data_runner_core::port::{Bundle, BundleForm, BundleGate, BundleRefused, TransportError, WantedBundle};
 use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -13,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::caller::Caller;
 use super::sessions::{Session, Sessions, no_such_session};
 use crate::limits::BUNDLE_PART_BYTES;
+use crate::wire::proto::bundle_part::Part;
 use crate::wire::proto::worker_service_server::WorkerService;
 use crate::wire::{FromWire as _, NotUnderstood, proto, sha256};
 use crate::{metadata, status};
@@ -73,13 +75,25 @@ impl WorkerService for Service {
         let claim = wanted.claim.ok_or_else(|| NotUnderstood::missing("FetchBundleRequest.claim"))?;
         let claim = Claim::from_wire(claim)?;
         let hash = sha256(&wanted.sha256)?;
-        let mut rest = self.gate.bundle(session.worker, claim, &hash).await.map_err(refusal)?;
-        let parts = std::iter::from_fn(move || {
-            let data = rest.split_to(rest.len().min(BUNDLE_PART_BYTES));
-            (!data.is_empty()).then_some(Ok(proto::BundlePart { data }))
-        });
-        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
+        let form = if wanted.takes_link { BundleForm::Any } else { BundleForm::Bytes };
+        let wanted = WantedBundle { claim, hash, form };
+        let bundle = self.gate.bundle(session.worker, wanted).await.map_err(refusal)?;
+        Ok(Response::new(match bundle {
+            Bundle::Bytes(bytes) => Box::pin(futures::stream::iter(parts(bytes))),
+            Bundle::Link(link) => Box::pin(futures::stream::iter([part(Part::Link(link.url))])),
+        }))
     }
+}
+
+fn part(part: Part) -> Result<proto::BundlePart, Status> {
+    Ok(proto::BundlePart { part: Some(part) })
+}
+
+fn parts(mut rest: Bytes) -> impl Iterator<Item = Result<proto::BundlePart, Status>> {
+    std::iter::from_fn(move || {
+        let data = rest.split_to(rest.len().min(BUNDLE_PART_BYTES));
+        (!data.is_empty()).then(|| part(Part::Data(data)))
+    })
 }
 
 fn refusal(refused: BundleRefused) -> Status {

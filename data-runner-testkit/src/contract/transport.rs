@@ -19,7 +19,8 @@ use bytes::Bytes;
 use data_runner_core::id::{AttemptId, AttemptNumber, Claim, SessionId, Sha256, WorkerId};
 use data_runner_core::message::AgentMessage;
 use data_runner_core::port::{
-    AgentSession, AgentTransport, BundleGate, BundleRefused, SessionEvent, Transport, TransportEvent,
+    AgentSession, AgentTransport, BlobLink, Bundle, BundleForm, BundleGate, BundleRefused, SessionEvent,
+    Transport, TransportEvent, WantedBundle,
 };
 
 pub use bundles::*;
@@ -79,8 +80,8 @@ pub fn claim(n: u64) -> Claim {
     }
 }
 
-/// A gate with two bundles: worker 1 may have a short one for claim 1 and one of 20 MB for claim 2; claim 3's cannot be
-/// read; everything else is refused.
+/// A gate with some bundles: worker 1 may have a short one for claim 1 and one of 20 MB for claim 2; claim 3's cannot be
+/// read; for claim 4 there is a link, and the short one for who takes none; everything else is refused.
 #[derive(Debug, Default)]
 pub struct SampleGate;
 
@@ -100,6 +101,11 @@ impl SampleGate {
         bytes.into()
     }
 
+    /// The link of claim 4.
+    pub fn link() -> BlobLink {
+        BlobLink { url: "https://bucket.example.com/code?signature=secret".to_owned() }
+    }
+
     /// The hash to ask for the bundle of claim `n` with. Only the gate looks at it here.
     pub fn hash(n: u8) -> Sha256 {
         Sha256::of(&[n])
@@ -108,17 +114,23 @@ impl SampleGate {
 
 #[async_trait]
 impl BundleGate for SampleGate {
-    async fn bundle(&self, worker: WorkerId, of: Claim, hash: &Sha256) -> Result<Bytes, BundleRefused> {
-        let asks_for =
-            |n: u8| of == claim(n.into()) && worker == sample::worker_id(1) && *hash == Self::hash(n);
+    async fn bundle(&self, worker: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused> {
+        let asks_for = |n: u8| {
+            wanted.claim == claim(n.into()) && worker == sample::worker_id(1) && wanted.hash == Self::hash(n)
+        };
         if asks_for(1) {
-            Ok(Self::short())
+            Ok(Bundle::Bytes(Self::short()))
         } else if asks_for(2) {
-            Ok(Self::long())
+            Ok(Bundle::Bytes(Self::long()))
+        } else if asks_for(4) {
+            Ok(match wanted.form {
+                BundleForm::Any => Bundle::Link(Self::link()),
+                BundleForm::Bytes => Bundle::Bytes(Self::short()),
+            })
         } else if asks_for(3) {
             Err(BundleRefused::Unavailable("the disk is gone".into()))
         } else {
-            Err(BundleRefused::NotYours { worker, claim: of })
+            Err(BundleRefused::NotYours { worker, claim: wanted.claim })
         }
     }
 }
@@ -152,6 +164,7 @@ macro_rules! transport_contract {
             the_code_of_another_attempt_is_refused
             the_code_of_another_worker_is_refused
             code_that_cannot_be_read_now_may_be_asked_for_again
+            a_link_is_given_to_who_takes_one_and_bytes_to_who_does_not
         }
     };
     ($make:expr => $($clause:ident)*) => {$(

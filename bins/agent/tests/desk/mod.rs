@@ -17,7 +17,9 @@ use data_runner_core::log::Segment;
 use data_runner_core::message::{
     AgentMessage, Assign, AttemptStatus, LogAck, LogOutcome, SupervisorMessage, Welcome,
 };
-use data_runner_core::port::{BundleGate, BundleRefused, Executor, Prepared, SessionEvent, Transport};
+use data_runner_core::port::{
+    Bundle, BundleGate, BundleRefused, Executor, Prepared, SessionEvent, Transport, WantedBundle,
+};
 use data_runner_core::workflow::{BundleRef, Dependencies, JobSpec, Resources};
 use data_runner_exec::{CommandExecutor, ShimCommand};
 use data_runner_grpc::{GrpcTransport, ServerOptions};
@@ -38,8 +40,8 @@ struct Gate(Bytes);
 
 #[async_trait]
 impl BundleGate for Gate {
-    async fn bundle(&self, _: WorkerId, _: Claim, _: &Sha256) -> Result<Bytes, BundleRefused> {
-        Ok(self.0.clone())
+    async fn bundle(&self, _: WorkerId, _: WantedBundle) -> Result<Bundle, BundleRefused> {
+        Ok(Bundle::Bytes(self.0.clone()))
     }
 }
 

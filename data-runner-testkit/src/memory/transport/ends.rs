@@ -1,11 +1,11 @@
 //! The two ends, as the ports want them.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use data_runner_core::id::{Claim, SessionId, Sha256, WorkerId};
+use data_runner_core::id::{SessionId, WorkerId};
 use data_runner_core::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
 use data_runner_core::port::{
-    AgentSession, AgentTransport, BundleRefused, Transport, TransportError, TransportEvent,
+    AgentSession, AgentTransport, Bundle, BundleRefused, Transport, TransportError, TransportEvent,
+    WantedBundle,
 };
 use tokio::sync::Notify;
 
@@ -101,9 +101,9 @@ impl AgentSession for Session {
         self.network.when(&self.signals.ack, |state| state.take_ack(self.id)).await
     }
 
-    async fn fetch_bundle(&self, claim: Claim, hash: &Sha256) -> Result<Bytes, TransportError> {
+    async fn fetch_bundle(&self, wanted: WantedBundle) -> Result<Bundle, TransportError> {
         let (worker, gate) = self.network.when(&self.signals.path, |state| state.gate_for(self.id)).await?;
-        gate.bundle(worker, claim, hash).await.map_err(|refused| match refused {
+        gate.bundle(worker, wanted).await.map_err(|refused| match refused {
             BundleRefused::NotYours { .. } => TransportError::Refused { message: refused.to_string() },
             BundleRefused::Unavailable(_) => TransportError::Unreachable {
                 peer: "the supervisor's blob store".to_owned(),
