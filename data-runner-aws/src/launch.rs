@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{BlobError, BlobStore, JoinAuthority, LaunchAnswer};
 use data_runner_core::worker::Candidate;
@@ -86,12 +87,10 @@ impl Launcher {
         candidate: &Candidate,
         pinned: &PinnedRequest,
     ) -> LaunchAnswer {
-        let user_data = match self.user_data(worker, candidate, pinned).await {
-            Ok(user_data) => user_data,
+        let request = match self.request(worker, candidate, pinned).await {
+            Ok(request) => request.client_token(token),
             Err(answer) => return answer,
         };
-        let tags = tags::of_worker(&self.options.installation, worker, pinned.deadline, &pinned.tags);
-        let request = request::run_instances(pinned, candidate, &tags, &user_data).client_token(token);
         self.account.throttle.run_instances.take().await;
         let answer = match request.send_with(&self.account.ec2_once).await {
             Ok(made) => launched(made.instances().first().and_then(|instance| instance.instance_id())),
@@ -99,6 +98,18 @@ impl Launcher {
         };
         tracing::info!(%worker, candidate = candidate.label, ?answer, "launch answered");
         answer
+    }
+
+    /// The request, but for its token.
+    pub async fn request(
+        &self,
+        worker: WorkerId,
+        candidate: &Candidate,
+        pinned: &PinnedRequest,
+    ) -> Result<RunInstancesInputBuilder, LaunchAnswer> {
+        let user_data = self.user_data(worker, candidate, pinned).await?;
+        let tags = tags::of_worker(&self.options.installation, worker, pinned.deadline, &pinned.tags);
+        Ok(request::run_instances(pinned, candidate, &tags, &user_data))
     }
 
     fn refused(&self, token: &str, error: CallError) -> LaunchAnswer {

@@ -7,6 +7,7 @@
 mod answer;
 mod blobs;
 mod call;
+pub mod doctor;
 mod gather;
 mod images;
 mod launch;

@@ -29,7 +29,7 @@ pub(crate) struct PinnedRequest {
     pub security_groups: Vec<String>,
     pub instance_profile: Option<String>,
     pub public_ip: bool,
-    /// The root volume; `None`: as large as the image's.
+    /// The root volume; `None`: as large as the image's, which does not say how large that is.
     pub disk_gib: Option<u32>,
     /// All but those that name the worker.
     pub tags: BTreeMap<String, String>,

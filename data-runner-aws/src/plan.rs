@@ -72,10 +72,7 @@ impl Planner {
         let subnets = self.subnets(subnets).await?;
         let names: Vec<&str> = sizes.iter().map(InstanceSize::as_str).collect();
         let prices = self.prices.of(&names, request.compute.spot != Spot::Never).await;
-        let priced = |way: &Way<'_>| {
-            let disk_gib = disk_gib.unwrap_or(image.root_gib);
-            prices.price(&way.priced(disk_gib, settings.public_ip))
-        };
+        let priced = |way: &Way<'_>| prices.price(&way.priced(disk_gib.unwrap_or(0), settings.public_ip));
         let ways = in_order(&sizes, &subnets, markets(request.compute.spot), &prices);
         ways.iter()
             .map(|way| {
@@ -252,10 +249,10 @@ fn sizes(request: &MachineRequest) -> Result<Vec<InstanceSize>, ProvisionError> 
     Ok(sizes)
 }
 
-/// The root volume in GiB, rounded up.
+/// The root volume in GiB, rounded up; `None` when nobody says how large it is to be.
 fn disk(request: &MachineRequest, image: &MachineImage) -> Result<Option<u32>, ProvisionError> {
     let Some(bytes) = request.compute.disk_bytes else {
-        return Ok(None);
+        return Ok(Some(image.root_gib).filter(|gib| *gib > 0));
     };
     let gib = u32::try_from(bytes.div_ceil(GIB)).unwrap_or(u32::MAX);
     if gib < image.root_gib {

@@ -120,7 +120,7 @@ impl Prices {
     }
 
     /// By the Pricing API. Its products are JSON texts; the one offer of the one product has one price.
-    async fn list_price(&self, name: &str) -> Result<Option<u64>, CallError> {
+    pub async fn list_price(&self, name: &str) -> Result<Option<u64>, CallError> {
         let wanted = [
             ("instanceType", name),
             ("regionCode", self.account.region.as_str()),

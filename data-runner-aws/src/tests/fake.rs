@@ -172,7 +172,15 @@ type Done = Result<String, (&'static str, String)>;
 
 impl World {
     fn act(&mut self, action: &str, parameters: &BTreeMap<String, String>, body: &str) -> Done {
+        if parameters.get("DryRun").is_some_and(|dry| dry == "true") {
+            return Err(("DryRunOperation", "Request would have succeeded, but DryRun flag is set.".into()));
+        }
         match action {
+            "GetCallerIdentity" => Ok("<GetCallerIdentityResponse><GetCallerIdentityResult>\
+                <Arn>arn:aws:sts::123456789012:assumed-role/runner/i-0</Arn></GetCallerIdentityResult>\
+                </GetCallerIdentityResponse>"
+                .into()),
+            "DescribeSecurityGroups" => Ok(describe_security_groups(parameters)),
             "RunInstances" => self.run_instances(parameters, body),
             "TerminateInstances" => self.terminate_instances(parameters),
             "DescribeInstances" => Ok(self.describe_instances(parameters)),
@@ -289,10 +297,23 @@ fn describe_subnets(parameters: &BTreeMap<String, String>) -> Done {
         };
         let _ = write!(
             items,
-            "<item><subnetId>{id}</subnetId><availabilityZone>us-east-1{zone}</availabilityZone></item>"
+            "<item><subnetId>{id}</subnetId><availabilityZone>us-east-1{zone}</availabilityZone>\
+             <vpcId>vpc-1</vpcId><availableIpAddressCount>200</availableIpAddressCount></item>"
         );
     }
     Ok(format!("<DescribeSubnetsResponse><subnetSet>{items}</subnetSet></DescribeSubnetsResponse>"))
+}
+
+fn describe_security_groups(parameters: &BTreeMap<String, String>) -> String {
+    let mut items = String::new();
+    for id in list(parameters, "GroupId") {
+        let vpc = if id == "sg-elsewhere" { "vpc-2" } else { "vpc-1" };
+        let _ = write!(items, "<item><groupId>{id}</groupId><vpcId>{vpc}</vpcId></item>");
+    }
+    format!(
+        "<DescribeSecurityGroupsResponse><securityGroupInfo>{items}</securityGroupInfo>\
+         </DescribeSecurityGroupsResponse>"
+    )
 }
 
 impl FakeMachine {

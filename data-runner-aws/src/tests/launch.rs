@@ -26,13 +26,14 @@ async fn the_request_says_all_that_a_machine_must_be() {
         ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
         ("BlockDeviceMapping.1.Ebs.Encrypted", "true"),
         ("BlockDeviceMapping.1.Ebs.VolumeType", "gp3"),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "8"),
         ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true"),
         ("TagSpecification.1.ResourceType", "instance"),
         ("TagSpecification.2.ResourceType", "volume"),
     ] {
         assert_eq!(asked.get(name).map(String::as_str), Some(value), "{name} of {asked:#?}");
     }
-    for absent in ["KeyName", "InstanceMarketOptions.MarketType", "BlockDeviceMapping.1.Ebs.VolumeSize"] {
+    for absent in ["KeyName", "InstanceMarketOptions.MarketType"] {
         assert_eq!(asked.get(absent), None);
     }
     let token = &asked["ClientToken"];

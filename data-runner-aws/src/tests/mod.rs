@@ -4,6 +4,7 @@
 
 mod answers;
 mod blobs;
+mod doctor;
 mod fake;
 mod launch;
 mod list;
