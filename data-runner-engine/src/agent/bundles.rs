@@ -10,7 +10,9 @@ use data_runner_core::port::BundleForm;
 
 use super::code::Download;
 
-/// A folder of bundles, and what follows links to others; the least recently used go when there is more than `cap` bytes of them.
+/// A folder of bundles, each named by its hash, and what follows links to others. Whoever makes a machine ready may put
+/// some there before the agent starts, in `bundles` of its state folder; they are checked like all others. The least
+/// recently used go when there is more than `cap` bytes of them.
 pub(super) struct Bundles {
     folder: PathBuf,
     cap: u64,
@@ -142,6 +144,17 @@ mod tests {
         std::fs::write(folder.path().join(hash.as_str()), "evil").unwrap();
         assert_eq!(bundles.get(&hash).await, None);
         assert!(!folder.path().join(hash.as_str()).exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_put_there_before_is_taken_if_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, torn) = (Sha256::of(b"code"), Sha256::of(b"other code"));
+        std::fs::write(folder.path().join(whole.as_str()), "code").unwrap();
+        std::fs::write(folder.path().join(torn.as_str()), "other").unwrap();
+        let bundles = Arc::new(Bundles::open(folder.path().to_owned(), 100, None).unwrap());
+        assert_eq!(bundles.get(&whole).await, Some(Bytes::from_static(b"code")));
+        assert_eq!(bundles.get(&torn).await, None);
     }
 
     #[tokio::test]
