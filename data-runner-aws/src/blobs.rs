@@ -2,16 +2,18 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::ChecksumMode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use data_runner_core::id::Sha256;
-use data_runner_core::port::{BlobError, BlobStore};
+use data_runner_core::port::{BlobError, BlobLink, BlobLinks, BlobStore};
 
 use crate::call::{AwsAccount, CallError};
 
@@ -46,7 +48,7 @@ impl FromStr for S3Place {
     }
 }
 
-/// A [`BlobStore`] in S3: the blob `abcd…` is the object `blobs/abcd…` below the place's prefix. Several may use one place.
+/// A [`BlobStore`] in S3, whose [`BlobLinks`] are presigned: the blob `abcd…` is the object `blobs/abcd…` below the place's prefix. Several may use one place.
 ///
 /// S3 keeps the SHA-256 with the object and checks it when the bytes arrive, so that nothing torn or altered is ever
 /// kept, and what is there is recognized without being fetched.
@@ -114,6 +116,18 @@ impl S3Blobs {
         let bytes =
             collected.map_err(|error| CallError::NoAnswer { action: "GetObject", source: error.into() })?;
         Ok(Some(bytes.into_bytes()))
+    }
+}
+
+#[async_trait]
+impl BlobLinks for S3Blobs {
+    async fn link(&self, hash: &Sha256, valid_for: Duration) -> Result<BlobLink, BlobError> {
+        let presigning = PresigningConfig::expires_in(valid_for);
+        let presigning = presigning.map_err(|error| BlobError::Unavailable(error.into()))?;
+        let get = self.client.get_object().bucket(&self.place.bucket).key(self.key(hash));
+        let signed = get.presigned(presigning).await;
+        let signed = signed.map_err(|error| unavailable(CallError::of("GetObject", error)))?;
+        Ok(BlobLink { url: signed.uri().to_owned() })
     }
 }
 

@@ -7,7 +7,7 @@
 mod answer;
 mod blobs;
 mod call;
-pub mod doctor;
+mod doctor;
 mod gather;
 mod images;
 mod launch;
@@ -28,6 +28,7 @@ mod tests;
 
 pub use blobs::{NotAPlace, S3Blobs, S3Place};
 pub use call::{AwsAccount, CallError};
+pub use doctor::Ec2Doctor;
 pub use options::{AgentBinary, Ec2Options};
 pub use provisioner::Ec2Provisioner;
 pub use user_data::{

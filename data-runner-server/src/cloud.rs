@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_runner_core::id::Sha256;
-use data_runner_core::port::{BlobStore, Checkup, ImageBaker, JoinAuthority, Provisioner, Source};
+use data_runner_core::port::{BlobLinks, BlobStore, Checkup, ImageBaker, JoinAuthority, Provisioner, Source};
 use data_runner_core::settings::{Ec2Settings, Settings};
 use data_runner_core::workflow::Architecture;
 
@@ -59,6 +59,8 @@ pub struct CloudPorts {
     pub provisioner: Arc<dyn Provisioner>,
     /// Where code is kept.
     pub blobs: Arc<dyn BlobStore>,
+    /// Where agents fetch code from by themselves; `None`: the supervisor sends it to them.
+    pub links: Option<Arc<dyn BlobLinks>>,
     /// Bakes images; `None` where there are none.
     pub images: Option<Arc<dyn ImageBaker>>,
 }

@@ -34,7 +34,7 @@ impl Machines<'_> {
         match &self.installation.settings.provisioner {
             ProvisionerSettings::Local(_) => {
                 let provisioner = local::provisioner(self.installation, self.state, self.grpc, self.secured)?;
-                Ok(CloudPorts { provisioner, blobs: folder, images: None })
+                Ok(CloudPorts { provisioner, blobs: folder, links: None, images: None })
             }
             ProvisionerSettings::Ec2(ec2) => {
                 let cloud = cloud.ok_or(StartupError::NoCloud)?;

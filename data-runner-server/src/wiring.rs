@@ -116,10 +116,6 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         Some(tls) => Some(Secured::open(tls, settings, &state, &[addresses.0, addresses.1])?),
         None => None,
     };
-    let gate = secured.as_ref().map_or_else(Gate::default, |it| Gate::with_authority(it.joining.clone()));
-    let tls = secured.as_ref().map(|secured| secured.for_agents(&gate)).transpose()?;
-    let options = ServerOptions { tls, ..ServerOptions::default() };
-    let transport = GrpcTransport::serve(grpc, Arc::new(gate.clone()), options);
     let agents = agents::open(&installation)?;
     let machines = Machines {
         installation: &installation,
@@ -128,7 +124,15 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         secured: secured.as_ref(),
         agents: &agents,
     };
-    let CloudPorts { provisioner, blobs, images } = machines.connect(cloud).await?;
+    let CloudPorts { provisioner, blobs, links, images } = machines.connect(cloud).await?;
+    let gate = secured.as_ref().map_or_else(Gate::default, |it| Gate::with_authority(it.joining.clone()));
+    let gate = match links {
+        Some(links) => gate.giving_links(links),
+        None => gate,
+    };
+    let tls = secured.as_ref().map(|secured| secured.for_agents(&gate)).transpose()?;
+    let options = ServerOptions { tls, ..ServerOptions::default() };
+    let transport = GrpcTransport::serve(grpc, Arc::new(gate.clone()), options);
     let builder = SupervisorBuilder {
         state: store.clone(),
         catalog: store.clone(),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use data_runner_aws::{AgentBinary, AwsAccount, Ec2Options, Ec2Provisioner, POWER_OFF};
-use data_runner_core::port::{Checkup, Source};
-use data_runner_core::settings::Settings;
+use data_runner_aws::{AgentBinary, AwsAccount, Ec2Doctor, Ec2Options, Ec2Provisioner, POWER_OFF, S3Blobs};
+use data_runner_core::port::{BlobLinks, BlobStore, Checkup, Source};
+use data_runner_core::settings::{CodeDelivery, Ec2Settings, ProvisionerSettings, Settings};
 use data_runner_server::{Cloud, CloudPorts, CloudRequest};
 
 /// Where AWS is, if it is not where it always is. Machines of an endpoint look for the rest of AWS there too.
@@ -33,11 +33,31 @@ impl Cloud for Ec2 {
                 .map_or_else(BTreeMap::new, |endpoint| BTreeMap::from([(ENDPOINT.to_owned(), endpoint)])),
             power_off: POWER_OFF.to_owned(),
         };
-        let provisioner = Ec2Provisioner::new(account, options, wanted.joining, Arc::clone(&wanted.blobs));
-        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs: wanted.blobs, images: None })
+        let (blobs, links) = code(&account, &options.settings, wanted.blobs)?;
+        let provisioner = Ec2Provisioner::new(account, options, wanted.joining, Arc::clone(&blobs));
+        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs, links, images: None })
     }
 
-    async fn checkup(&self, _settings: &Settings) -> Option<Arc<dyn Checkup>> {
-        None
+    async fn checkup(&self, settings: &Settings) -> Option<Arc<dyn Checkup>> {
+        let ProvisionerSettings::Ec2(ec2) = &settings.provisioner else {
+            return None;
+        };
+        let account = AwsAccount::from_env(&ec2.region).await;
+        let public_url = settings.public_url.clone().unwrap_or_default();
+        Some(Arc::new(Ec2Doctor::new(account, settings.installation.clone(), (**ec2).clone(), public_url)))
+    }
+}
+
+type Code = (Arc<dyn BlobStore>, Option<Arc<dyn BlobLinks>>);
+
+/// Where code is kept, and the links by which agents fetch it there.
+fn code(account: &AwsAccount, settings: &Ec2Settings, own: Arc<dyn BlobStore>) -> Result<Code, Source> {
+    match (settings.code_delivery, &settings.bucket) {
+        (CodeDelivery::S3, Some(bucket)) => {
+            let blobs = Arc::new(S3Blobs::new(account, bucket.parse()?));
+            Ok((Arc::clone(&blobs) as Arc<dyn BlobStore>, Some(blobs)))
+        }
+        (CodeDelivery::S3, None) => Err("`code_delivery: s3` needs `ec2.bucket`".into()),
+        (CodeDelivery::Grpc | CodeDelivery::UserData, _) => Ok((own, None)),
     }
 }

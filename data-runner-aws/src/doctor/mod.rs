@@ -1,33 +1,37 @@
 //! Whether this installation can run machines in this account, and if not, what to do. Nothing is started or changed:
 //! rights are proved by dry runs.
 
-mod finding;
 mod network;
 mod rights;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use aws_sdk_ec2::config::Intercept;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::{DateTime, Format};
-use data_runner_core::id::WorkerId;
-use data_runner_core::port::{BlobStore, JoinAuthority, ProvisionError};
+use bytes::Bytes;
+use data_runner_core::id::{Sha256, WorkerId};
+use data_runner_core::port::{
+    BlobError, BlobStore, Certificate, Checkup, Finding, JoinAuthority, JoinRefused, JoinRequest,
+    ProvisionError, Verdict,
+};
+use data_runner_core::settings::Ec2Settings;
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{Candidate, MachineRequest};
-use data_runner_core::workflow::InstanceSize;
+use data_runner_core::workflow::{Architecture, InstanceSize};
 use tokio::sync::watch;
 
 use crate::call::{AwsAccount, CallError, in_words};
 use crate::launch::Launcher;
 use crate::list::Fleet;
-use crate::options::Ec2Options;
+use crate::options::{AgentBinary, Ec2Options};
 use crate::plan::Planner;
-
-pub use finding::{Finding, Verdict};
 
 /// Beyond this, AWS refuses what is signed (5 minutes), and certificates and deadlines disagree.
 const TOLERATED_SKEW: Duration = Duration::from_secs(30);
@@ -45,18 +49,17 @@ pub struct Ec2Doctor {
 }
 
 impl Ec2Doctor {
-    /// A doctor for machines that would dial `public_url`.
-    pub fn new(
-        account: AwsAccount,
-        options: Ec2Options,
-        authority: Arc<dyn JoinAuthority>,
-        blobs: Arc<dyn BlobStore>,
-        public_url: String,
-    ) -> Self {
-        let options = Arc::new(options);
+    /// A doctor for the machines of an installation, which would dial `public_url`.
+    pub fn new(account: AwsAccount, installation: String, settings: Ec2Settings, public_url: String) -> Self {
+        let options = Arc::new(stand_in(installation, settings));
         Self {
             planner: Planner::new(account.clone(), Arc::clone(&options)),
-            launcher: Launcher::new(account.clone(), Arc::clone(&options), authority, blobs),
+            launcher: Launcher::new(
+                account.clone(),
+                Arc::clone(&options),
+                Arc::new(Nothing),
+                Arc::new(Nothing),
+            ),
             fleet: Fleet::new(account.clone(), &options.installation),
             account,
             options,
@@ -65,7 +68,7 @@ impl Ec2Doctor {
     }
 
     /// Everything that was found, in the order in which it should be mended.
-    pub async fn examine(&self) -> Vec<Finding> {
+    async fn examine(&self) -> Vec<Finding> {
         let mut findings = self.identity().await;
         if findings.iter().any(|finding| finding.verdict == Verdict::Bad) {
             // Whoever is not let in learns nothing more.
@@ -144,6 +147,61 @@ impl Ec2Doctor {
             ),
             "look at \"Running On-Demand Standard instances\" and its spot counterpart in Service Quotas",
         )
+    }
+}
+
+#[async_trait]
+impl Checkup for Ec2Doctor {
+    async fn check(&self) -> Vec<Finding> {
+        self.examine().await
+    }
+}
+
+/// Options whose requests have the real ones' shape. What a supervisor alone knows is left out of them: nothing is
+/// launched.
+fn stand_in(installation: String, settings: Ec2Settings) -> Ec2Options {
+    let agent = AgentBinary { sha256: Sha256::of(b""), from_supervisor: None, from_store: None };
+    Ec2Options {
+        installation,
+        settings,
+        grpc_url: String::new(),
+        ca: String::new(),
+        agents: [Architecture::X86_64, Architecture::Arm64].map(|of| (of, agent.clone())).into(),
+        python_index_url: None,
+        environment: BTreeMap::new(),
+        power_off: crate::POWER_OFF.to_owned(),
+    }
+}
+
+/// Lets nobody join and keeps nothing.
+struct Nothing;
+
+impl JoinAuthority for Nothing {
+    fn token(&self, _: WorkerId, _: &Candidate) -> String {
+        String::new()
+    }
+
+    fn check(&self, _: WorkerId, _: &Candidate, _: &JoinRequest) -> Result<Sha256, JoinRefused> {
+        Err(JoinRefused::Refused)
+    }
+
+    fn issue(&self, _: WorkerId, _: &JoinRequest, _: Timestamp) -> Result<Certificate, JoinRefused> {
+        Err(JoinRefused::Refused)
+    }
+}
+
+#[async_trait]
+impl BlobStore for Nothing {
+    async fn put(&self, _: Bytes) -> Result<Sha256, BlobError> {
+        Err(BlobError::Unavailable("a doctor keeps nothing".into()))
+    }
+
+    async fn get(&self, hash: &Sha256) -> Result<Bytes, BlobError> {
+        Err(BlobError::NotFound(hash.clone()))
+    }
+
+    async fn contains(&self, _: &Sha256) -> Result<bool, BlobError> {
+        Ok(false)
     }
 }
 

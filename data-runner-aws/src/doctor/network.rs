@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_sdk_ec2::types::Subnet;
+use data_runner_core::port::Finding;
 use data_runner_core::settings::Ec2Settings;
 use tokio::net::{TcpStream, lookup_host};
 
-use super::Finding;
 use crate::call::{AwsAccount, CallError, in_words};
 
 /// How long a connection may take.

@@ -2,10 +2,10 @@
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use data_runner_core::port::LaunchAnswer;
+use data_runner_core::port::{Finding, LaunchAnswer};
 use data_runner_core::worker::{Candidate, MachineState};
 
-use super::{Finding, as_spot, nobody};
+use super::{as_spot, nobody};
 use crate::answer::Refusal;
 use crate::call::{AwsAccount, CallError, in_words};
 use crate::launch::Launcher;

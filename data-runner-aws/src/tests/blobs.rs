@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use data_runner_core::port::{BlobError, BlobStore};
+use data_runner_core::port::{BlobError, BlobLinks as _, BlobStore};
 use data_runner_testkit::blob_store_contract;
 use data_runner_testkit::contract::blob_store::BlobFixture;
 
@@ -110,4 +110,17 @@ async fn a_bucket_that_refuses_is_not_an_empty_one() {
     for error in [elsewhere.get(&hash).await.unwrap_err(), elsewhere.contains(&hash).await.unwrap_err()] {
         assert!(matches!(error, BlobError::Unavailable(_)), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_link_is_for_one_blob_and_for_so_long() {
+    let bucket = Bucket::start().await;
+    let hash = Sha256::of(b"code");
+    let link = bucket.blobs().link(&hash, Duration::from_secs(600)).await.unwrap();
+    let (path, query) = link.url.split_once('?').unwrap();
+    assert!(path.ends_with(&format!("/acme/runner/blobs/{hash}")), "{path}");
+    assert!(query.contains("X-Amz-Expires=600") && query.contains("X-Amz-Signature="), "{query}");
+    assert!(!format!("{link:?}").contains("Signature"), "a link is a secret while it is good");
+    let too_long = Duration::from_secs(8 * 24 * 3600);
+    assert!(bucket.blobs().link(&hash, too_long).await.is_err(), "S3 signs for a week at the most");
 }

@@ -1,13 +1,14 @@
 //! What the doctor finds in an account.
 
+use data_runner_core::port::{Checkup as _, Finding, Verdict};
+
 use super::fake::{Fake, Fault};
 use super::*;
-use crate::doctor::{Ec2Doctor, Finding, Verdict};
+use crate::Ec2Doctor;
 
 async fn examined(fake: &Fake, options: Ec2Options) -> Vec<Finding> {
-    let (account, blobs) = (account(fake).await, Arc::new(MemoryBlobs::new()));
     let public_url = "https://127.0.0.1:1".to_owned();
-    Ec2Doctor::new(account, options, Arc::new(Tokens), blobs, public_url).examine().await
+    Ec2Doctor::new(account(fake).await, options.installation, options.settings, public_url).check().await
 }
 
 fn of<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
