@@ -120,6 +120,8 @@ async fn a_link_is_for_one_blob_and_for_so_long() {
     let (path, query) = link.url.split_once('?').unwrap();
     assert!(path.ends_with(&format!("/acme/runner/blobs/{hash}")), "{path}");
     assert!(query.contains("X-Amz-Expires=600") && query.contains("X-Amz-Signature="), "{query}");
+    // Nothing is signed that a plain GET does not send.
+    assert!(query.contains("X-Amz-SignedHeaders=host&"), "{query}");
     assert!(!format!("{link:?}").contains("Signature"), "a link is a secret while it is good");
     let too_long = Duration::from_secs(8 * 24 * 3600);
     assert!(bucket.blobs().link(&hash, too_long).await.is_err(), "S3 signs for a week at the most");
