@@ -144,6 +144,10 @@ pub struct Synced {
 
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events hold it in a box, and most requests are the largest one"
+)]
 pub enum Request {
     /// Run a workflow. Everything is resolved; the bundle is stored.
     Submit(Submit),
