@@ -24,9 +24,9 @@ fn policies() -> BTreeMap<String, Value> {
 
 /// A text, or a list of them.
 fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::Array(items) => items.iter().map(|item| item.as_str().unwrap()).collect(),
-        other => other.as_str().into_iter().collect(),
+    match value.as_array() {
+        Some(items) => items.iter().map(|item| item.as_str().unwrap()).collect(),
+        None => value.as_str().into_iter().collect(),
     }
 }
 
