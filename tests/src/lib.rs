@@ -14,7 +14,7 @@ mod sandbox;
 mod server;
 
 pub use process::{Found, is_alive, signal};
-pub use program::{Finished, Program, cli};
+pub use program::{Finished, Program, cli, cli_with, on_host};
 pub use proxy::Proxy;
 pub use repository::{Repository, polars, workflow};
 pub use rest::{Answer, Follow, Rest};

@@ -58,6 +58,13 @@ impl Program {
         Self::start("data-runner", cli_command(sandbox, server, arguments), sandbox)
     }
 
+    /// A `data-runner-supervisor` with these arguments.
+    pub fn supervisor(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        let mut command = command("data-runner-supervisor", sandbox);
+        command.args(arguments);
+        Self::start("data-runner-supervisor", command, sandbox)
+    }
+
     /// Its number.
     pub fn pid(&self) -> i32 {
         self.child.id().cast_signed()
@@ -125,10 +132,29 @@ impl Finished {
 
 /// Runs `data-runner` to its end.
 pub async fn cli(sandbox: &Sandbox, server: Option<&str>, arguments: &[&str]) -> Finished {
-    let mut command = tokio::process::Command::from(cli_command(sandbox, server, arguments));
+    to_its_end(cli_command(sandbox, server, arguments)).await
+}
+
+/// Runs `data-runner` to its end, with these variables.
+pub async fn cli_with(sandbox: &Sandbox, variables: &[(&str, &str)], arguments: &[&str]) -> Finished {
+    let mut command = cli_command(sandbox, None, arguments);
+    command.envs(variables.iter().copied());
+    to_its_end(command).await
+}
+
+/// Runs a command of `data-runner-supervisor` to its end.
+pub async fn on_host(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    let mut command = command("data-runner-supervisor", sandbox);
+    command.args(arguments);
+    to_its_end(command).await
+}
+
+async fn to_its_end(command: Command) -> Finished {
+    let shown = format!("{command:?}");
+    let mut command = tokio::process::Command::from(command);
     let running = command.kill_on_drop(true).output();
     let ended = tokio::time::timeout(crate::PATIENCE, running).await;
-    let output = ended.unwrap_or_else(|_| panic!("data-runner {arguments:?} does not end")).unwrap();
+    let output = ended.unwrap_or_else(|_| panic!("{shown} does not end")).unwrap();
     Finished {
         code: output.status.code(),
         stdout: output.stdout,

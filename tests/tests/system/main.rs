@@ -2,6 +2,7 @@
 //! promise of the product. `cargo xtask test` builds what they start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod agent_killed;
 mod cli;
 mod hardships;
