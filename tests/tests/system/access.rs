@@ -98,6 +98,7 @@ async fn plain_http_finds_nobody_on_the_tls_port() {
     let refused = house.person(&["ps", "--server", &plain]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     let token = [("DATA_RUNNER_TOKEN", "dr_1")];
-    let unsafe_ = data_runner_tests::cli_with(&sandbox, &token, &["ps", "--server", "http://203.0.113.1:8080"]).await;
+    let unsafe_ =
+        data_runner_tests::cli_with(&sandbox, &token, &["ps", "--server", "http://203.0.113.1:8080"]).await;
     assert_eq!(unsafe_.code, Some(2), "no token leaves this machine unencrypted: {}", unsafe_.stderr);
 }
