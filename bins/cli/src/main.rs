@@ -58,7 +58,8 @@ fn refused(error: &clap::Error) -> ExitCode {
 
 fn perform(cli: Cli, output: Output) -> Result<u8, Error> {
     // Quiet by default: what a person must know is said by the commands themselves.
-    data_runner_server::install_telemetry(cli.common.log_format, "warn");
+    // The verifier of certificates says on its own what the error says as well.
+    data_runner_server::install_telemetry(cli.common.log_format, "warn,rustls_platform_verifier=off");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -62,7 +62,7 @@ pub async fn perform(command: &TokenCommand, settings: &Settings) -> Result<()> 
             let (token, secret) = tokens.create(wanted).await?;
             let until = token.expires_at.map_or("it is revoked".to_owned(), minute);
             eprintln!(
-                "{} may {} until {until}; this is its secret, which is shown once:",
+                "{} has the scope {} until {until}; this is its secret, which is shown once:",
                 token.name, token.scope
             );
             println!("{}", secret.reveal());

@@ -41,7 +41,7 @@ async fn create(args: &TokenCreateArgs, context: &Context) -> Result<(), Error> 
             None => "until it is revoked".to_owned(),
         };
         say(&format!(
-            "{} may {} {until}; this is its secret, which is shown once:",
+            "{} has the scope {} {until}; this is its secret, which is shown once:",
             made.token.name, made.token.scope
         ));
     }
