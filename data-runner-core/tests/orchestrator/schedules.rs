@@ -319,7 +319,7 @@ fn a_preparation_that_succeeds_later_makes_the_execution() {
     let mut it = Scene::scheduled("2026-08-01T00:00:00Z", &[DAILY]);
     let tick = it.live_until("2026-08-01T04:00:00Z").remove(0);
     it.send(Event::NotSubmitted { tick: tick.clone(), message: "away".to_owned() });
-    assert_eq!(wanted(&it.tick_after(seconds(5))), [tick.clone()]);
+    assert_eq!(wanted(&it.tick_after(seconds(5))), std::slice::from_ref(&tick));
     let id = it.run_tick(&tick);
     assert_eq!(it.state(id), StateName::Queued);
     // What comes too late changes nothing.
