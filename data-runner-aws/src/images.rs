@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_sdk_ec2::types::Image;
+use aws_sdk_ec2::types::{Filter, Image};
 use data_runner_core::workflow::Architecture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -97,6 +97,26 @@ impl Images {
         let image = shown.first().and_then(image).ok_or_else(|| ImageError::Missing(id.to_owned()))?;
         described.insert(id.to_owned(), image.clone());
         Ok(image)
+    }
+
+    /// The newest image that was baked with this content by this installation.
+    pub async fn baked(&self, installation: &str, key: &str) -> Result<Option<MachineImage>, ImageError> {
+        let tag =
+            |name: &str, value: &str| Filter::builder().name(format!("tag:{name}")).values(value).build();
+        self.account.throttle.describe.take().await;
+        let asked = self
+            .account
+            .ec2
+            .describe_images()
+            .owners("self")
+            .filters(tag(tags::INSTALLATION, installation))
+            .filters(tag(tags::BAKED, key))
+            .filters(Filter::builder().name("state").values("available").build())
+            .send()
+            .await;
+        let shown = asked.map_err(|error| CallError::of("DescribeImages", error))?;
+        let newest = shown.images().iter().max_by_key(|image| image.creation_date().map(ToOwned::to_owned));
+        Ok(newest.and_then(image))
     }
 }
 

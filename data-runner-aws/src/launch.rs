@@ -157,6 +157,7 @@ impl Launcher {
             slots: pinned.slots,
             python_index_url: pinned.python_index_url.clone(),
             baked: pinned.baked,
+            bake: None,
             bundle,
             environment: pinned.environment.clone(),
             power_off: pinned.power_off.clone(),
@@ -200,7 +201,8 @@ fn unreadable(error: &serde_json::Error) -> LaunchAnswer {
     }
 }
 
-fn program(pinned: &PinnedRequest) -> AgentProgram {
+/// The agent as a machine fetches it.
+pub(crate) fn program(pinned: &PinnedRequest) -> AgentProgram {
     let source = |url: &Option<String>, trusted_by| {
         url.as_ref().map(|url| AgentSource { url: url.clone(), trusted_by })
     };

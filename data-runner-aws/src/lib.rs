@@ -5,6 +5,7 @@
 //! told in `user_data/`.
 
 mod answer;
+mod bake;
 mod blobs;
 mod call;
 mod doctor;
@@ -26,12 +27,13 @@ mod user_data;
 #[cfg(test)]
 mod tests;
 
+pub use bake::Ec2Baker;
 pub use blobs::{NotAPlace, S3Blobs, S3Place};
 pub use call::{AwsAccount, CallError};
 pub use doctor::Ec2Doctor;
 pub use options::{AgentBinary, Ec2Options};
 pub use provisioner::Ec2Provisioner;
 pub use user_data::{
-    AgentProgram, AgentSource, Architecture, EmbeddedBundle, MOST_BYTES, POWER_OFF, TrustedBy, UserData,
-    UserDataError,
+    AgentProgram, AgentSource, Architecture, Bake, EmbeddedBundle, MOST_BYTES, POWER_OFF, TrustedBy,
+    UserData, UserDataError,
 };

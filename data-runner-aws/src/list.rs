@@ -29,6 +29,8 @@ pub(crate) struct Fleet {
     ends: Gather<MachineId, Result<(), Arc<CallError>>>,
     /// Machines that a launch or a listing showed to be ours. Only these are ended by their id alone.
     ours: Mutex<BTreeSet<MachineId>>,
+    /// Machines that are no worker's: an image is being made of them.
+    aside: Mutex<BTreeSet<MachineId>>,
 }
 
 type Listed = Result<Arc<[Machine]>, Arc<CallError>>;
@@ -49,7 +51,7 @@ impl Fleet {
             let account = of.clone();
             async move { terminate(&account, ids).await }.boxed()
         });
-        Self { account, listing, ends, ours: Mutex::default() }
+        Self { account, listing, ends, ours: Mutex::default(), aside: Mutex::default() }
     }
 
     /// All of them. Callers of the same while share one call, and none gets an answer that began before he asked.
@@ -64,7 +66,18 @@ impl Fleet {
                 ours.insert(machine.id.clone());
             }
         }
-        Ok(machines)
+        let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(machines.iter().filter(|machine| !aside.contains(&machine.id)).cloned().collect())
+    }
+
+    /// Leaves a machine out of listings, so that nobody takes it for a worker's and ends it.
+    pub fn set_aside(&self, machine: MachineId) {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner).insert(machine);
+    }
+
+    /// Shows it again.
+    pub fn give_back(&self, machine: &MachineId) {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner).remove(machine);
     }
 
     /// Remembers a machine that no listing may show yet.

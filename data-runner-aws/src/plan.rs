@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use data_runner_core::cost::Market;
-use data_runner_core::port::ProvisionError;
+use data_runner_core::port::{ProvisionError, WantedImage};
 use data_runner_core::settings::CodeDelivery;
 use data_runner_core::worker::{Candidate, MachineRequest};
 use data_runner_core::workflow::{Architecture, InstanceSize, Spot};
@@ -19,7 +19,7 @@ use crate::images::{ImageError, Images, MachineImage};
 use crate::options::{AgentBinary, Ec2Options};
 use crate::pinned::PinnedRequest;
 use crate::prices::{PriceList, Priced, Prices};
-use crate::tags;
+use crate::{bake, tags};
 
 /// What EC2's root volumes can be, in bytes a GiB.
 const GIB: u64 = 1 << 30;
@@ -54,17 +54,32 @@ impl Planner {
     }
 
     pub async fn plan(&self, request: MachineRequest) -> Result<Vec<Candidate>, ProvisionError> {
+        self.plan_from(request, true).await
+    }
+
+    /// The same from the stock image, which others are baked of. What a workflow may ask for does not bind the operator.
+    pub async fn stock_plan(&self, request: MachineRequest) -> Result<Vec<Candidate>, ProvisionError> {
+        self.plan_from(request, false).await
+    }
+
+    async fn plan_from(
+        &self,
+        request: MachineRequest,
+        of_workflow: bool,
+    ) -> Result<Vec<Candidate>, ProvisionError> {
         let sizes = sizes(&request)?;
-        self.options.settings.permits(&request).map_err(|refused| {
-            rejected(
-                refused.to_string(),
-                "ask the operator, or ask for what `ec2.allow` of supervisor.yaml permits",
-            )
-        })?;
+        if of_workflow {
+            self.permit(&request)?;
+        }
         let settings = &self.options.settings;
         let architecture = sizes[0].architecture();
         let agent = self.agent(architecture)?;
-        let image = self.image(&request, architecture).await?;
+        let image = if of_workflow {
+            self.image(&request, architecture, agent).await
+        } else {
+            self.images.stock(architecture).await
+        };
+        let image = image.map_err(no_image)?;
         let disk_gib = disk(&request, &image)?;
         let pinned = self.pinned(&request, &image, agent, disk_gib)?;
         let subnets =
@@ -134,24 +149,36 @@ impl Planner {
         })
     }
 
-    /// The workflow's own image, else the installation's for the worker type, else the newest Amazon Linux 2023.
+    fn permit(&self, request: &MachineRequest) -> Result<(), ProvisionError> {
+        self.options.settings.permits(request).map_err(|refused| {
+            rejected(
+                refused.to_string(),
+                "ask the operator, or ask for what `ec2.allow` of supervisor.yaml permits",
+            )
+        })
+    }
+
+    /// The workflow's own image, else the installation's for the worker type, else a baked one, else the newest Amazon
+    /// Linux 2023.
     async fn image(
         &self,
         request: &MachineRequest,
         architecture: Architecture,
-    ) -> Result<MachineImage, ProvisionError> {
-        let of_type =
-            request.worker_type.as_ref().and_then(|of_type| self.options.settings.images.get(of_type));
-        let image = match request.compute.image.as_ref().or(of_type) {
-            Some(id) => self.images.named(id, architecture).await,
-            None => self.images.stock(architecture).await,
+        agent: &AgentBinary,
+    ) -> Result<MachineImage, ImageError> {
+        let worker_type = request.worker_type.as_ref();
+        let of_type = worker_type.and_then(|of_type| self.options.settings.images.get(of_type));
+        if let Some(id) = request.compute.image.as_ref().or(of_type) {
+            return self.images.named(id, architecture).await;
+        }
+        let stock = self.images.stock(architecture).await?;
+        let Some(worker_type) = worker_type.cloned() else {
+            return Ok(stock);
         };
-        image.map_err(|error| match error {
-            ImageError::Missing(_) | ImageError::OtherArchitecture { .. } => {
-                rejected(in_words(&error), "correct `image` of the workflow or `images` of the installation")
-            }
-            ImageError::Newest(_) | ImageError::Call(_) => ProvisionError::Unavailable(error.into()),
-        })
+        let wanted = WantedImage { worker_type, architecture };
+        let content = bake::content_of(&stock.id, &agent.sha256, &wanted);
+        let baked = self.images.baked(&self.options.installation, content.as_str()).await?;
+        Ok(baked.unwrap_or(stock))
     }
 
     async fn subnets(&self, wanted: &[String]) -> Result<Vec<Subnet>, ProvisionError> {
@@ -265,6 +292,15 @@ fn disk(request: &MachineRequest, image: &MachineImage) -> Result<Option<u32>, P
         ));
     }
     Ok(Some(gib))
+}
+
+fn no_image(error: ImageError) -> ProvisionError {
+    match error {
+        ImageError::Missing(_) | ImageError::OtherArchitecture { .. } => {
+            rejected(in_words(&error), "correct `image` of the workflow or `images` of the installation")
+        }
+        ImageError::Newest(_) | ImageError::Call(_) => ProvisionError::Unavailable(error.into()),
+    }
 }
 
 fn rejected(message: impl Into<String>, hint: impl Into<String>) -> ProvisionError {

@@ -7,6 +7,7 @@ use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{BlobStore, JoinAuthority, LaunchAnswer, ProvisionError, Provisioner};
 use data_runner_core::worker::{Candidate, Machine, MachineRequest};
 
+use crate::bake::Ec2Baker;
 use crate::call::AwsAccount;
 use crate::launch::Launcher;
 use crate::list::Fleet;
@@ -21,9 +22,11 @@ use crate::plan::Planner;
 /// A machine's agent is not seen from here: it is started again by the machine itself, so that no machine is ever shown
 /// as [`AgentDown`](data_runner_core::worker::MachineState::AgentDown).
 pub struct Ec2Provisioner {
-    planner: Planner,
+    account: AwsAccount,
+    options: Arc<Ec2Options>,
+    planner: Arc<Planner>,
     launcher: Arc<Launcher>,
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
 }
 
 impl Ec2Provisioner {
@@ -34,13 +37,20 @@ impl Ec2Provisioner {
         authority: Arc<dyn JoinAuthority>,
         blobs: Arc<dyn BlobStore>,
     ) -> Self {
-        let fleet = Fleet::new(account.clone(), &options.installation);
         let options = Arc::new(options);
         Self {
-            planner: Planner::new(account.clone(), Arc::clone(&options)),
-            launcher: Launcher::new(account, options, authority, blobs),
-            fleet,
+            planner: Arc::new(Planner::new(account.clone(), Arc::clone(&options))),
+            launcher: Launcher::new(account.clone(), Arc::clone(&options), authority, blobs),
+            fleet: Arc::new(Fleet::new(account.clone(), &options.installation)),
+            account,
+            options,
         }
+    }
+
+    /// Bakes images for these machines. One is enough: what it has under way is in its memory.
+    pub fn baker(&self) -> Ec2Baker {
+        let (planner, fleet) = (Arc::clone(&self.planner), Arc::clone(&self.fleet));
+        Ec2Baker::new(self.account.clone(), Arc::clone(&self.options), planner, fleet)
     }
 }
 

@@ -14,6 +14,12 @@ pub(crate) const WORKER: &str = "data-runner:worker";
 pub(crate) const DEADLINE: &str = "data-runner:deadline";
 /// What `image bake` makes: the key of its content.
 pub(crate) const BAKED: &str = "data-runner:baked";
+/// The worker type of what `image bake` makes.
+pub(crate) const BAKED_FOR: &str = "data-runner:baked-for";
+/// The architecture of what `image bake` makes.
+pub(crate) const ARCHITECTURE: &str = "data-runner:architecture";
+/// When `image bake` began it.
+pub(crate) const BEGUN_AT: &str = "data-runner:begun-at";
 /// What a person reads in the console.
 const NAME: &str = "Name";
 

@@ -53,6 +53,7 @@ fn shellcheck_has_nothing_to_say() {
         slots: 2,
         python_index_url: None,
         baked: false,
+        bake: None,
         bundle: Some(EmbeddedBundle { sha256: Sha256::of(b"code"), bytes: b"code".to_vec() }),
         environment: std::collections::BTreeMap::default(),
         power_off: data_runner_aws::POWER_OFF.to_owned(),

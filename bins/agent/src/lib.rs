@@ -7,6 +7,7 @@ mod executors;
 mod joining;
 mod options;
 mod own_machine;
+mod preparing;
 mod signals;
 mod telemetry;
 mod unpack;
@@ -29,13 +30,36 @@ pub use own_machine::{Moment, OwnMachineOptions};
 pub use unpack::TarZstd;
 
 /// Does what this process is asked to do by a hidden first argument, if it is: `internal-shim` makes it the shim of one
-/// job. Call it first thing in `main`, while the process has one thread.
+/// job, `internal-prepare TYPE STATE` lets it make what jobs of that type need. Call it first thing in `main`, while the
+/// process has one thread.
 pub fn carry_out_hidden_mode() -> Option<ExitCode> {
     let mode = std::env::args_os().nth(1)?;
+    if mode == preparing::MODE {
+        return Some(prepare());
+    }
     (mode == data_runner_exec::shim::MODE).then(|| {
         let code = data_runner_exec::shim::main();
         ExitCode::from(u8::try_from(code).unwrap_or(1))
     })
+}
+
+fn prepare() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(2).collect();
+    let [worker_type, state] = &arguments[..] else {
+        eprintln!("error: {} wants a worker type and a folder", preparing::MODE);
+        return ExitCode::from(2);
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let prepared = runtime
+        .context("the runtime could not be started")
+        .and_then(|runtime| runtime.block_on(preparing::prepare(worker_type, state.as_ref())));
+    match prepared {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs an agent in a runtime of its own until it ends. What went wrong is said on stderr, with all its causes.

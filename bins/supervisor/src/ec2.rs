@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_runner_aws::{AgentBinary, AwsAccount, Ec2Doctor, Ec2Options, Ec2Provisioner, POWER_OFF, S3Blobs};
-use data_runner_core::port::{BlobLinks, BlobStore, Checkup, Source};
+use data_runner_core::port::{BlobLinks, BlobStore, Checkup, ImageBaker, Source};
 use data_runner_core::settings::{CodeDelivery, Ec2Settings, ProvisionerSettings, Settings};
 use data_runner_server::{Cloud, CloudPorts, CloudRequest};
 
@@ -35,7 +35,8 @@ impl Cloud for Ec2 {
         };
         let (blobs, links) = code(&account, &options.settings, wanted.blobs)?;
         let provisioner = Ec2Provisioner::new(account, options, wanted.joining, Arc::clone(&blobs));
-        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs, links, images: None })
+        let images = Some(Arc::new(provisioner.baker()) as Arc<dyn ImageBaker>);
+        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs, links, images })
     }
 
     async fn checkup(&self, settings: &Settings) -> Option<Arc<dyn Checkup>> {

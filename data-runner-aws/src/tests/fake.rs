@@ -57,6 +57,8 @@ pub struct World {
     /// Spot prices: zone, type, price.
     pub spot: Vec<(&'static str, &'static str, &'static str)>,
     pub images: BTreeMap<&'static str, &'static str>,
+    /// Images that were made of machines, with their tags.
+    pub made: Vec<(String, BTreeMap<String, String>)>,
 }
 
 impl Fake {
@@ -185,7 +187,15 @@ impl World {
             "TerminateInstances" => self.terminate_instances(parameters),
             "DescribeInstances" => Ok(self.describe_instances(parameters)),
             "DescribeSubnets" => describe_subnets(parameters),
+            "DescribeImages" if parameters.contains_key("Owner.1") => {
+                Ok(self.describe_own_images(parameters))
+            }
             "DescribeImages" => self.describe_images(parameters),
+            "CreateImage" => {
+                let id = format!("ami-made-{}", self.made.len() + 1);
+                self.made.push((id.clone(), tags_of(parameters)));
+                Ok(format!("<CreateImageResponse><imageId>{id}</imageId></CreateImageResponse>"))
+            }
             "DescribeSpotPriceHistory" => Ok(self.describe_spot_price_history(parameters)),
             "GetConsoleOutput" => Ok(format!(
                 "<GetConsoleOutputResponse><output>{}</output></GetConsoleOutputResponse>",
@@ -209,12 +219,7 @@ impl World {
                 (true, _) => Ok(reservation("RunInstancesResponse", &[known.xml()], None)),
             };
         }
-        let mut tags = BTreeMap::new();
-        for n in 1.. {
-            let part = |what: &str| parameters.get(&format!("TagSpecification.1.Tag.{n}.{what}"));
-            let (Some(key), Some(value)) = (part("Key"), part("Value")) else { break };
-            tags.insert(key.clone(), value.clone());
-        }
+        let tags = tags_of(parameters);
         let machine = FakeMachine {
             id: format!("i-{:017x}", self.machines.len() + 1),
             token,
@@ -243,6 +248,11 @@ impl World {
     }
 
     fn describe_instances(&self, parameters: &BTreeMap<String, String>) -> String {
+        if let Some(id) = parameters.get("InstanceId.1") {
+            let shown: Vec<_> =
+                self.machines.iter().filter(|machine| machine.id == *id).map(FakeMachine::xml).collect();
+            return reservation("DescribeInstancesResponse", &shown, None);
+        }
         let filter = parameters["Filter.1.Name"].strip_prefix("tag:").unwrap().to_owned();
         let wanted = list(parameters, "Filter.1.Value");
         let matching: Vec<_> = self
@@ -260,17 +270,43 @@ impl World {
     fn describe_images(&self, parameters: &BTreeMap<String, String>) -> Done {
         let mut items = String::new();
         for id in list(parameters, "ImageId") {
-            let Some(architecture) = self.images.get(id.as_str()) else {
+            let made = self.made.iter().any(|(made, _)| *made == id).then_some(&"x86_64");
+            let Some(architecture) = self.images.get(id.as_str()).or(made) else {
                 return Err(("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")));
             };
             let _ = write!(
                 items,
-                "<item><imageId>{id}</imageId><architecture>{architecture}</architecture>\
+                "<item><imageId>{id}</imageId><imageState>available</imageState><architecture>{architecture}</architecture>\
                  <rootDeviceName>/dev/xvda</rootDeviceName><blockDeviceMapping><item><deviceName>/dev/xvda</deviceName>\
                  <ebs><volumeSize>8</volumeSize></ebs></item></blockDeviceMapping></item>"
             );
         }
         Ok(format!("<DescribeImagesResponse><imagesSet>{items}</imagesSet></DescribeImagesResponse>"))
+    }
+
+    /// By their tags: each filter names one, with or without its value.
+    fn describe_own_images(&self, parameters: &BTreeMap<String, String>) -> String {
+        let fits = |tags: &BTreeMap<String, String>| {
+            (1..).map_while(|n| parameters.get(&format!("Filter.{n}.Name")).map(|name| (n, name))).all(
+                |(n, name)| {
+                    let value = &parameters[&format!("Filter.{n}.Value.1")];
+                    match name.strip_prefix("tag:") {
+                        Some(key) => tags.get(key) == Some(value),
+                        None => name == "state" || tags.contains_key(value),
+                    }
+                },
+            )
+        };
+        let mut items = String::new();
+        for (id, tags) in self.made.iter().filter(|(_, tags)| fits(tags)) {
+            let _ = write!(
+                items,
+                "<item><imageId>{id}</imageId><imageState>available</imageState><architecture>x86_64</architecture>\
+                 <rootDeviceName>/dev/xvda</rootDeviceName><tagSet>{}</tagSet></item>",
+                tags_xml(tags)
+            );
+        }
+        format!("<DescribeImagesResponse><imagesSet>{items}</imagesSet></DescribeImagesResponse>")
     }
 
     fn describe_spot_price_history(&self, parameters: &BTreeMap<String, String>) -> String {
@@ -318,10 +354,7 @@ fn describe_security_groups(parameters: &BTreeMap<String, String>) -> String {
 
 impl FakeMachine {
     fn xml(&self) -> String {
-        let mut tags = String::new();
-        for (key, value) in &self.tags {
-            let _ = write!(tags, "<item><key>{key}</key><value>{value}</value></item>");
-        }
+        let tags = tags_xml(&self.tags);
         let reason = self.reason.map_or_else(String::new, |(code, message)| {
             format!("<stateReason><code>{code}</code><message>{message}</message></stateReason>")
         });
@@ -331,6 +364,19 @@ impl FakeMachine {
             self.id, self.state, self.launched
         )
     }
+}
+
+fn tags_xml(tags: &BTreeMap<String, String>) -> String {
+    tags.iter().fold(String::new(), |mut xml, (key, value)| {
+        let _ = write!(xml, "<item><key>{key}</key><value>{value}</value></item>");
+        xml
+    })
+}
+
+/// The tags of the first thing that is to be made.
+fn tags_of(parameters: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let part = |n: u32, what: &str| parameters.get(&format!("TagSpecification.1.Tag.{n}.{what}"));
+    (1..).map_while(|n| Some((part(n, "Key")?.clone(), part(n, "Value")?.clone()))).collect()
 }
 
 fn reservation(response: &str, machines: &[String], next: Option<String>) -> String {

@@ -173,6 +173,20 @@ if [ "$BAKED" = no ] && ! has_python; then
     fi
 fi
 
+if [ -n "$BAKE_FOR" ]; then
+    begin "making ready for $BAKE_FOR"
+    eval "$ENVIRONMENT"
+    "$agent" internal-prepare "$BAKE_FOR" "$state"
+    begin 'leaving nothing of this machine'
+    if has_systemd; then systemctl disable --quiet data-runner-deadline.service; fi
+    rm -rf "$units/data-runner-deadline.service" "$config" "$secrets"
+    sync
+    say "baked $BAKE_CONTENT"
+    sleep "$GRACE"
+    sh -c "$POWER_OFF"
+    exit 0
+fi
+
 begin 'writing the configuration of the agent'
 printf '%s' "$TOKEN" >"$secrets/join-token"
 cat >"$config/agent.sh" <<END

@@ -11,7 +11,7 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use data_runner_core::id::{Sha256, WorkerId};
+use data_runner_core::id::{Sha256, WorkerId, WorkerType};
 use data_runner_core::time::Timestamp;
 use flate2::{Compression, GzBuilder};
 
@@ -96,6 +96,15 @@ impl std::fmt::Debug for EmbeddedBundle {
     }
 }
 
+/// An image that a machine becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bake {
+    /// For jobs of this worker type.
+    pub worker_type: WorkerType,
+    /// What goes into it.
+    pub content: Sha256,
+}
+
 /// All that a machine needs to know to become a worker.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserData {
@@ -119,6 +128,9 @@ pub struct UserData {
     pub python_index_url: Option<String>,
     /// Whether the image holds all that is needed, so that nothing is installed.
     pub baked: bool,
+    /// Whether it becomes an image instead of a worker: it is made ready, leaves nothing of itself, says so on its
+    /// console, and powers off.
+    pub bake: Option<Bake>,
     /// Code that comes along. [`TooLarge`](UserDataError::TooLarge) tells when it does not fit.
     pub bundle: Option<EmbeddedBundle>,
     /// More variables for the agent. They win over those that follow from the rest.
@@ -180,7 +192,7 @@ impl UserData {
              the token by\n# which the agent joins, once.\n",
         );
         let seconds = self.deadline.micros().div_euclid(1_000_000).to_string();
-        let bundle = self.bundle.as_ref();
+        let (bundle, bake) = (self.bundle.as_ref(), self.bake.as_ref());
         for (name, value) in [
             ("WORKER", self.worker.to_string()),
             ("DEADLINE", seconds),
@@ -189,6 +201,8 @@ impl UserData {
             ("ARCHITECTURE", self.agent.architecture.machine().to_owned()),
             ("AGENT_SHA256", self.agent.sha256.to_string()),
             ("BAKED", if self.baked { "yes" } else { "no" }.to_owned()),
+            ("BAKE_FOR", bake.map(|bake| bake.worker_type.to_string()).unwrap_or_default()),
+            ("BAKE_CONTENT", bake.map(|bake| bake.content.to_string()).unwrap_or_default()),
             ("TOKEN", self.token.clone()),
             ("CA", self.ca.clone()),
             ("ENVIRONMENT", self.exports()?),

@@ -30,6 +30,7 @@ fn user_data() -> UserData {
         slots: 1,
         python_index_url: Some("https://packages.example.com/simple".to_owned()),
         baked: false,
+        bake: None,
         bundle: None,
         environment: BTreeMap::new(),
         power_off: POWER_OFF.to_owned(),
@@ -164,4 +165,19 @@ fn the_token_stands_in_one_place_and_no_diagnostics_show_it() {
     let data = user_data();
     assert_eq!(text(&data).matches(&data.token).count(), 1);
     assert!(!format!("{data:?}").contains(&data.token));
+}
+
+#[test]
+fn a_machine_that_becomes_an_image_says_what_it_became_and_keeps_no_deadline() {
+    let content = Sha256::of(b"content");
+    let bake = Some(Bake { worker_type: "duckdb".parse().unwrap(), content: content.clone() });
+    let script = text(&UserData { bake, ..user_data() });
+    assert!(script.contains("BAKE_FOR='duckdb'") || script.contains("BAKE_FOR=duckdb"), "{script}");
+    assert!(script.contains(content.as_str()));
+    let end = &script[script.find("leaving nothing of this machine").unwrap()..];
+    assert!(
+        end.contains("disable --quiet data-runner-deadline.service"),
+        "the image would power off at its first boot"
+    );
+    assert!(text(&user_data()).contains("BAKE_FOR=''"));
 }
