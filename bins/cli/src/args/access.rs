@@ -57,7 +57,7 @@ pub enum ContextCommand {
 pub struct ContextAddArgs {
     /// What to call it, such as prod
     pub name: String,
-    /// The server's address, such as https://runner.example.com:8443
+    /// The server's address, an http or https URL
     #[arg(value_name = "SERVER")]
     pub address: String,
     /// The token; - reads it from stdin
