@@ -10,6 +10,7 @@ mod fake;
 mod launch;
 mod list;
 mod plan;
+mod prices;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
