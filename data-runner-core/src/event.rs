@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::{Delivery, DeliveryResult};
 use crate::execution::{Execution, ExecutionState, RetryPolicy, Trigger, Waiting};
 use crate::id::{
-    AttemptId, Claim, CommitSequence, ExecutionId, MachineId, RepoName, Revision, SessionId, WorkerId,
-    WorkflowId,
+    AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, MachineId, RepoName, Revision, SessionId,
+    WorkerId, WorkflowId,
 };
 use crate::log::{Gap, LogOffset};
 use crate::message::{AgentMessage, SupervisorMessage};
 use crate::port::{IdempotencyRecord, LaunchAnswer};
 use crate::time::Timestamp;
 use crate::worker::{Candidate, Machine, MachineRequest, Worker};
-use crate::workflow::{Compute, FolderFound, JobSpec, Repo, ScheduleProgress, ScheduleTick, Workflow};
+use crate::workflow::{
+    Compute, FolderFound, JobSpec, Notification, Repo, ScheduleProgress, ScheduleTick, Workflow,
+};
 
 /// The engine's own mark of a caller that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +112,13 @@ pub enum Event {
         tick: ScheduleTick,
         /// Why.
         message: String,
+    },
+    /// A message to an address outside was tried to be delivered.
+    DeliveryTried {
+        /// Which.
+        delivery: DeliveryId,
+        /// What came of it.
+        result: DeliveryResult,
     },
     /// Time has passed: deadlines may be due.
     Tick,
@@ -233,6 +243,8 @@ pub struct Submit {
     pub keep_warm: Duration,
     /// How its machine is chosen and made.
     pub compute: Compute,
+    /// Whom to tell of what.
+    pub notifications: Vec<Notification>,
     /// What started it.
     pub trigger: Trigger,
     /// The execution that it repeats.
@@ -253,6 +265,7 @@ impl Submit {
             retries: self.retries,
             keep_warm: self.keep_warm,
             compute: self.compute,
+            notifications: self.notifications,
             trigger: self.trigger,
             retry_of: self.retry_of,
             created_at: waiting.since,
@@ -365,6 +378,8 @@ pub enum Change {
     PutRepo(Arc<Repo>),
     /// How far a schedule has come.
     PutSchedule(Arc<ScheduleProgress>),
+    /// The delivery as it is now.
+    PutDelivery(Arc<Delivery>),
     /// What an idempotency key made.
     PutIdempotency(IdempotencyRecord),
     /// Opens the log of an attempt for this claim: appends under it are taken from now on.
@@ -483,6 +498,10 @@ pub enum EventKind {
     WorkflowChanged,
     /// A repository was registered or synced to a new revision, or could not be.
     RepoChanged,
+    /// Somebody was told of a failure.
+    NotificationDelivered,
+    /// Somebody could not be told of a failure.
+    NotificationFailed,
     /// Ticks of a schedule were left out.
     ScheduleMissed,
     /// The execution of a tick could not be submitted.
@@ -504,6 +523,8 @@ pub struct Snapshot {
     pub repos: Vec<Repo>,
     /// How far each schedule has come, in order of their ids.
     pub schedules: Vec<ScheduleProgress>,
+    /// Deliveries that are pending, in order of their ids.
+    pub deliveries: Vec<Delivery>,
     /// For each open log, what is stored, in order.
     pub logs: Vec<(Claim, LogOffset)>,
 }

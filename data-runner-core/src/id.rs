@@ -75,6 +75,8 @@ uuid_ids! {
     SessionId, "session id";
     /// An API token; not its secret.
     TokenId, "token id";
+    /// One message to an address outside; a repetition has the same.
+    DeliveryId, "delivery id";
     /// What proves that a message belongs to the attempt as it was assigned: random, and new for each assignment.
     Lease, "lease";
 }

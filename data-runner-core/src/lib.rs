@@ -8,6 +8,7 @@ pub mod access;
 pub mod agent;
 mod aws_names;
 pub mod cost;
+pub mod delivery;
 pub mod event;
 pub mod execution;
 pub mod id;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::TryRng as _;
 
 use crate::{PkiError, files};
@@ -28,6 +29,16 @@ impl InstallationKey {
         rand::rngs::SysRng.try_fill_bytes(&mut key).map_err(PkiError::Entropy)?;
         files::write_whole(&path, &format!("{}\n", hex::encode(key)), 0o600)?;
         Ok(Self(key))
+    }
+
+    /// A key of its own for another use, which says nothing of this one: HMAC-SHA256 of the use's name.
+    pub fn derived(&self, usage: &str) -> [u8; 32] {
+        // A key that is shorter than a block is filled up with zeros: RFC 2104.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&self.0);
+        let mut mac = Hmac::<sha2::Sha256>::new(&block.into());
+        mac.update(usage.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {

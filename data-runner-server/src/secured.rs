@@ -15,7 +15,7 @@ use data_runner_pki::{
 use crate::wiring::StartupError;
 
 /// The folder of the state that holds the keys.
-const FOLDER: &str = "pki";
+pub(crate) const FOLDER: &str = "pki";
 
 /// An installation whose connections are secured.
 pub(crate) struct Secured {
@@ -74,7 +74,7 @@ impl Secured {
     }
 }
 
-fn keys(folder: &Path, source: PkiError) -> StartupError {
+pub(crate) fn keys(folder: &Path, source: PkiError) -> StartupError {
     StartupError::Adapter {
         what: format!("the installation's keys in {} cannot be used", folder.display()),
         source: Box::new(source),

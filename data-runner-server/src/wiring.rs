@@ -29,6 +29,7 @@ use crate::cloud::{Cloud, CloudPorts};
 use crate::installation::Installation;
 use crate::listen::{self, ListenError, Listener};
 use crate::machines::Machines;
+use crate::notifications;
 use crate::running::Running;
 use crate::secured::Secured;
 
@@ -148,6 +149,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         clock: SupervisorBuilder::system_clock(),
     };
     let supervisor = builder.start().await.map_err(|error| StartupError::of_state(error, &state))?;
+    notifications::deliver(&supervisor, settings, &state)?;
     listen::keep_port(addresses.1, &state)?;
     let tokens =
         settings.wants_tokens().then(|| Tokens::new(store.clone(), SupervisorBuilder::system_clock()));

@@ -8,7 +8,7 @@ use data_runner_core::execution::{Attempt, Execution, ExecutionState, LaunchTry,
 use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, TokenId, WorkerId, WorkflowId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
-use data_runner_core::workflow::{Compute, JobSpec};
+use data_runner_core::workflow::{Compute, JobSpec, Notification};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -25,6 +25,8 @@ pub(crate) struct Spec {
     keep_warm: Duration,
     #[serde(default)]
     compute: Compute,
+    #[serde(default)]
+    notifications: Vec<Notification>,
     trigger: Trigger,
     retry_of: Option<ExecutionId>,
 }
@@ -49,6 +51,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         retries,
         keep_warm,
         compute,
+        notifications,
         trigger,
         retry_of,
         created_at: _,
@@ -64,6 +67,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         retries: retries.clone(),
         keep_warm: *keep_warm,
         compute: compute.clone(),
+        notifications: notifications.clone(),
         trigger: trigger.clone(),
         retry_of: *retry_of,
     };
@@ -101,6 +105,7 @@ impl ExecutionRow {
             retries: spec.retries,
             keep_warm: spec.keep_warm,
             compute: spec.compute,
+            notifications: spec.notifications,
             trigger: spec.trigger,
             retry_of: spec.retry_of,
             created_at: Timestamp::from_micros(self.created_at),

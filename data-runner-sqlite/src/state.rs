@@ -42,6 +42,7 @@ impl StateStore for SqliteStore {
             workflows: workflows(&mut transaction).await?,
             repos: repos(&mut transaction).await?,
             schedules: schedules(&mut transaction).await?,
+            deliveries: deliveries(&mut transaction).await?,
             logs: logs(&mut transaction).await?,
         })
     }
@@ -117,6 +118,18 @@ async fn schedules(
         .await
         .map_err(store_error)?;
     bodies.iter().map(|body| json(body, || "schedule".to_owned())).collect()
+}
+
+async fn deliveries(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<data_runner_core::delivery::Delivery>, StateError> {
+    let bodies = sqlx::query_scalar!(
+        "SELECT body FROM deliveries INDEXED BY deliveries_pending WHERE settled_at IS NULL ORDER BY id"
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(store_error)?;
+    bodies.iter().map(|body| json(body, || "delivery".to_owned())).collect()
 }
 
 async fn logs(connection: &mut SqliteConnection) -> Result<Vec<(Claim, LogOffset)>, StateError> {

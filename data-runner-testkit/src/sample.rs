@@ -93,6 +93,7 @@ pub fn execution(n: u64) -> Execution {
         retries: RetryPolicy::default(),
         keep_warm: Duration::ZERO,
         compute: Default::default(),
+        notifications: Vec::new(),
         trigger: Trigger::Manual,
         retry_of: None,
         created_at,

@@ -16,7 +16,7 @@ use data_runner_core::workflow::Architecture;
 use data_runner_core::workflow::config::render;
 use data_runner_git::LocalPaths;
 use data_runner_server::{
-    Ended, Installation, LogFormat, Notice, Signals, install_telemetry, register, start,
+    Ended, Installation, LogFormat, Notice, Signals, install_telemetry, register, signing_secret, start,
 };
 
 /// Keeps the state, decides what runs where, and serves the REST API.
@@ -53,6 +53,8 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Print the secret that webhooks are signed with, for those who receive them
+    WebhookSecret,
     /// Check this host and what the settings need, and say what to do
     Doctor,
 }
@@ -81,6 +83,10 @@ async fn on_host(arguments: &Arguments, command: &Command) -> Result<ExitCode> {
     let settings = settings(arguments)?;
     match command {
         Command::Token(command) => token::perform(command, &settings).await.map(|()| ExitCode::SUCCESS),
+        Command::WebhookSecret => {
+            println!("{}", signing_secret(&settings.state)?.text());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Doctor => doctor::perform(&settings).await,
     }
 }

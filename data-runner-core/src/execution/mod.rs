@@ -21,7 +21,7 @@ pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting,
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
-use crate::workflow::{Compute, JobSpec, Schedule};
+use crate::workflow::{Compute, JobSpec, Notification, Schedule};
 
 /// One execution of a workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct Execution {
     /// How its machine is chosen and made.
     #[serde(default)]
     pub compute: Compute,
+    /// Whom to tell of what.
+    #[serde(default)]
+    pub notifications: Vec<Notification>,
     /// What started it.
     pub trigger: Trigger,
     /// The execution that a person asked to run again, if this is such a one.

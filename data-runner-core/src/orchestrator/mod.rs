@@ -11,6 +11,7 @@
 
 mod attempts;
 mod deadlines;
+mod deliveries;
 mod join;
 mod launching;
 mod machines;
@@ -33,9 +34,12 @@ pub use recover::Durable;
 use schedules::Schedules;
 use turn::Turn;
 
+use crate::delivery::Delivery;
 use crate::event::{Event, Outcome, ReplyTo, ShutDown};
 use crate::execution::Execution;
-use crate::id::{AttemptId, Epoch, ExecutionId, MachineId, RepoName, SessionId, WorkerId, WorkflowId};
+use crate::id::{
+    AttemptId, DeliveryId, Epoch, ExecutionId, MachineId, RepoName, SessionId, WorkerId, WorkflowId,
+};
 use crate::log::LogOffset;
 use crate::port::IdempotencyRecord;
 use crate::time::{Entropy, Mono, Now, Timestamp};
@@ -68,6 +72,8 @@ pub struct Orchestrator {
     /// Idempotency keys of this batch: the store does not have them yet.
     keys: BTreeMap<String, IdempotencyRecord>,
     schedules: Schedules,
+    /// Messages that are tried to be delivered.
+    deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
 }
 
 /// Whether new work is taken.
@@ -136,6 +142,7 @@ impl Orchestrator {
             Event::ProvisionerFailed { message } => self.on_provisioner_failed(message, &turn),
             Event::Synced { repo, result } => self.on_synced(&repo, result, &mut turn),
             Event::NotSubmitted { tick, message } => self.on_not_submitted(tick, message, &mut turn),
+            Event::DeliveryTried { delivery, result } => self.on_delivery_tried(delivery, &result, &mut turn),
             Event::Tick => self.on_tick(&mut turn),
             Event::Resumed => self.on_resumed(&turn),
         }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::schedules::Schedules;
 use super::{Liveness, Orchestrator, Policy, Stage};
+use crate::delivery::Delivery;
 use crate::event::Snapshot;
 use crate::execution::Execution;
-use crate::id::{Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
+use crate::id::{DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
 use crate::time::Now;
 use crate::worker::Worker;
 use crate::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
@@ -29,6 +30,8 @@ pub struct Durable {
     pub repos: BTreeMap<RepoName, Arc<Repo>>,
     /// All schedules.
     pub schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
+    /// Deliveries that are pending.
+    pub deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
 }
 
 impl Orchestrator {
@@ -56,6 +59,7 @@ impl Orchestrator {
             pause: None,
             keys: BTreeMap::new(),
             schedules: Schedules::default(),
+            deliveries: snapshot.deliveries.into_iter().map(|it| (it.id, Arc::new(it))).collect(),
         };
         for execution in snapshot.executions {
             orchestrator.index_execution(&Arc::new(execution));
@@ -76,6 +80,7 @@ impl Orchestrator {
             workflows: self.workflows.clone(),
             repos: self.repos.clone(),
             schedules: self.schedules().clone(),
+            deliveries: self.deliveries.clone(),
         }
     }
 }

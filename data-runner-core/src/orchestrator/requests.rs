@@ -8,7 +8,7 @@ use crate::event::{
     Answer, Change, EventKind, Pausing, Rejection, ReplyTo, Request, ShutDown, Submit, Synced,
 };
 use crate::execution::{
-    Execution, ExecutionState, RunState, Stop, StopReason, Trigger, Waiting, WaitingReason,
+    Execution, ExecutionState, RunState, StateName, Stop, StopReason, Trigger, Waiting, WaitingReason,
 };
 use crate::id::{ExecutionId, RepoName, WorkerId, WorkflowId};
 use crate::message::SupervisorMessage;
@@ -349,6 +349,9 @@ impl Orchestrator {
     /// Takes over an execution's new state: in memory, in the derived indexes, and to be committed.
     pub(super) fn put_execution(&mut self, execution: Arc<Execution>, turn: &mut Turn<'_>) {
         self.index_execution(&execution);
+        if execution.state.name() == StateName::Failed {
+            self.notify_failure(&execution, turn);
+        }
         turn.change(Change::PutExecution(execution));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::event::{Answer, Change, Effect, EventKind, EventRecord, Outcome, ReplyTo};
 use crate::execution::Execution;
-use crate::id::{ExecutionId, SessionId, WorkerId, WorkflowId};
+use crate::id::{DeliveryId, ExecutionId, SessionId, WorkerId, WorkflowId};
 use crate::message::SupervisorMessage;
 use crate::time::{Entropy, Now};
 use crate::worker::Worker;
@@ -126,6 +126,7 @@ impl Outcome {
                 Change::PutWorker(worker) => Thing::Worker(worker.id),
                 Change::PutWorkflow(workflow) => Thing::Workflow(workflow.id),
                 Change::PutSchedule(progress) => Thing::Schedule(progress.id.clone()),
+                Change::PutDelivery(delivery) => Thing::Delivery(delivery.id),
                 Change::PutRepo(_)
                 | Change::PutIdempotency(_)
                 | Change::OpenLog(_)
@@ -153,4 +154,5 @@ enum Thing {
     Worker(WorkerId),
     Workflow(WorkflowId),
     Schedule(ScheduleId),
+    Delivery(DeliveryId),
 }

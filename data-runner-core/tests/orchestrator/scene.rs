@@ -154,6 +154,7 @@ impl Scene {
             retries: RetryPolicy::default(),
             keep_warm: Duration::ZERO,
             compute: Default::default(),
+            notifications: Vec::new(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: None,

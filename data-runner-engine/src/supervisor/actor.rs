@@ -241,6 +241,9 @@ impl Actor {
             if !same(&published.repos, orchestrator.repos()) {
                 published.repos = Arc::new(orchestrator.repos().clone());
             }
+            if !same(&published.deliveries, orchestrator.deliveries()) {
+                published.deliveries = Arc::new(orchestrator.deliveries().clone());
+            }
             if !same(&published.schedules, orchestrator.schedules()) {
                 published.schedules = Arc::new(orchestrator.schedules().clone());
             }
@@ -250,6 +253,7 @@ impl Actor {
                 workflows: Arc::clone(&published.workflows),
                 repos: Arc::clone(&published.repos),
                 schedules: Arc::clone(&published.schedules),
+                deliveries: Arc::clone(&published.deliveries),
                 stage,
                 active_executions: orchestrator.executions().len(),
                 workers: orchestrator.workers().len(),
@@ -288,6 +292,7 @@ impl News {
                 | Change::PutWorkflow(_)
                 | Change::PutRepo(_)
                 | Change::PutSchedule(_)
+                | Change::PutDelivery(_)
                 | Change::PutIdempotency(_)
                 | Change::OpenLog(_)
                 | Change::Record(_) => {}

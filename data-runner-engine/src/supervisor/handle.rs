@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Answer, Pausing, Rejection, Request, ShutDown};
 use data_runner_core::execution::Execution;
-use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
+use data_runner_core::id::{
+    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId,
+};
 use data_runner_core::port::{Catalog, LogStore};
 use data_runner_core::worker::Worker;
 use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
@@ -30,6 +33,8 @@ pub struct Published {
     pub repos: Arc<BTreeMap<RepoName, Arc<Repo>>>,
     /// How far each schedule has come, also of workflows that do not run at present.
     pub schedules: Arc<BTreeMap<ScheduleId, Arc<ScheduleProgress>>>,
+    /// Messages to addresses outside that are tried to be delivered.
+    pub deliveries: Arc<BTreeMap<DeliveryId, Arc<Delivery>>>,
     /// What it is doing.
     pub stage: Stage,
     /// How many executions are active.

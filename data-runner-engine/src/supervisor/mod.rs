@@ -2,7 +2,9 @@
 
 mod actor;
 mod builder;
+mod deliveries;
 mod effects;
+mod failure_message;
 mod gate;
 mod handle;
 mod log_intake;
@@ -25,6 +27,7 @@ use data_runner_core::workflow::WorkerTypes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use builder::{StartError, Supervisor, SupervisorBuilder};
+pub use deliveries::Notifications;
 pub use gate::Gate;
 pub use handle::{Handle, Published, Stage};
 pub use request::{

@@ -35,6 +35,7 @@ impl Preparation<'_> {
             retries: config.retries,
             keep_warm: config.keep_warm,
             compute: config.compute,
+            notifications: Vec::new(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: None,

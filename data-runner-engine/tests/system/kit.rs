@@ -12,10 +12,11 @@ use data_runner_core::id::{ExecutionId, WorkerId};
 use data_runner_core::log::{LogOffset, Segment};
 use data_runner_core::orchestrator::{Policy, Pool};
 use data_runner_core::port::{Catalog as _, LogRange, LogStore as _, RunRequest};
+use data_runner_core::time::{Mono, Now, Timestamp};
 use data_runner_core::workflow::WorkerTypes;
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{
-    AgentBuilder, CodeUnpacker, Handle, NoSecrets, Order, Registration, Signal, Supervisor,
+    AgentBuilder, Clock, CodeUnpacker, Handle, NoSecrets, Order, Registration, Signal, Supervisor,
     SupervisorBuilder, SystemClock,
 };
 use data_runner_testkit::memory::blob_store::MemoryBlobs;
@@ -26,6 +27,7 @@ use data_runner_testkit::memory::workflow_source::{MemoryOpener, MemorySource, R
 use data_runner_testkit::sample;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 pub const CONFIG: &str = "worker_type: polars\ninstance_size: t3.medium\n";
 pub const URL: &str = "memory://samples";
@@ -43,6 +45,27 @@ pub struct Kit {
 pub struct RunningAgent {
     pub terminate: mpsc::Sender<Signal>,
     pub task: JoinHandle<()>,
+}
+
+/// A clock whose wall time runs with tokio's, so that a test with paused time is in charge of both.
+pub struct TestClock {
+    start: Instant,
+    wall: Timestamp,
+}
+
+impl TestClock {
+    pub fn at(text: &str) -> Arc<Self> {
+        let wall = text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+        Arc::new(Self { start: Instant::now(), wall: Timestamp::from_micros(wall) })
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Now {
+        let mono = self.start.elapsed();
+        let wall = self.wall.after(mono);
+        Now { wall, mono: Mono(mono) }
+    }
 }
 
 struct NoCode;
@@ -97,6 +120,11 @@ impl Kit {
 
     pub async fn supervisor(&self) -> Supervisor {
         self.builder().start().await.unwrap()
+    }
+
+    pub async fn supervisor_at(&self, clock: &Arc<TestClock>) -> Supervisor {
+        let clock: Arc<dyn Clock> = clock.clone();
+        SupervisorBuilder { clock, ..self.builder() }.start().await.unwrap()
     }
 
     /// The supervisor's process dies: its store and its agents go on.

@@ -1,51 +1,20 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use data_runner_core::event::EventKind;
 use data_runner_core::execution::{StateName, Trigger};
 use data_runner_core::id::ExecutionId;
 use data_runner_core::port::{Catalog as _, EventQuery, ExecutionQuery};
-use data_runner_core::time::{Mono, Now, Timestamp};
 use data_runner_core::workflow::ParamValue;
 use data_runner_core::workflow::TickOutcome;
-use data_runner_engine::{Clock, Handle, Supervisor};
+use data_runner_engine::Handle;
 use data_runner_testkit::memory::executor::Script;
-use tokio::time::Instant;
 
-use crate::kit::{Kit, files, register, until};
+use crate::kit::{Kit, TestClock, files, register, until};
 
 /// Each night at half past midnight in Madrid, which is the day before in UTC.
 const NIGHTLY: &str = "worker_type: polars\ninstance_size: t3.medium\n\
     schedule: [{cron: \"30 0 * * *\", timezone: Europe/Madrid}]\n\
     params: {day: {type: date, default: \"${schedule.date}\"}}\n";
-
-/// A clock whose wall time runs with tokio's, so that a test with paused time is in charge of both.
-struct TestClock {
-    start: Instant,
-    wall: AtomicI64,
-}
-
-impl TestClock {
-    fn at(text: &str) -> Arc<Self> {
-        let wall = text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
-        Arc::new(Self { start: Instant::now(), wall: AtomicI64::new(wall) })
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Now {
-        let mono = self.start.elapsed();
-        let wall = Timestamp::from_micros(self.wall.load(Ordering::Relaxed)).after(mono);
-        Now { wall, mono: Mono(mono) }
-    }
-}
-
-async fn supervisor(kit: &Kit, clock: &Arc<TestClock>) -> Supervisor {
-    let mut builder = kit.builder();
-    builder.clock = Arc::clone(clock) as Arc<dyn Clock>;
-    builder.start().await.unwrap()
-}
 
 async fn all(handle: &Handle) -> Vec<ExecutionId> {
     let query = ExecutionQuery { limit: 100, ..ExecutionQuery::default() };
@@ -65,7 +34,7 @@ async fn a_workflow_runs_at_its_time_with_the_date_of_its_place() {
     let mut kit = Kit::new(|_| Script::new().exits(0));
     kit.repo().publish("main", files(&[("orders", NIGHTLY)]));
     let clock = TestClock::at("2026-08-01T22:00:00Z");
-    let supervisor = supervisor(&kit, &clock).await;
+    let supervisor = kit.supervisor_at(&clock).await;
     let handle = supervisor.handle();
     register(&handle).await;
     kit.start_agent(1);
@@ -93,7 +62,7 @@ async fn a_supervisor_that_died_between_tick_and_submission_makes_up_for_it_once
     let kit = Kit::new(|_| Script::new().exits(0));
     let revision = kit.repo().publish("main", files(&[("orders", NIGHTLY)]));
     let clock = TestClock::at("2026-08-01T22:00:00Z");
-    let first = supervisor(&kit, &clock).await;
+    let first = kit.supervisor_at(&clock).await;
     register(&first.handle()).await;
     // The code cannot be had, so the tick is claimed and has no execution when the supervisor dies.
     kit.repo().forget(&revision);
@@ -102,11 +71,11 @@ async fn a_supervisor_that_died_between_tick_and_submission_makes_up_for_it_once
     kit.crash(first).await;
     tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
     assert_eq!(kit.repo().publish("main", files(&[("orders", NIGHTLY)])), revision);
-    let second = supervisor(&kit, &clock).await;
+    let second = kit.supervisor_at(&clock).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(all(&second.handle()).await.len(), 1);
     kit.crash(second).await;
-    let third = supervisor(&kit, &clock).await;
+    let third = kit.supervisor_at(&clock).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(all(&third.handle()).await.len(), 1);
 }
@@ -116,7 +85,7 @@ async fn a_tick_whose_code_cannot_be_had_is_tried_again_and_given_up_with_a_word
     let kit = Kit::new(|_| Script::new().exits(0));
     let revision = kit.repo().publish("main", files(&[("orders", NIGHTLY)]));
     let clock = TestClock::at("2026-08-01T22:29:00Z");
-    let supervisor = supervisor(&kit, &clock).await;
+    let supervisor = kit.supervisor_at(&clock).await;
     let handle = supervisor.handle();
     register(&handle).await;
     kit.repo().forget(&revision);

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, EventRecord};
 use data_runner_core::execution::Execution;
-use data_runner_core::id::{AttemptId, Claim, CommitSequence, ExecutionId, RepoName, WorkerId, WorkflowId};
+use data_runner_core::id::{
+    AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, RepoName, WorkerId, WorkflowId,
+};
 use data_runner_core::log::Gap;
 use data_runner_core::port::{IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
@@ -25,6 +28,7 @@ pub(super) struct Batch {
     workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     repos: BTreeMap<RepoName, Arc<Repo>>,
     schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
+    deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     idempotency: BTreeMap<String, IdempotencyRecord>,
     logs: Vec<LogChange>,
     events: Vec<(CommitSequence, u32, EventRecord)>,
@@ -56,6 +60,9 @@ impl Batch {
                 Change::PutSchedule(progress) => {
                     self.schedules.insert(progress.id.clone(), Arc::clone(progress));
                 }
+                Change::PutDelivery(delivery) => {
+                    self.deliveries.insert(delivery.id, Arc::clone(delivery));
+                }
                 Change::PutIdempotency(record) => {
                     self.idempotency.insert(record.key.clone(), record.clone());
                 }
@@ -84,6 +91,9 @@ impl Batch {
         }
         if !self.schedules.is_empty() {
             self.write_schedules(connection).await?;
+        }
+        if !self.deliveries.is_empty() {
+            self.write_deliveries(connection).await?;
         }
         if !self.idempotency.is_empty() {
             self.write_idempotency(connection).await?;
@@ -204,6 +214,22 @@ impl Batch {
             INSERT INTO schedules (workflow, cron, timezone, body)
             SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
             ON CONFLICT (workflow, cron, timezone) DO UPDATE SET body = excluded.body
+            ",
+            list
+        )
+        .execute(connection)
+        .await
+        .map_err(store_error)?;
+        Ok(())
+    }
+
+    async fn write_deliveries(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
+        let list = json_list(self.deliveries.values().map(|delivery| rows::delivery(delivery)))?;
+        sqlx::query!(
+            "
+            INSERT INTO deliveries (id, execution, settled_at, body)
+            SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each(?) WHERE true
+            ON CONFLICT (id) DO UPDATE SET settled_at = excluded.settled_at, body = excluded.body
             ",
             list
         )

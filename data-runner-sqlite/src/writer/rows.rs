@@ -1,6 +1,7 @@
 //! Rows on their way to SQLite: one JSON list a statement, read there by `json_each`. That is many times faster than a
 //! statement a row. Ids travel as hexadecimal digits; each row is a list, in the order of the statement's columns.
 
+use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::EventRecord;
 use data_runner_core::execution::{Attempt, Execution};
 use data_runner_core::id::{CommitSequence, ExecutionId};
@@ -82,6 +83,15 @@ pub(super) fn repo(repo: &Repo) -> Result<impl Serialize + use<'_>, StateError> 
 pub(super) fn schedule(progress: &ScheduleProgress) -> Result<impl Serialize + use<'_>, StateError> {
     let ScheduleId { workflow, schedule } = &progress.id;
     Ok((hex(workflow.uuid()), schedule.cron(), schedule.timezone(), to_json(progress)?))
+}
+
+/// id, execution, settled_at, body.
+pub(super) fn delivery(delivery: &Delivery) -> Result<impl Serialize + use<>, StateError> {
+    let settled_at = match &delivery.state {
+        DeliveryState::Pending { .. } => None,
+        DeliveryState::Delivered { at, .. } | DeliveryState::GivenUp { at, .. } => Some(at.micros()),
+    };
+    Ok((hex(delivery.id.uuid()), id(delivery.execution), settled_at, to_json(delivery)?))
 }
 
 /// key, body_hash, execution, at.

@@ -8,6 +8,7 @@ pub(super) mod model;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, Snapshot};
 use data_runner_core::execution::{Execution, ExecutionState};
 use data_runner_core::id::{CommitSequence, Epoch};
@@ -241,6 +242,21 @@ pub async fn how_far_schedules_have_come_is_loaded_as_it_was_put_last(fixture: &
     assert_eq!(store.load(epoch).await.expect("load").schedules, schedules);
 }
 
+/// A message that is owed is owed after a crash; one that is settled is never sent again.
+pub async fn only_pending_deliveries_are_loaded(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let all = model::deliveries();
+    let pending: Vec<Delivery> = all.iter().filter(|it| it.is_pending()).cloned().collect();
+    let begun = all.iter().map(|it| Delivery { state: all[0].state.clone(), ..it.clone() });
+    let put = |it: Delivery| Change::PutDelivery(Arc::new(it));
+    store.commit(epoch, at(1), begun.map(put).collect()).await.expect("commit");
+    assert_eq!(store.load(epoch).await.expect("load").deliveries.len(), all.len());
+    store.commit(epoch, at(2), all.into_iter().map(put).collect()).await.expect("commit");
+    fixture.crash(store).await;
+    let (store, epoch) = acquired(fixture).await;
+    assert_eq!(store.load(epoch).await.expect("load").deliveries, pending);
+}
+
 /// A restart resumes each open log where the store has it; closed ones need nothing.
 pub async fn open_logs_are_loaded_with_their_offsets(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
@@ -355,6 +371,7 @@ macro_rules! state_store_contract {
             each_state_of_an_execution_comes_back_as_it_was_put
             each_state_of_a_worker_comes_back_as_it_was_put
             how_far_schedules_have_come_is_loaded_as_it_was_put_last
+            only_pending_deliveries_are_loaded
             open_logs_are_loaded_with_their_offsets
             load_equals_a_model_after_random_commits
             a_fenced_commit_leaves_no_part_of_itself

@@ -220,6 +220,7 @@ impl World {
                 spot: if n.is_multiple_of(2) { Spot::Prefer } else { Spot::Never },
                 ..Compute::default()
             },
+            notifications: Vec::new(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: Some(idempotency),

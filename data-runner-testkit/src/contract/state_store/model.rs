@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::cost::{MachinePrice, Market};
+use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
     Attempt, AttemptEnd, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport, LaunchTry,
@@ -12,8 +13,8 @@ use data_runner_core::execution::{
     WaitingReason,
 };
 use data_runner_core::id::{
-    AttemptId, AttemptNumber, Claim, CommitSequence, Epoch, ExecutionId, Lease, RepoName, Sha256, WorkerId,
-    WorkflowId,
+    AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, Lease, RepoName, Sha256,
+    WorkerId, WorkflowId,
 };
 use data_runner_core::log::LogOffset;
 use data_runner_core::port::IdempotencyRecord;
@@ -24,13 +25,15 @@ use data_runner_core::worker::{
 };
 use data_runner_core::workflow::config::{Problem, Severity};
 use data_runner_core::workflow::{
-    Compute, DefinitionState, ParamValue, Presence, Repo, Schedule, ScheduleId, ScheduleProgress,
-    SettledTick, Spot, TickOutcome, Workflow,
+    Compute, DefinitionState, Notification, NotifyOn, ParamValue, Presence, Repo, Schedule, ScheduleId,
+    ScheduleProgress, SettledTick, Spot, TickOutcome, Webhook, Workflow,
 };
 
 use super::Store;
 use crate::contract::log_store::claim;
-use crate::sample::{agent_facts, at, execution, execution_id, job, lease, revision, worker_id, workflow_id};
+use crate::sample::{
+    agent_facts, at, execution, execution_id, job, lease, revision, uuid, worker_id, workflow_id,
+};
 
 /// A commit that changes something of every kind.
 pub(in crate::contract) fn one_of_each() -> Vec<Change> {
@@ -42,6 +45,7 @@ pub(in crate::contract) fn one_of_each() -> Vec<Change> {
         Change::PutExecution(Arc::new(execution(1))),
         Change::PutIdempotency(idempotency("key", 1)),
         Change::PutSchedule(Arc::new(schedule(1, "0 6 * * *"))),
+        Change::PutDelivery(Arc::new(deliveries().swap_remove(0))),
         Change::OpenLog(claim(1, 1)),
         Change::Record(event(EventKind::ExecutionQueued, Some(1))),
     ]
@@ -70,6 +74,7 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned()), ("".to_owned(), "'\"".to_owned())]),
         keep_warm: Duration::new(300, 1),
         compute: Compute { spot: Spot::Prefer, disk_bytes: Some(50 << 30), ..Compute::default() },
+        notifications: vec![Notification { on: vec![NotifyOn::Failure], webhook: webhook() }],
         trigger: Trigger::Retry,
         retry_of: Some(execution_id(0)),
         launch_failures: 2,
@@ -269,6 +274,28 @@ pub(in crate::contract) fn repo(name: &str) -> Repo {
     }
 }
 
+fn webhook() -> Webhook {
+    "aws-secretsmanager://ops/alerts#url".parse().expect("a reference")
+}
+
+/// One delivery in each state; the first one is pending.
+pub(in crate::contract) fn deliveries() -> Vec<Delivery> {
+    let states = [
+        DeliveryState::Pending { attempts: 3, next_at: at(9) },
+        DeliveryState::Delivered { at: at(5), status: 204 },
+        DeliveryState::GivenUp { at: at(5), error: "the receiver answered 410".to_owned() },
+    ];
+    let delivery = |(n, state)| Delivery {
+        id: DeliveryId::from_uuid(uuid(n as u64)),
+        execution: execution_id(1),
+        workflow: workflow_id(1),
+        webhook: webhook(),
+        created_at: at(4),
+        state,
+    };
+    states.into_iter().enumerate().map(delivery).collect()
+}
+
 /// One in each of the shapes that a schedule's progress has.
 pub(in crate::contract) fn schedules() -> Vec<ScheduleProgress> {
     let settled = |outcome| Some(SettledTick { due: at(2), outcome });
@@ -418,7 +445,7 @@ impl Model {
             Change::CloseLog { attempt, .. } => {
                 self.logs.remove(attempt);
             }
-            Change::PutIdempotency(_) | Change::Record(_) => {}
+            Change::PutDelivery(_) | Change::PutIdempotency(_) | Change::Record(_) => {}
         }
     }
 
@@ -448,6 +475,7 @@ impl Model {
             workflows: self.workflows.values().cloned().collect(),
             repos: self.repos.values().cloned().collect(),
             schedules: self.schedules.values().cloned().collect(),
+            deliveries: self.snapshot.deliveries.clone(),
             logs: self
                 .logs
                 .iter()

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use data_runner_core::access::Token;
+use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, EventRecord, Snapshot};
 use data_runner_core::execution::Execution;
 use data_runner_core::id::{
-    AttemptId, CommitSequence, Epoch, ExecutionId, RepoName, TokenName, WorkerId, WorkflowId,
+    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, RepoName, TokenName, WorkerId, WorkflowId,
 };
 use data_runner_core::port::{EventPosition, IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
@@ -25,6 +26,7 @@ pub(super) struct Tables {
     pub(super) workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     pub(super) repos: BTreeMap<RepoName, Arc<Repo>>,
     pub(super) schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
+    pub(super) deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
     pub(super) logs: BTreeMap<AttemptId, Log>,
     pub(super) events: BTreeMap<EventPosition, EventRecord>,
@@ -62,6 +64,9 @@ impl Tables {
                 Change::PutRepo(repo) => {
                     self.repos.insert(repo.name.clone(), repo);
                 }
+                Change::PutDelivery(delivery) => {
+                    self.deliveries.insert(delivery.id, delivery);
+                }
                 Change::PutIdempotency(record) => {
                     self.idempotency.insert(record.key.clone(), record);
                 }
@@ -90,6 +95,10 @@ impl Tables {
             workflows: self.workflows.values().map(|workflow| Workflow::clone(workflow)).collect(),
             repos: self.repos.values().map(|repo| Repo::clone(repo)).collect(),
             schedules: self.schedules.values().map(|it| ScheduleProgress::clone(it)).collect(),
+            deliveries: {
+                let pending = self.deliveries.values().filter(|it| it.is_pending());
+                pending.map(|it| Delivery::clone(it)).collect()
+            },
             logs: self
                 .logs
                 .iter()
