@@ -27,8 +27,8 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, commands, costs, doctor, events, executions, images, logs, repos, server, tokens, validate,
-    workers, workflows,
+    agent, commands, costs, doctor, events, executions, images, logs, repos, schedules, server, tokens,
+    validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -156,6 +156,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(workers::get, workers::terminate))
         .routes(routes!(workers::drain))
         .routes(routes!(repos::list))
+        .routes(routes!(schedules::list))
         .routes(routes!(repos::sync))
         .routes(routes!(events::stream))
         .routes(routes!(tokens::list, tokens::create))

@@ -86,6 +86,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Retry(args) => command::repeat("retry", args, &context()?).await,
         Command::Rerun(args) => command::repeat("rerun", args, &context()?).await,
         Command::Workflow(command) => command::workflow(command, &context()?).await,
+        Command::Schedule(command) => command::schedule(command, &context()?).await,
         Command::Worker(command) => command::worker(command, &context()?).await,
         Command::Image(command) => command::image(command, &context()?).await,
         Command::Token(command) => command::token(command, &context()?).await,

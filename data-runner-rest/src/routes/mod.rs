@@ -11,6 +11,7 @@ pub(crate) mod find;
 pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod repos;
+pub(crate) mod schedules;
 pub(crate) mod server;
 pub(crate) mod tokens;
 pub(crate) mod validate;

@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 40] = [
+const ROUTES: [(&str, &str, &str, u16); 41] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -28,6 +28,7 @@ const ROUTES: [(&str, &str, &str, u16); 40] = [
     ("DELETE", "/workers/{worker}", "/workers/NOBODY", 404),
     ("POST", "/workers/{worker}/drain", "/workers/NOBODY/drain", 404),
     ("GET", "/repos", "/repos", 200),
+    ("GET", "/schedules", "/schedules", 200),
     ("POST", "/repos/sync", "/repos/sync", 200),
     ("GET", "/events", "/events?after=x", 400),
     ("GET", "/tokens", "/tokens", 409),

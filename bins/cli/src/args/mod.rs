@@ -6,6 +6,7 @@ mod dev;
 mod execution;
 mod image;
 mod project;
+mod schedule;
 mod server;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use dev::DevArgs;
 pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
 pub use image::{BakeArgs, ImageCommand};
 pub use project::{DoctorArgs, InitArgs, ValidateArgs, ValidateFormat};
+pub use schedule::ScheduleCommand;
 pub use server::{ApiArgs, CompletionArgs, SchemaArgs, SchemaKind, WorkerCommand, WorkflowCommand};
 
 /// Where a server listens unless it is told otherwise.
@@ -132,6 +134,9 @@ pub enum Command {
     /// Workflows and the repositories that they come from
     #[command(subcommand)]
     Workflow(WorkflowCommand),
+    /// Schedules: when workflows run by themselves
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Workers: the agents that run workflows
     #[command(subcommand)]
     Worker(WorkerCommand),
@@ -167,6 +172,7 @@ impl Command {
             | Self::Show(_)
             | Self::Cancel(_)
             | Self::Workflow(_)
+            | Self::Schedule(_)
             | Self::Worker(_)
             | Self::Plan(_)
             | Self::Cost(_)
