@@ -82,6 +82,7 @@ impl Fixture {
             images: BTreeMap::new(),
             instance_profile: None,
             max_machines: 20,
+            join_within: std::time::Duration::from_secs(300),
             tags: BTreeMap::new(),
             allow: Ec2Allow::default(),
             code_delivery: CodeDelivery::Grpc,

@@ -249,7 +249,9 @@ fn policy(settings: &Settings) -> Policy {
     let agents = settings.agents;
     let of_machines = match &settings.provisioner {
         ProvisionerSettings::Local(local) => Policy::local(local.workers, local.slots),
-        ProvisionerSettings::Ec2(ec2) => Policy::ec2(ec2.max_machines),
+        ProvisionerSettings::Ec2(ec2) => {
+            Policy { join_within: ec2.join_within, ..Policy::ec2(ec2.max_machines) }
+        }
     };
     Policy {
         heartbeat: agents.heartbeat,

@@ -69,6 +69,7 @@ fn settings() -> Ec2Settings {
         images: BTreeMap::new(),
         instance_profile: Some("etl".into()),
         max_machines: 20,
+        join_within: std::time::Duration::from_secs(300),
         tags: BTreeMap::from([("CostCenter".into(), "data".into())]),
         allow: Ec2Allow::default(),
         code_delivery: CodeDelivery::Grpc,

@@ -130,6 +130,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use super::*;
     use crate::settings::CodeDelivery;
@@ -145,6 +146,7 @@ mod tests {
             images: [("polars".parse().unwrap(), "ami-1".to_owned())].into(),
             instance_profile: Some("etl".to_owned()),
             max_machines: 20,
+            join_within: Duration::from_secs(300),
             tags: BTreeMap::new(),
             allow: Ec2Allow {
                 instance_sizes: texts(&["t3.*", "m6i.large"]),

@@ -1,6 +1,7 @@
 //! The `ec2` block of `supervisor.yaml`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub struct Ec2Settings {
     pub instance_profile: Option<String>,
     /// Never more machines, those on their way in or out included. Default: 20.
     pub max_machines: u32,
+    /// How long a machine may take from its launch until its agent connects. Default: 5 min.
+    pub join_within: Duration,
     /// Tags of machines and volumes, beside ours.
     pub tags: BTreeMap<String, String>,
     /// What a workflow may ask for.

@@ -93,7 +93,7 @@ static CERTIFICATE_KEYS: [Key; 3] = [
     required("ca", Shape::text(4_000), "The file of the authority that agents are told to trust."),
 ];
 
-static EC2_KEYS: [Key; 11] = [
+static EC2_KEYS: [Key; 12] = [
     required("region", Shape::text(128), "The region, such as eu-west-1."),
     required("subnets", names(1), "The subnets to choose from."),
     required("security_groups", names(1), "The security groups of machines."),
@@ -101,6 +101,7 @@ static EC2_KEYS: [Key; 11] = [
     key("images", Shape::Map { of: &NAME, max: 50 }, "The image for each worker type."),
     key("instance_profile", Shape::text(128), "The instance profile of machines."),
     key("max_machines", count(10_000), "How many machines there may be at once."),
+    key("join_within", seconds(5, HOUR), "How long a machine may take until its agent connects."),
     key("tags", Shape::Map { of: &TAG, max: 40 }, "Tags of machines and volumes."),
     key("allow", Shape::Object(&ALLOW_KEYS), "What a workflow may ask for."),
     key("code_delivery", Shape::Choice(&["grpc", "s3", "user-data"]), "How code gets to machines."),

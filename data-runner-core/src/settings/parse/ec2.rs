@@ -1,6 +1,7 @@
 //! The `ec2` block.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::aws_names::{AwsName, TagKind};
 use crate::id::WorkerType;
@@ -9,6 +10,7 @@ use crate::workflow::InstanceSize;
 use crate::yaml::{Object, Placed, Report};
 
 const DEFAULT_MACHINES: u32 = 20;
+const JOIN_WITHIN: Duration = Duration::from_mins(5);
 
 /// Builds the settings of EC2; `None` when what they cannot do without is missing or refused. Errors are in the report.
 pub(super) fn ec2(given: Placed<Object>, report: &mut Report<'_>) -> Option<Ec2Settings> {
@@ -32,6 +34,7 @@ pub(super) fn ec2(given: Placed<Object>, report: &mut Report<'_>) -> Option<Ec2S
         images,
         instance_profile: profile.and_then(|name| AwsName::InstanceProfile.read(name, report)),
         max_machines: given.int("max_machines").and_then(|n| n.try_into().ok()).unwrap_or(DEFAULT_MACHINES),
+        join_within: given.duration("join_within").unwrap_or(JOIN_WITHIN),
         tags: TagKind::Tag.read(given.text_map("tags"), report),
         allow: allow(given.object("allow"), report),
         code_delivery,
