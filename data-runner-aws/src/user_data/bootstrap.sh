@@ -23,6 +23,7 @@ say() {
 begin() {
     step=$1
     printf '== %s: %s\n' "$(date -u +%T)" "$step"
+    say "$step"
 }
 
 die() {
@@ -127,6 +128,8 @@ if ! is_whole "$agent" "$AGENT_SHA256"; then
     # The supervisor may just be starting again.
     for pause in 1 1 2 4 8 15 30 30 30 30 30 0; do
         if fetch_agent_from_anywhere; then break; fi
+        # Whoever terminates a machine that never joined reads it here.
+        say "the agent cannot be fetched: $(tail -n 1 "$journal")"
         [ "$pause" -gt 0 ] || die 'the agent cannot be had'
         sleep "$pause"
     done
