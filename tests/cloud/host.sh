@@ -36,6 +36,7 @@ run)
         for name in shutdown poweroff halt; do cp "$4/poweroff.py" "$2/root/usr/sbin/$name"; done
         cp "$4/machine-init.sh" "$2/root/usr/sbin/machine-init"
         printf "[global]\ntrusted-host = %s\n" "$5" >"$2/root/etc/pip.conf"
+        cp "$4/date.sh" "$2/root/usr/local/bin/date"
         hostname "$3"
         exec chroot "$2/root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root /sbin/machine-init
     ' machine "$3" "$4" "$5" "$(dirname "$0")" "$6"

@@ -10,6 +10,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.responses.general import General
+from moto.ec2.responses.instances import InstanceResponse
 from moto.core.responses import ActionResult
 
 # How long things take, in seconds; the control API changes it. With `hosts`, an instance runs once its host is said to
@@ -137,6 +138,18 @@ def remember_parameters(form):
     told = sorted((name, value) for name, value in form.items() if name != "ClientToken")
     REQUEST.parameters = hashlib.sha256(repr(told).encode()).hexdigest()
 
+
+_validate_volume = InstanceResponse._validate_block_device_mapping
+
+
+def _volume_of_image(volume):
+    """A volume without a size has that of its image."""
+    if "Ebs" in volume and "SnapshotId" not in volume["Ebs"]:
+        volume["Ebs"].setdefault("VolumeSize", 8)
+    _validate_volume(volume)
+
+
+InstanceResponse._validate_block_device_mapping = staticmethod(_volume_of_image)
 
 _all_reservations = EC2Backend.all_reservations
 

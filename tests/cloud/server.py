@@ -17,6 +17,8 @@ INDEX is a folder of wheels, which is served as a package index below /_index/si
     GET  /_cloud/calls                     all calls of the AWS APIs so far: action, parameters, access key, status
 """
 
+import functools
+import hashlib
 import html
 import json
 import pathlib
@@ -190,12 +192,18 @@ class Cloud:
             case ["simple", project]:
                 wheels = sorted(self.index.glob("*.whl")) if self.index else []
                 normal = [(re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower(), wheel.name) for wheel in wheels]
-                links = [f'<a href="/_index/files/{name}">{name}</a>' for owner, name in normal if owner == project]
+                found = [(name, hash_of(self.index / name)) for owner, name in normal if owner == project]
+                links = [f'<a href="/_index/files/{name}#sha256={sha256}">{name}</a>' for name, sha256 in found]
                 return (200, text, "\n".join(links).encode()) if links else (404, text, b"")
             case ["files", name] if self.index and (self.index / name).is_file():
                 return 200, [("Content-Type", "application/octet-stream")], (self.index / name).read_bytes()
             case _:
                 return 404, text, b""
+
+
+@functools.cache
+def hash_of(wheel):
+    return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
 def account(region):

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod cloud;
+mod installation;
 mod process;
 mod program;
 mod proxy;
@@ -13,10 +14,11 @@ mod rest;
 mod sandbox;
 mod server;
 
+pub use installation::Installation;
 pub use process::{Found, is_alive, signal};
 pub use program::{Finished, Program, cli, cli_with, on_host};
 pub use proxy::Proxy;
-pub use repository::{Repository, polars, workflow};
+pub use repository::{Repository, polars, query, workflow};
 pub use rest::{Answer, Follow, Rest};
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::{Sandbox, process, until};
 
 /// The programs stand where cargo builds them: two folders above the running test.
-fn built(name: &str) -> PathBuf {
+pub(crate) fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(program.is_file(), "there is no {}: run `cargo xtask test`, which builds it", program.display());

@@ -17,6 +17,15 @@ pub fn workflow(name: &str, config: &str, script: &str) -> Vec<(String, Vec<u8>)
     ]
 }
 
+/// The files of an SQL workflow, by their paths.
+pub fn query(name: &str, sql: &str) -> Vec<(String, Vec<u8>)> {
+    let config = "worker_type: duckdb\ninstance_size: t3.small\n";
+    vec![
+        (format!("workflows/{name}/config.yaml"), config.into()),
+        (format!("workflows/{name}/workflow.sql"), sql.into()),
+    ]
+}
+
 /// A git repository in a folder, on the branch `main`.
 pub struct Repository {
     path: PathBuf,

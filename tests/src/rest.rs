@@ -77,6 +77,16 @@ impl Rest {
         Self { http, address: address.into() }
     }
 
+    /// The API of the server at `address` for whoever has this token; `ca` (PEM) vouches for it.
+    pub fn secured(address: impl Into<String>, ca: &[u8], token: &str) -> Self {
+        let mut bearer = reqwest::header::HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+        bearer.set_sensitive(true);
+        let headers = [(reqwest::header::AUTHORIZATION, bearer)].into_iter().collect();
+        let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).default_headers(headers);
+        let ca = reqwest::Certificate::from_pem(ca).unwrap();
+        Self { http: builder.tls_certs_only([ca]).build().unwrap(), address: address.into() }
+    }
+
     /// Asks; `None` where nobody answers.
     pub async fn try_ask(
         &self,

@@ -200,6 +200,17 @@ impl Mock {
         made["arn"].as_str().unwrap().to_owned()
     }
 
+    /// Makes a bucket.
+    pub async fn bucket(&self, name: &str) {
+        let scope = format!("Credential=AKIATEST/20200101/{REGION}/s3/aws4_request");
+        let request = self.control.http.put(format!("{}/{name}", self.control.endpoint));
+        let request = request.header("Authorization", format!("AWS4-HMAC-SHA256 {scope}"));
+        let place = format!(
+            "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
+        );
+        request.body(place).send().await.unwrap().error_for_status().unwrap();
+    }
+
     /// All instances that ever were.
     pub async fn instances(&self) -> Vec<Instance> {
         self.control.instances(None, Duration::ZERO).await.1

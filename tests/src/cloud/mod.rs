@@ -87,10 +87,13 @@ impl Cloud {
         format!("{}/_index/simple", self.mock.endpoint())
     }
 
-    /// The only instance, as soon as there is one; its id.
+    /// The first instance, as soon as its machine is switched on; its id.
     pub async fn launched(&self) -> String {
-        let found = until("an instance", async || self.mock.instances().await.into_iter().next());
-        found.await.id
+        until("a machine", async || {
+            let id = self.mock.instances().await.into_iter().next()?.id;
+            self.host(&id)?.console().exists().then_some(id)
+        })
+        .await
     }
 
     /// What is on a machine's console so far.
@@ -112,6 +115,20 @@ impl Cloud {
     /// memory.
     pub fn file(&self, id: &str, path: &str) -> PathBuf {
         self.host(id).unwrap().changes().join(path.trim_start_matches('/'))
+    }
+
+    /// The script that the machine was given, as its cloud-init found it.
+    pub fn user_data(&self, instance: &Instance) -> String {
+        read(&self.file(&instance.id, "/var/lib/user-data"))
+    }
+
+    /// Puts a machine's clock ahead, as its shell scripts see it; its programs do not.
+    pub fn put_clock_ahead(&self, id: &str, seconds: u32) {
+        let said = Command::new("ip").args(["netns", "pids", &self.namespace(id)]).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let inside = |pid: &&str| Path::new(&format!("/proc/{pid}/root/sbin/machine-init")).exists();
+        let pid = said.lines().find(inside).unwrap();
+        std::fs::write(format!("/proc/{pid}/root/clock-ahead"), seconds.to_string()).unwrap();
     }
 
     /// Cuts a machine's wire.

@@ -1,0 +1,148 @@
+//! A supervisor whose workers are machines of a test cloud.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::cloud::{Cloud, REGION};
+use crate::program::{Program, command};
+use crate::{Rest, Sandbox, until};
+
+/// Where REST listens.
+const REST: u16 = 8443;
+/// Where agents connect to.
+const GRPC: u16 = 7443;
+
+/// A `data-runner-supervisor` with TLS and `provisioner: ec2`, with its state in the sandbox.
+#[derive(Debug)]
+pub struct Installation<'a> {
+    sandbox: &'a Sandbox,
+    config: PathBuf,
+    environment: Vec<(&'static str, String)>,
+    agent: PathBuf,
+    /// Its process.
+    pub program: Program,
+    /// Its REST API, for somebody who may do everything.
+    pub rest: Rest,
+}
+
+impl<'a> Installation<'a> {
+    /// Starts it. `more` are more lines of the `ec2` block of its settings, each with two blanks in front.
+    pub async fn start(sandbox: &'a Sandbox, cloud: &Cloud, more: &str) -> Self {
+        Self::with(sandbox, cloud, &Self::settings(cloud, more)).await
+    }
+
+    /// Starts it with these settings.
+    pub async fn with(sandbox: &'a Sandbox, cloud: &Cloud, settings: &str) -> Self {
+        cloud.mock.instance_profile("jobs").await;
+        let config = sandbox.fresh("supervisor.yaml");
+        std::fs::write(&config, settings).unwrap();
+        let environment = cloud.mock.environment().to_vec();
+        let agent = stripped_agent(sandbox);
+        let program = spawn(sandbox, &config, &environment, &agent);
+        let address = format!("https://{}:{REST}", cloud.address());
+        let mut this = Self { sandbox, config, environment, agent, program, rest: Rest::new(address) };
+        this.log_in().await;
+        this
+    }
+
+    /// What [`Self::start`] writes into its settings.
+    pub fn settings(cloud: &Cloud, more: &str) -> String {
+        let address = cloud.address();
+        let subnets: Vec<&str> = cloud.mock.subnets().keys().map(String::as_str).collect();
+        format!(
+            "installation: test
+listen: {address}:{REST}
+grpc_listen: {address}:{GRPC}
+public_url: https://{address}:{REST}
+grpc_url: https://{address}:{GRPC}
+tls: own
+provisioner: ec2
+agents:
+  heartbeat: 1s
+  suspect_after: 5s
+  lost_after: 10s
+python:
+  index_url: {}
+ec2:
+  region: {REGION}
+  subnets: [{}]
+  security_groups: [{}]
+  instance_profile: jobs
+{more}",
+            cloud.package_index(),
+            subnets.join(", "),
+            cloud.mock.security_group(),
+        )
+    }
+
+    /// Starts it again, once its process is gone.
+    pub async fn again(&mut self) {
+        self.program = spawn(self.sandbox, &self.config, &self.environment, &self.agent);
+        self.serves().await;
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// A command of the supervisor's program on its host, such as `token create`; what it printed.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let mut command = supervisor(self.sandbox, &self.environment);
+        let output = command.args(arguments).arg("--config").arg(&self.config).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn log_in(&mut self) {
+        let file = self.sandbox.join("state/pki/ca.pem");
+        let ca = until("the supervisor's authority", async || {
+            if let Some(status) = self.program.ended() {
+                panic!("the supervisor ended with {status}: {}", self.program.said());
+            }
+            std::fs::read(&file).ok()
+        })
+        .await;
+        let token = self.command(&["token", "create", "tests", "--scope", "admin"]);
+        self.rest = Rest::secured(self.rest.address.clone(), &ca, token.trim());
+        self.serves().await;
+    }
+
+    async fn serves(&mut self) {
+        let (program, rest) = (&mut self.program, &self.rest);
+        until("the supervisor to be ready", async || {
+            if let Some(status) = program.ended() {
+                panic!("the supervisor ended with {status}: {}", program.said());
+            }
+            rest.is_ready().await.then_some(())
+        })
+        .await;
+    }
+}
+
+fn supervisor(sandbox: &Sandbox, environment: &[(&'static str, String)]) -> Command {
+    let mut command = command("data-runner-supervisor", sandbox);
+    command.env("DATA_RUNNER_STATE", sandbox.join("state"));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+fn spawn(
+    sandbox: &Sandbox,
+    config: &std::path::Path,
+    environment: &[(&'static str, String)],
+    agent: &std::path::Path,
+) -> Program {
+    let mut command = supervisor(sandbox, environment);
+    command.arg("--config").arg(config).arg("--agent").arg(agent);
+    Program::start("data-runner-supervisor", command, sandbox)
+}
+
+/// The agent as it is shipped: without what only a debugger needs, which each machine would have to fetch.
+fn stripped_agent(sandbox: &Sandbox) -> PathBuf {
+    let stripped = sandbox.join("data-runner-agent");
+    let built = crate::program::built("data-runner-agent");
+    let status = Command::new("strip").arg("-o").arg(&stripped).arg(built).status().unwrap();
+    assert!(status.success());
+    stripped
+}
