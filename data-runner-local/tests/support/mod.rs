@@ -63,18 +63,27 @@ pub fn marked(folder: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// A process's environment. While a program is being replaced by another (exec) it reads as empty for a moment.
+/// A process's environment. While a program is being replaced by another (exec) it reads as empty for a moment, and as
+/// ours in a child of ours whose program is not loaded yet: spawning returns just before that.
 fn environment(pid: u32) -> Vec<u8> {
     let until = Instant::now() + Duration::from_secs(2);
     loop {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         // Kernel threads have no program, and no environment either.
         let program = std::fs::read_link(format!("/proc/{pid}/exe"));
-        if !environment.is_empty() || program.is_err() || !is_alive(pid) || Instant::now() > until {
+        let is_loading = environment.is_empty() || is_unloaded_child(pid, &program);
+        if !is_loading || program.is_err() || !is_alive(pid) || Instant::now() > until {
             return environment;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn is_unloaded_child(pid: u32, program: &std::io::Result<PathBuf>) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+    let own = std::fs::read_link("/proc/self/exe").unwrap();
+    parent == Some(std::process::id()) && program.as_ref().is_ok_and(|program| *program == own)
 }
 
 fn all() -> impl Iterator<Item = u32> {

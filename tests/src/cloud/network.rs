@@ -48,7 +48,10 @@ impl Network {
 
     fn make(&self) -> Result<(), Skipped> {
         let (bridge, address) = (self.bridge(), format!("{}/24", self.gateway()));
-        run(Command::new("ip").args(["link", "add", &bridge, "type", "bridge"]))?;
+        // A bridge without an address of its own takes the lowest of its wires': with a machine that goes, the others
+        // would lose their gateway until they ask for it again.
+        let own = format!("0a:e7:00:00:{:02x}:01", self.0.number);
+        run(Command::new("ip").args(["link", "add", &bridge, "address", &own, "type", "bridge"]))?;
         run(Command::new("ip").args(["address", "add", &address, "dev", &bridge]))?;
         run(Command::new("ip").args(["link", "set", &bridge, "up"]))
     }
