@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, DeliveryResult};
-use crate::execution::{Execution, ExecutionState, RetryPolicy, Trigger, Waiting};
+use crate::execution::{Execution, ExecutionState, Queueing, RetryPolicy, Trigger, Waiting};
 use crate::id::{
     AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, MachineId, RepoName, Revision, SessionId,
     WorkerId, WorkflowId,
@@ -245,6 +245,8 @@ pub struct Submit {
     pub compute: Compute,
     /// Whom to tell of what.
     pub notifications: Vec<Notification>,
+    /// How it stands in line.
+    pub queueing: Queueing,
     /// What started it.
     pub trigger: Trigger,
     /// The execution that it repeats.
@@ -266,6 +268,7 @@ impl Submit {
             keep_warm: self.keep_warm,
             compute: self.compute,
             notifications: self.notifications,
+            queueing: self.queueing,
             trigger: self.trigger,
             retry_of: self.retry_of,
             created_at: waiting.since,

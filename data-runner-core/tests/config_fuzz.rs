@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use data_runner_core::execution::{Backoff, FailureCause, RetryPolicy, RetryRule};
+use data_runner_core::execution::{Backoff, FailureCause, Priority, RetryPolicy, RetryRule};
 use data_runner_core::settings;
 use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
     Compute, Dependencies, DuckdbDependency, InstanceSize, Notification, NotifyOn, ParamValue,
-    PythonDependency, Schedule, SecretRef, Spot, WorkerTypes,
+    PythonDependency, QueueingRules, Schedule, SecretRef, Spot, WorkerTypes,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -122,6 +122,7 @@ fn pieces() -> impl Strategy<Value = String> {
             "compute:\n  disk: ",
             "50GiB",
             "notifications:\n  - on: [failure]\n    webhook: ",
+            "priority: ",
             "https://x",
             "repositories:",
             "provisioner: ec2\n",
@@ -327,6 +328,10 @@ fn notifications() -> impl Strategy<Value = Vec<Notification>> {
     vec(rule, 0..3)
 }
 
+fn queueing() -> impl Strategy<Value = QueueingRules> {
+    (0_u8..=100).prop_map(|points| QueueingRules { priority: Priority::new(points) })
+}
+
 fn configs() -> impl Strategy<Value = WorkflowConfig> {
     let sizes: Vec<&str> = InstanceSize::names().collect();
     let requirements = prop_oneof![
@@ -353,7 +358,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         btree_map(name(), param(), 0..5),
         env,
         retries(),
-        ((1_u64..2_592_000, 0_u64..86_400), (schedules(), secrets(), notifications())),
+        ((1_u64..2_592_000, 0_u64..86_400), (schedules(), secrets(), notifications(), queueing())),
     )
         .prop_flat_map(|parts| {
             let size: InstanceSize = parts.1.parse().unwrap();
@@ -362,7 +367,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         .prop_map(
             |((kind, size, (description, labels), include, params, env, retries, (times, rest)), compute)| {
                 let (timeout, keep_warm) = times;
-                let (schedule, secrets, notifications) = rest;
+                let (schedule, secrets, notifications, queueing) = rest;
                 // What is scheduled has a default for each parameter.
                 let schedule =
                     if params.values().all(|spec| spec.default.is_some()) { schedule } else { Vec::new() };
@@ -384,6 +389,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     schedule,
                     secrets,
                     notifications,
+                    queueing,
                 }
             },
         )

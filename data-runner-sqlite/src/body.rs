@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_runner_core::execution::{Attempt, Execution, ExecutionState, LaunchTry, RetryPolicy, Trigger};
+use data_runner_core::execution::{
+    Attempt, Execution, ExecutionState, LaunchTry, Queueing, RetryPolicy, Trigger,
+};
 use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, TokenId, WorkerId, WorkflowId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
@@ -27,6 +29,8 @@ pub(crate) struct Spec {
     compute: Compute,
     #[serde(default)]
     notifications: Vec<Notification>,
+    #[serde(default)]
+    queueing: Queueing,
     trigger: Trigger,
     retry_of: Option<ExecutionId>,
 }
@@ -52,6 +56,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         keep_warm,
         compute,
         notifications,
+        queueing,
         trigger,
         retry_of,
         created_at: _,
@@ -68,6 +73,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         keep_warm: *keep_warm,
         compute: compute.clone(),
         notifications: notifications.clone(),
+        queueing: queueing.clone(),
         trigger: trigger.clone(),
         retry_of: *retry_of,
     };
@@ -106,6 +112,7 @@ impl ExecutionRow {
             keep_warm: spec.keep_warm,
             compute: spec.compute,
             notifications: spec.notifications,
+            queueing: spec.queueing,
             trigger: spec.trigger,
             retry_of: spec.retry_of,
             created_at: Timestamp::from_micros(self.created_at),

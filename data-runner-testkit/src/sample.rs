@@ -94,6 +94,7 @@ pub fn execution(n: u64) -> Execution {
         keep_warm: Duration::ZERO,
         compute: Default::default(),
         notifications: Vec::new(),
+        queueing: Default::default(),
         trigger: Trigger::Manual,
         retry_of: None,
         created_at,

@@ -3,6 +3,7 @@
 mod failure;
 mod finish;
 mod phases;
+mod queueing;
 mod retry;
 mod state;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use failure::{Failure, FailureCause};
 pub use finish::{AttemptEnd, Ending, FinishReport, StopReason, Usage};
 pub use phases::{Phase, Phases};
+pub use queueing::{Priority, Queueing};
 pub use retry::{Backoff, RetryPolicy, RetryRule};
 pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting, WaitingReason};
 
@@ -46,6 +48,9 @@ pub struct Execution {
     /// Whom to tell of what.
     #[serde(default)]
     pub notifications: Vec<Notification>,
+    /// How it stands in line.
+    #[serde(default)]
+    pub queueing: Queueing,
     /// What started it.
     pub trigger: Trigger,
     /// The execution that a person asked to run again, if this is such a one.
@@ -67,6 +72,11 @@ impl Execution {
     /// The workflow's full name.
     pub fn workflow(&self) -> &QualifiedName {
         &self.job.workflow
+    }
+
+    /// Its place in line: the earliest is next.
+    pub fn rank(&self) -> Timestamp {
+        self.queueing.rank(self.created_at)
     }
 
     /// The newest attempt.

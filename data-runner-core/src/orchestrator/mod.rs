@@ -56,7 +56,7 @@ pub struct Orchestrator {
     workers: BTreeMap<WorkerId, Arc<Worker>>,
     workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     repos: BTreeMap<RepoName, Arc<Repo>>,
-    /// Queued executions that could start now, oldest first. Derived from `executions`.
+    /// Queued executions that could start now, by their place in line. Derived from `executions`.
     ready: BTreeSet<(Timestamp, ExecutionId)>,
     /// What becomes due by the wall clock. Derived from `executions`.
     timers: BTreeSet<(Timestamp, ExecutionId)>,

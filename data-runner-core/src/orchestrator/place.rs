@@ -17,7 +17,7 @@ use crate::worker::{MachineRequest, Origin, Purpose, TerminationCause, Worker, W
 type FreeSlots = BTreeMap<(u32, WorkerId), u32>;
 
 impl Orchestrator {
-    /// Gives queued executions to connected workers with free slots: the oldest first, to the least loaded.
+    /// Gives queued executions to connected workers with free slots: in the order of the line, to the least loaded.
     pub(super) fn place(&mut self, turn: &mut Turn<'_>) {
         if self.is_ending() {
             return;
@@ -52,7 +52,7 @@ impl Orchestrator {
         if free.is_empty() || !matches!(self.policy.pool, Pool::PerExecution { .. }) {
             return;
         }
-        let planned: Vec<(Arc<Execution>, WorkerId)> = self
+        let mut planned: Vec<(Arc<Execution>, WorkerId)> = self
             .executions
             .values()
             .filter_map(|execution| {
@@ -61,6 +61,7 @@ impl Orchestrator {
                 planned.then(|| (Arc::clone(execution), worker.id))
             })
             .collect();
+        planned.sort_by_key(|(execution, _)| (execution.rank(), execution.id));
         for (execution, planned) in planned {
             if let Some(worker) = self.take_slot(&execution, free, turn.now.wall) {
                 self.assign(execution, worker, turn);

@@ -359,7 +359,7 @@ impl Orchestrator {
     pub(super) fn index_execution(&mut self, execution: &Arc<Execution>) {
         let id = execution.id;
         if let Some(before) = self.executions.get(&id) {
-            self.ready.remove(&(before.created_at, id));
+            self.ready.remove(&(before.rank(), id));
             if let Some(due) = due(before) {
                 self.timers.remove(&(due, id));
             }
@@ -374,7 +374,7 @@ impl Orchestrator {
             }
             None => {
                 if matches!(execution.state, ExecutionState::Queued { .. }) {
-                    self.ready.insert((execution.created_at, id));
+                    self.ready.insert((execution.rank(), id));
                 }
             }
         }

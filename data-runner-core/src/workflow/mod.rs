@@ -5,6 +5,7 @@ pub mod config;
 mod job;
 mod notification;
 pub mod params;
+mod queueing;
 mod registry;
 mod repo_url;
 mod resources;
@@ -20,6 +21,7 @@ pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
 };
 pub use notification::{NotAWebhook, Notification, NotifyOn, Webhook};
+pub use queueing::QueueingRules;
 pub use registry::{FolderFound, SyncReport, sync};
 pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};

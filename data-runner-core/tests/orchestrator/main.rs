@@ -10,6 +10,7 @@ mod ending;
 mod every_pair;
 mod machines;
 mod notifications;
+mod queueing;
 mod random;
 mod running;
 mod scene;

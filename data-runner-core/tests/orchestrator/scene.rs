@@ -155,6 +155,7 @@ impl Scene {
             keep_warm: Duration::ZERO,
             compute: Default::default(),
             notifications: Vec::new(),
+            queueing: Default::default(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: None,

@@ -36,6 +36,7 @@ impl Preparation<'_> {
             keep_warm: config.keep_warm,
             compute: config.compute,
             notifications: Vec::new(),
+            queueing: config.queueing.resolve(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: None,

@@ -44,6 +44,9 @@ pub struct Execution {
     pub labels: BTreeMap<String, String>,
     /// The instance size that was asked for.
     pub instance_size: String,
+    /// Its priority, 0 to 100: each point counts as a minute of waiting.
+    #[serde(default)]
+    pub priority: u8,
     /// The number of the newest attempt; 0 until there is one.
     pub attempt: u32,
     /// When it was submitted.
@@ -192,6 +195,7 @@ impl From<&core::Execution> for Execution {
             schedule: tick(&execution.trigger),
             labels: execution.labels.clone(),
             instance_size: execution.instance_size.clone(),
+            priority: execution.queueing.priority.points(),
             attempt: latest.map_or(0, |attempt| attempt.number.0),
             created_at: moment(execution.created_at),
             started_at: execution.started_at().map(moment),

@@ -42,6 +42,9 @@ pub struct Workflow {
     pub entrypoint: Option<String>,
     /// How long it may run, in seconds.
     pub timeout_seconds: Option<f64>,
+    /// The priority of its executions, 0 to 100.
+    #[serde(default)]
+    pub priority: Option<u8>,
     /// Its parameters, in order of their names.
     #[serde(default)]
     pub params: Vec<Param>,
@@ -169,6 +172,7 @@ impl From<&core::Workflow> for Workflow {
             labels: config.map(|it| it.labels.clone()).unwrap_or_default(),
             entrypoint: config.map(|it| it.entrypoint.clone()),
             timeout_seconds: config.map(|it| it.timeout.as_secs_f64()),
+            priority: config.map(|it| it.queueing.priority.points()),
             params: config.map(params).unwrap_or_default(),
             problems: problems.iter().map(ConfigProblem::from).collect(),
             paused: workflow.paused_at.is_some(),

@@ -221,6 +221,7 @@ impl World {
                 ..Compute::default()
             },
             notifications: Vec::new(),
+            queueing: Default::default(),
             trigger: Trigger::Manual,
             retry_of: None,
             idempotency: Some(idempotency),

@@ -174,6 +174,7 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
         format!("{} ({})", time::moment(execution.created_at), time::ago(execution.created_at, now));
     fact("created", created);
     fact("trigger", execution.trigger.clone());
+    fact("priority", execution.priority.to_string());
     if let Some(original) = &execution.retry_of {
         fact("retry of", original.to_string());
     }

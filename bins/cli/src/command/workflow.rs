@@ -170,6 +170,7 @@ fn page(workflow: &Workflow) -> String {
     fact("runs on", workflow.worker_type.as_deref());
     fact("size", workflow.instance_size.as_deref());
     fact("script", workflow.entrypoint.as_deref());
+    fact("priority", workflow.priority.map(|points| points.to_string()).as_deref());
     fact("folder", Some(&workflow.path));
     fact("revision", Some(&workflow.revision));
     fact("id", Some(&workflow.id.to_string()));

@@ -6,6 +6,7 @@ mod environment;
 mod notifications;
 mod params;
 mod paths;
+mod queueing;
 mod retries;
 mod schedule;
 
@@ -46,6 +47,7 @@ pub(super) fn build(
     let dependencies =
         dependencies::dependencies(config.object("dependencies"), worker_type, context, report);
     let retries = retries::retries(config.list("retries"), report);
+    let queueing = queueing::queueing(&mut config);
     Some(WorkflowConfig {
         worker_type: worker_type?.name.clone(),
         instance_size: size?,
@@ -64,6 +66,7 @@ pub(super) fn build(
         schedule,
         secrets,
         notifications,
+        queueing,
     })
 }
 

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::execution::RetryPolicy;
 use crate::id::WorkerType;
-use crate::workflow::{Compute, Dependencies, InstanceSize, Notification, ParamValue, Schedule, SecretRef};
+use crate::workflow::{
+    Compute, Dependencies, InstanceSize, Notification, ParamValue, QueueingRules, Schedule, SecretRef,
+};
 
 /// A workflow's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub struct WorkflowConfig {
     /// Whom to tell of what.
     #[serde(default)]
     pub notifications: Vec<Notification>,
+    /// How its executions stand in line.
+    #[serde(default)]
+    pub queueing: QueueingRules,
 }
 
 /// A declared parameter.

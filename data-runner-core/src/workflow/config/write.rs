@@ -31,6 +31,7 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     put(&mut yaml, "retries", config.retries.rules.iter().map(retry).collect::<Vec<Value>>());
     put(&mut yaml, "timeout", write_duration(config.timeout));
     put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
+    put(&mut yaml, "priority", config.queueing.priority.points());
     let compute = compute(&config.compute);
     if !compute.is_empty() {
         put(&mut yaml, "compute", compute);

@@ -9,8 +9,8 @@ use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
     Attempt, AttemptEnd, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport, LaunchTry,
-    LiveAttempt, Phase, Phases, RunState, StateName, Stop, StopReason, Trigger, Usage, Waiting,
-    WaitingReason,
+    LiveAttempt, Phase, Phases, Priority, Queueing, RunState, StateName, Stop, StopReason, Trigger, Usage,
+    Waiting, WaitingReason,
 };
 use data_runner_core::id::{
     AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, Lease, RepoName, Sha256,
@@ -75,6 +75,7 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         keep_warm: Duration::new(300, 1),
         compute: Compute { spot: Spot::Prefer, disk_bytes: Some(50 << 30), ..Compute::default() },
         notifications: vec![Notification { on: vec![NotifyOn::Failure], webhook: webhook() }],
+        queueing: Queueing { priority: Priority::new(80) },
         trigger: Trigger::Retry,
         retry_of: Some(execution_id(0)),
         launch_failures: 2,
