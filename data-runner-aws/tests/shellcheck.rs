@@ -35,7 +35,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 fn shellcheck_has_nothing_to_say() {
     let shellcheck = match shellcheck() {
         Ok(program) => program,
-        Err(why) => return eprintln!("skipped: {PINNED} cannot be installed: {why}"),
+        Err(why) => return data_runner_testkit::skipped(format!("{PINNED} cannot be installed: {why}")),
     };
     let source = |trusted_by| AgentSource { url: "https://example.com/agent?a&b".to_owned(), trusted_by };
     let data = UserData {

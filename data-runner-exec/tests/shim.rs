@@ -255,8 +255,7 @@ async fn a_full_disk_costs_log_and_not_the_job() {
         .status()
         .is_ok_and(|status| status.success());
     if !mounted {
-        println!("skipped: nothing can be mounted here");
-        return;
+        return data_runner_testkit::skipped("nothing can be mounted here");
     }
     let script = request.working_directory().join("script");
     fs::create_dir_all(request.working_directory()).unwrap();

@@ -10,5 +10,8 @@
 pub mod contract;
 pub mod memory;
 pub mod sample;
+mod skipped;
 #[cfg(feature = "world")]
 pub mod world;
+
+pub use skipped::{SKIPPED_FILE, skipped};

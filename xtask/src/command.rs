@@ -1,7 +1,8 @@
 //! Running cargo and others in the workspace's root.
 
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -27,6 +28,30 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
         bail!("{} ended with {status}", shown(command));
     }
     Ok(())
+}
+
+/// Runs a command, shows it and all that it prints, and lets `read` have each line of that.
+pub fn run_reading(command: &mut Command, mut read: impl FnMut(&str)) -> anyhow::Result<ExitStatus> {
+    let name = shown(command);
+    eprintln!("$ {name}");
+    if std::io::stdout().is_terminal() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
+        // It sees a pipe.
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    // One for both: which program a result is of follows from the order.
+    let (lines, writer) = std::io::pipe().context("cannot make a pipe")?;
+    command.stdout(writer.try_clone().context("cannot copy a pipe")?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    // The command holds ends of the pipe, which would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (mut lines, mut line) = (BufReader::new(lines), Vec::new());
+    let mut terminal = std::io::stdout().lock();
+    while lines.read_until(b'\n', &mut line).context("cannot read a pipe")? > 0 {
+        terminal.write_all(&line).and_then(|()| terminal.flush()).context("cannot write to stdout")?;
+        read(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        line.clear();
+    }
+    child.wait().with_context(|| format!("cannot wait for {name}"))
 }
 
 /// Runs a command and gives what it printed.

@@ -5,6 +5,7 @@ mod command;
 mod licences;
 mod sqlx;
 mod tests;
+mod totals;
 
 use std::process::ExitCode;
 

@@ -1,10 +1,21 @@
 //! Tests, and the simulation with more seeds than a test run has time for.
 
-use crate::command::{cargo, run};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{cargo, run, run_reading};
+use crate::totals::Totals;
+
+/// Names the file in which tests say that they were skipped; `data_runner_testkit::SKIPPED_FILE`.
+pub const SKIPPED_FILE: &str = "DATA_RUNNER_SKIPPED";
 
 /// Which tests.
 #[derive(clap::Args)]
 pub struct TestArgs {
+    /// Also writes the closing lines to this file: what was skipped, what failed, and the numbers.
+    #[arg(long)]
+    closing: Option<PathBuf>,
     /// Goes to the test runner, such as the name of a test.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
@@ -47,7 +58,36 @@ pub fn test(args: &TestArgs) -> anyhow::Result<()> {
         build.args(["--package", package]);
     }
     run(&mut build)?;
-    run(cargo().args(["test", "--workspace", "--all-features", "--no-fail-fast"]).args(&args.rest))
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--all-features", "--no-fail-fast"]).args(&args.rest);
+    let totals = totals(tests)?;
+    if let Some(file) = &args.closing {
+        std::fs::write(file, format!("{totals}\n"))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    println!("\n{totals}");
+    if !totals.is_good() {
+        bail!("not all tests passed");
+    }
+    Ok(())
+}
+
+/// Runs tests, shows what they print, and gives what it comes to.
+pub fn totals(mut tests: std::process::Command) -> anyhow::Result<Totals> {
+    let skipped = tempfile::NamedTempFile::new().context("cannot make a file for skipped tests")?;
+    tests.env(SKIPPED_FILE, skipped.path());
+    let mut totals = Totals::default();
+    let status = run_reading(&mut tests, |line| totals.read(line))?;
+    totals.skipped_by_themselves(&read(skipped.path())?);
+    // A test that failed has been counted; what else is there has been said by cargo.
+    if !status.success() && totals.failed() == 0 {
+        bail!("cargo test ended with {status}");
+    }
+    Ok(totals)
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Runs the world with the seeds that were asked for.
@@ -57,4 +97,12 @@ pub fn simulate(args: &SimArgs) -> anyhow::Result<()> {
     command.args(["--test", "world", "--", "--nocapture", "seeds"]);
     command.env("DATA_RUNNER_SIM_SEEDS", args.seeds.to_string());
     run(command.env("DATA_RUNNER_SIM_FROM", args.from.to_string()))
+}
+
+#[cfg(test)]
+mod names {
+    #[test]
+    fn tests_and_their_runner_mean_the_same_file() {
+        assert_eq!(super::SKIPPED_FILE, data_runner_testkit::SKIPPED_FILE);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use data_runner_testkit::skipped;
 use data_runner_tests::{Repository, Sandbox, Server, cli, polars, until, workflow};
 use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection};
@@ -93,11 +94,11 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(folder)),
             Ok(output) => {
-                eprintln!("skipped, as no tmpfs can be mounted: {}", String::from_utf8_lossy(&output.stderr));
+                skipped(format!("no tmpfs can be mounted: {}", String::from_utf8_lossy(&output.stderr)));
                 None
             }
             Err(error) => {
-                eprintln!("skipped, as no tmpfs can be mounted: {error}");
+                skipped(format!("no tmpfs can be mounted: {error}"));
                 None
             }
         }
