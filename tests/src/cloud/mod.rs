@@ -21,6 +21,7 @@
 mod hypervisor;
 mod mock;
 mod network;
+mod programs;
 mod python;
 mod root;
 mod wheels;
@@ -50,7 +51,7 @@ pub struct Skipped(String);
 impl Skipped {
     /// Says that the test was skipped.
     pub fn say(&self) {
-        eprintln!("skipped, there is no test cloud here: {}", self.0);
+        data_runner_testkit::skipped(format!("there is no test cloud here: {}", self.0));
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Skipped, lock, run};
+use super::{Skipped, lock, programs, run};
 
 const CLOUDS: &str = "/tmp/data-runner-clouds";
 
@@ -42,6 +42,7 @@ impl Network {
         std::fs::create_dir(&place.folder).unwrap();
         std::fs::write(place.folder.join("owner"), mark(std::process::id().cast_signed()).unwrap()).unwrap();
         let network = Self(place);
+        overlays_are_possible(&network.0.folder)?;
         network.make()?;
         Ok(network)
     }
@@ -119,13 +120,25 @@ fn bridge(number: u8) -> String {
     format!("drcloud{number}")
 }
 
-/// Whether this process may make namespaces.
+/// Whether this process may make namespaces, and what it takes for that.
 fn permitted() -> Result<(), Skipped> {
     if !rustix::process::getuid().is_root() {
         return Err(Skipped("network namespaces need root".into()));
     }
+    programs::of_machines()?;
     let mut probe = Command::new("unshare");
     run(probe.args(["--mount", "--uts", "--ipc", "--pid", "--net", "--fork", "ip", "link"]))
+}
+
+/// Whether machines can keep what they change in this folder. They cannot where it is an overlay itself.
+fn overlays_are_possible(folder: &Path) -> Result<(), Skipped> {
+    let layers = ["lower", "upper", "work", "seen"].map(|name| folder.join(name));
+    layers.iter().for_each(|layer| std::fs::create_dir(layer).unwrap());
+    let [lower, upper, work, seen] = layers.each_ref().map(|layer| layer.display());
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    let mut probe = Command::new("unshare");
+    probe.args(["--mount", "--propagation", "private", "mount", "-t", "overlay", "overlay", "-o", &options]);
+    run(probe.arg(seen.to_string()))
 }
 
 /// A process, told apart from a later one of the same number.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Skipped, lock, run};
+use super::{Skipped, lock, programs, run};
 
 /// Raised when what is installed changes.
 const RECIPE: u32 = 1;
@@ -20,12 +20,9 @@ pub(super) fn root() -> Result<PathBuf, Skipped> {
     if root.exists() {
         return Ok(root);
     }
-    if Command::new("debootstrap").arg("--version").output().is_err() {
-        let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-q", "-y", "debootstrap"]);
-        run(&mut apt)?;
-    }
-    let unfinished = cache.join(format!("machine-root-{}.tmp", std::process::id()));
+    // Whoever made it before, and did not come to an end, is gone: it would hold the lock.
+    let unfinished = cache.join("machine-root.tmp");
+    run(Command::new("rm").args(["--recursive", "--force", "--one-file-system"]).arg(&unfinished))?;
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), &release]);
     run(debootstrap.arg(&unfinished).arg(&mirror))?;
@@ -44,14 +41,23 @@ fn mirror() -> Result<(String, String), Skipped> {
     let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let release = system.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let release = release.ok_or_else(|| Skipped("this is neither Debian nor Ubuntu".into()))?.to_owned();
+    if let Some(mirror) = mirror_of(&release)? {
+        return Ok((mirror, release));
+    }
+    // It names only mirrors of which it has lists.
+    programs::update()?;
+    let mirror =
+        mirror_of(&release)?.ok_or_else(|| Skipped(format!("apt-get knows no mirror of {release}")))?;
+    Ok((mirror, release))
+}
+
+fn mirror_of(release: &str) -> Result<Option<String>, Skipped> {
     let mut ask = Command::new("apt-get");
     ask.args(["indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]);
     let said = ask.output().map_err(|error| Skipped(format!("apt-get does not run: {error}")))?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    let found = said.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+    Ok(said.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
         [site, codename, "main"] if codename == release => Some(site.to_owned()),
         _ => None,
-    });
-    let mirror = found.ok_or_else(|| Skipped(format!("apt-get knows no mirror of {release}")))?;
-    Ok((mirror, release))
+    }))
 }
