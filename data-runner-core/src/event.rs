@@ -17,7 +17,8 @@ use crate::port::{IdempotencyRecord, LaunchAnswer};
 use crate::time::Timestamp;
 use crate::worker::{Candidate, Machine, MachineRequest, Worker};
 use crate::workflow::{
-    Compute, FolderFound, JobSpec, Notification, Repo, ScheduleProgress, ScheduleTick, Workflow,
+    Compute, FolderFound, JobSpec, NeedsProgress, Notification, Repo, ScheduleDates, ScheduleProgress, Start,
+    Workflow,
 };
 
 /// The engine's own mark of a caller that waits for an answer.
@@ -106,10 +107,10 @@ pub enum Event {
         /// What was found.
         result: Result<Synced, String>,
     },
-    /// The execution of a tick could not be submitted; it is tried again, or given up.
+    /// The execution of a start could not be submitted; it is tried again, or given up.
     NotSubmitted {
-        /// Which tick.
-        tick: ScheduleTick,
+        /// Which start.
+        start: Box<Start>,
         /// Why.
         message: String,
     },
@@ -249,6 +250,8 @@ pub struct Submit {
     pub queueing: Queueing,
     /// What started it.
     pub trigger: Trigger,
+    /// The dates that it runs for, if a schedule began it, be it by other workflows.
+    pub dates: Option<ScheduleDates>,
     /// The execution that it repeats.
     pub retry_of: Option<ExecutionId>,
     /// The caller's idempotency key, if there is one.
@@ -270,6 +273,7 @@ impl Submit {
             notifications: self.notifications,
             queueing: self.queueing,
             trigger: self.trigger,
+            dates: self.dates,
             retry_of: self.retry_of,
             created_at: waiting.since,
             state: ExecutionState::Queued { waiting },
@@ -344,12 +348,9 @@ pub enum Rejection {
         /// How.
         state: crate::execution::StateName,
     },
-    /// The tick of a schedule has had its turn: it was given up, or its schedule was paused or taken away meanwhile.
-    #[error("the tick of {due} has had its turn")]
-    TickSettled {
-        /// When it was due.
-        due: Timestamp,
-    },
+    /// The start has had its turn: it was given up, or its workflow was paused or taken away meanwhile.
+    #[error("{0} has had its turn")]
+    StartSettled(Box<Start>),
     /// The worker has no machine that may join, or has joined with another key.
     #[error("worker {0} cannot join with that key")]
     NotWelcome(WorkerId),
@@ -381,6 +382,8 @@ pub enum Change {
     PutRepo(Arc<Repo>),
     /// How far a schedule has come.
     PutSchedule(Arc<ScheduleProgress>),
+    /// What has succeeded for a workflow that needs others.
+    PutNeeds(Arc<NeedsProgress>),
     /// The delivery as it is now.
     PutDelivery(Arc<Delivery>),
     /// What an idempotency key made.
@@ -450,8 +453,8 @@ pub enum Effect {
         /// The machine.
         machine: MachineId,
     },
-    /// Prepare and submit the execution of a tick.
-    RunScheduled(Box<ScheduleTick>),
+    /// Prepare and submit the execution of a start.
+    Prepare(Box<Start>),
 }
 
 /// Something that happened, for people, `/events` and the audit.
@@ -509,6 +512,10 @@ pub enum EventKind {
     ScheduleMissed,
     /// The execution of a tick could not be submitted.
     ScheduleFailed,
+    /// What was needed had succeeded, but the workflow does not start by that any more.
+    NeedsMissed,
+    /// The execution that the success of others starts could not be submitted.
+    NeedsFailed,
 }
 
 /// Everything that is active, as the store has it.
@@ -526,6 +533,8 @@ pub struct Snapshot {
     pub repos: Vec<Repo>,
     /// How far each schedule has come, in order of their ids.
     pub schedules: Vec<ScheduleProgress>,
+    /// What has succeeded for workflows that need others, in order of their ids.
+    pub needs: Vec<NeedsProgress>,
     /// Deliveries that are pending, in order of their ids.
     pub deliveries: Vec<Delivery>,
     /// For each open log, what is stored, in order.

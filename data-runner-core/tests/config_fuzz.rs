@@ -10,8 +10,8 @@ use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    Compute, Dependencies, DuckdbDependency, InstanceSize, Notification, NotifyOn, ParamValue,
-    PythonDependency, QueueingRules, Schedule, SecretRef, Spot, WorkerTypes,
+    Compute, Dependencies, DuckdbDependency, InstanceSize, Need, Notification, NotifyOn, ParamValue,
+    PythonDependency, QueueingRules, Schedule, SecretRef, Spot, WorkerTypes, WorkflowRef,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -255,7 +255,7 @@ fn param() -> impl Strategy<Value = ParamSpec> {
     (kinds, any::<bool>(), prop::option::of(text(20))).prop_map(|((kind, value), given, description)| {
         let default = match (&kind, given) {
             (_, true) => Some(ParamDefault::Value(value)),
-            (ParamKind::Date, false) => Some(ParamDefault::ScheduleDate),
+            (ParamKind::Date, false) => Some(ParamDefault::SchedulePreviousDate),
             (_, false) => None,
         };
         ParamSpec { kind, default, description }
@@ -332,6 +332,18 @@ fn queueing() -> impl Strategy<Value = QueueingRules> {
     (0_u8..=100).prop_map(|points| QueueingRules { priority: Priority::new(points) })
 }
 
+fn needs() -> impl Strategy<Value = Vec<Need>> {
+    let of = (prop::option::of("[a-z]{1,5}"), 60_u64..366 * 86_400);
+    btree_map(name(), of, 0..3).prop_map(|needs| {
+        let need = |(name, (repo, within)): (String, (Option<String>, u64))| {
+            let name = name.parse().unwrap();
+            let workflow = WorkflowRef { repo: repo.map(|repo| repo.parse().unwrap()), name };
+            Need { workflow, within: Duration::from_secs(within) }
+        };
+        needs.into_iter().map(need).collect()
+    })
+}
+
 fn configs() -> impl Strategy<Value = WorkflowConfig> {
     let sizes: Vec<&str> = InstanceSize::names().collect();
     let requirements = prop_oneof![
@@ -358,7 +370,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         btree_map(name(), param(), 0..5),
         env,
         retries(),
-        ((1_u64..2_592_000, 0_u64..86_400), (schedules(), secrets(), notifications(), queueing())),
+        ((1_u64..2_592_000, 0_u64..86_400), (schedules(), secrets(), notifications(), queueing(), needs())),
     )
         .prop_flat_map(|parts| {
             let size: InstanceSize = parts.1.parse().unwrap();
@@ -367,10 +379,11 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         .prop_map(
             |((kind, size, (description, labels), include, params, env, retries, (times, rest)), compute)| {
                 let (timeout, keep_warm) = times;
-                let (schedule, secrets, notifications, queueing) = rest;
-                // What is scheduled has a default for each parameter.
-                let schedule =
-                    if params.values().all(|spec| spec.default.is_some()) { schedule } else { Vec::new() };
+                let (schedule, secrets, notifications, queueing, needs) = rest;
+                // What starts by itself has a default for each parameter.
+                let alone = params.values().all(|spec| spec.default.is_some());
+                let schedule = if alone { schedule } else { Vec::new() };
+                let needs = if alone { needs } else { Vec::new() };
                 WorkflowConfig {
                     worker_type: kind.0.parse().unwrap(),
                     instance_size: size.parse().unwrap(),
@@ -390,6 +403,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     secrets,
                     notifications,
                     queueing,
+                    needs,
                 }
             },
         )

@@ -10,7 +10,7 @@ use data_runner_core::execution::{
 use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, TokenId, WorkerId, WorkflowId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
-use data_runner_core::workflow::{Compute, JobSpec, Notification};
+use data_runner_core::workflow::{Compute, JobSpec, Notification, ScheduleDates};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -32,6 +32,8 @@ pub(crate) struct Spec {
     #[serde(default)]
     queueing: Queueing,
     trigger: Trigger,
+    #[serde(default)]
+    dates: Option<ScheduleDates>,
     retry_of: Option<ExecutionId>,
 }
 
@@ -58,6 +60,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         notifications,
         queueing,
         trigger,
+        dates,
         retry_of,
         created_at: _,
         state,
@@ -75,6 +78,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         notifications: notifications.clone(),
         queueing: queueing.clone(),
         trigger: trigger.clone(),
+        dates: *dates,
         retry_of: *retry_of,
     };
     let progress = Progress {
@@ -114,6 +118,7 @@ impl ExecutionRow {
             notifications: spec.notifications,
             queueing: spec.queueing,
             trigger: spec.trigger,
+            dates: spec.dates,
             retry_of: spec.retry_of,
             created_at: Timestamp::from_micros(self.created_at),
             state: progress.state,

@@ -42,6 +42,7 @@ impl StateStore for SqliteStore {
             workflows: workflows(&mut transaction).await?,
             repos: repos(&mut transaction).await?,
             schedules: schedules(&mut transaction).await?,
+            needs: needs(&mut transaction).await?,
             deliveries: deliveries(&mut transaction).await?,
             logs: logs(&mut transaction).await?,
         })
@@ -118,6 +119,16 @@ async fn schedules(
         .await
         .map_err(store_error)?;
     bodies.iter().map(|body| json(body, || "schedule".to_owned())).collect()
+}
+
+async fn needs(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<data_runner_core::workflow::NeedsProgress>, StateError> {
+    let bodies = sqlx::query_scalar!("SELECT body FROM needs ORDER BY workflow")
+        .fetch_all(connection)
+        .await
+        .map_err(store_error)?;
+    bodies.iter().map(|body| json(body, || "progress of needs".to_owned())).collect()
 }
 
 async fn deliveries(

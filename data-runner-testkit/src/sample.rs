@@ -96,6 +96,7 @@ pub fn execution(n: u64) -> Execution {
         notifications: Vec::new(),
         queueing: Default::default(),
         trigger: Trigger::Manual,
+        dates: None,
         retry_of: None,
         created_at,
         state: ExecutionState::Queued {

@@ -23,7 +23,7 @@ pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting,
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
-use crate::workflow::{Compute, JobSpec, Notification, Schedule};
+use crate::workflow::{Compute, JobSpec, NeededBy, Notification, Schedule, ScheduleDates};
 
 /// One execution of a workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct Execution {
     pub queueing: Queueing,
     /// What started it.
     pub trigger: Trigger,
+    /// The dates that it runs for, if a schedule began it, be it by other workflows.
+    #[serde(default)]
+    pub dates: Option<ScheduleDates>,
     /// The execution that a person asked to run again, if this is such a one.
     pub retry_of: Option<ExecutionId>,
     /// When it was submitted.
@@ -82,6 +85,14 @@ impl Execution {
     /// The newest attempt.
     pub fn latest_attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// What the newest attempt wrote to `DATA_RUNNER_OUTPUT`.
+    pub fn output(&self) -> Option<&serde_json::Value> {
+        match self.latest_attempt()?.end.as_ref()? {
+            AttemptEnd::Reported(report) => report.output.as_ref(),
+            AttemptEnd::Lost(_) => None,
+        }
     }
 
     /// When the user's code first started.
@@ -150,6 +161,11 @@ pub enum Trigger {
         schedule: Schedule,
         /// When it was due, which is not when the execution was made.
         due: Timestamp,
+    },
+    /// What the workflow needs has succeeded.
+    Needs {
+        /// By these executions, in order of the workflows' names.
+        by: Vec<NeededBy>,
     },
 }
 

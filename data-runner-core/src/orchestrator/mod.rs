@@ -6,8 +6,9 @@
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
 //! report, `launching` for how machines are had, `machines` for how they end, `reaper` for what listings show, `place`
-//! for who runs what where, `wish` for what machine an execution wants, `schedules` for workflows that run by
-//! themselves, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
+//! for who runs what where, `wish` for what machine an execution wants, `starts` for workflows that run by themselves,
+//! by `schedules` or by what they need (`needs`), `deadlines` for what is due, `recover` for how all of it is rebuilt
+//! from the store.
 
 mod attempts;
 mod deadlines;
@@ -15,6 +16,7 @@ mod deliveries;
 mod join;
 mod launching;
 mod machines;
+mod needs;
 mod place;
 mod policy;
 mod reaper;
@@ -22,6 +24,7 @@ mod recover;
 mod requests;
 mod schedules;
 mod sessions;
+mod starts;
 mod turn;
 mod wish;
 
@@ -29,9 +32,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use needs::Needs;
 pub use policy::{Absence, Joining, Policy, Pool};
 pub use recover::Durable;
 use schedules::Schedules;
+use starts::Starts;
 use turn::Turn;
 
 use crate::delivery::Delivery;
@@ -72,6 +77,8 @@ pub struct Orchestrator {
     /// Idempotency keys of this batch: the store does not have them yet.
     keys: BTreeMap<String, IdempotencyRecord>,
     schedules: Schedules,
+    needs: Needs,
+    starts: Starts,
     /// Messages that are tried to be delivered.
     deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
 }
@@ -141,7 +148,7 @@ impl Orchestrator {
             Event::ConsoleRead { worker, text } => self.on_console_read(worker, text, &mut turn),
             Event::ProvisionerFailed { message } => self.on_provisioner_failed(message, &turn),
             Event::Synced { repo, result } => self.on_synced(&repo, result, &mut turn),
-            Event::NotSubmitted { tick, message } => self.on_not_submitted(tick, message, &mut turn),
+            Event::NotSubmitted { start, message } => self.on_not_submitted(&start, message, &mut turn),
             Event::DeliveryTried { delivery, result } => self.on_delivery_tried(delivery, &result, &mut turn),
             Event::Tick => self.on_tick(&mut turn),
             Event::Resumed => self.on_resumed(&turn),

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::needs::Needs;
 use super::schedules::Schedules;
+use super::starts::Starts;
 use super::{Liveness, Orchestrator, Policy, Stage};
 use crate::delivery::Delivery;
 use crate::event::Snapshot;
@@ -15,7 +17,7 @@ use crate::execution::Execution;
 use crate::id::{DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
 use crate::time::Now;
 use crate::worker::Worker;
-use crate::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
+use crate::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 
 /// All that outlives the process. After each commit this equals what recovering from the store gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Durable {
     pub repos: BTreeMap<RepoName, Arc<Repo>>,
     /// All schedules.
     pub schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
+    /// What has succeeded for each workflow that needs others.
+    pub needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
     /// Deliveries that are pending.
     pub deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
 }
@@ -59,12 +63,15 @@ impl Orchestrator {
             pause: None,
             keys: BTreeMap::new(),
             schedules: Schedules::default(),
+            needs: Needs::default(),
+            starts: Starts::default(),
             deliveries: snapshot.deliveries.into_iter().map(|it| (it.id, Arc::new(it))).collect(),
         };
         for execution in snapshot.executions {
             orchestrator.index_execution(&Arc::new(execution));
         }
         orchestrator.recover_schedules(snapshot.schedules);
+        orchestrator.recover_needs(snapshot.needs);
         for worker in snapshot.workers {
             orchestrator.liveness.insert(worker.id, Liveness::new(now.mono));
             orchestrator.workers.insert(worker.id, Arc::new(worker));
@@ -80,6 +87,7 @@ impl Orchestrator {
             workflows: self.workflows.clone(),
             repos: self.repos.clone(),
             schedules: self.schedules().clone(),
+            needs: self.needs().clone(),
             deliveries: self.deliveries.clone(),
         }
     }

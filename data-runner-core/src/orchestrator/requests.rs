@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::place::provisioning_worker;
+use super::starts::start_of;
 use super::{Orchestrator, Stage, Turn};
 use crate::event::{
     Answer, Change, EventKind, Pausing, Rejection, ReplyTo, Request, ShutDown, Submit, Synced,
@@ -14,7 +15,7 @@ use crate::id::{ExecutionId, RepoName, WorkerId, WorkflowId};
 use crate::message::SupervisorMessage;
 use crate::port::IdempotencyRecord;
 use crate::worker::{TerminationCause, WorkerState};
-use crate::workflow::{Presence, Repo, ScheduleId, ScheduleTick, TickOutcome, Workflow, sync};
+use crate::workflow::{Presence, Repo, StartOutcome, Workflow, sync};
 
 impl Orchestrator {
     pub(super) fn on_request(&mut self, reply: ReplyTo, request: Request, turn: &mut Turn<'_>) {
@@ -43,8 +44,8 @@ impl Orchestrator {
                 return Err(Rejection::KeyReused { key: key.key.clone() });
             }
             let execution = known.execution;
-            if let Some(tick) = tick_of(&submit) {
-                self.settle_tick(&tick, TickOutcome::Submitted { execution }, turn);
+            if let Some(start) = start_of(&submit) {
+                self.settle_start(&start, StartOutcome::Submitted { execution }, turn);
             }
             return Ok(Answer::Existing(execution));
         }
@@ -52,9 +53,9 @@ impl Orchestrator {
             return Err(Rejection::ShuttingDown);
         }
         self.check_runnable(submit.workflow)?;
-        let tick = tick_of(&submit);
-        if let Some(tick) = tick.as_ref().filter(|tick| !self.is_claimed(tick)) {
-            return Err(Rejection::TickSettled { due: tick.due });
+        let start = start_of(&submit);
+        if let Some(start) = start.as_ref().filter(|start| !self.is_claimed(start)) {
+            return Err(Rejection::StartSettled(Box::new(start.clone())));
         }
 
         let now = turn.now.wall;
@@ -71,9 +72,13 @@ impl Orchestrator {
             Trigger::Retry => "submitted as a retry".to_owned(),
             Trigger::Rerun => "submitted as a rerun".to_owned(),
             Trigger::Schedule { due, .. } => format!("submitted by its schedule, due {due}"),
+            Trigger::Needs { by } => {
+                let names: Vec<String> = by.iter().map(|by| by.workflow.to_string()).collect();
+                format!("submitted by the success of {}", names.join(", "))
+            }
         };
-        if let Some(tick) = tick {
-            self.settle_tick(&tick, TickOutcome::Submitted { execution: id }, turn);
+        if let Some(start) = start {
+            self.settle_start(&start, StartOutcome::Submitted { execution: id }, turn);
         }
         turn.record_execution(EventKind::ExecutionQueued, &execution, how);
         self.put_execution(Arc::clone(&execution), turn);
@@ -338,6 +343,7 @@ impl Orchestrator {
         let before = self.workflows.insert(workflow.id, Arc::clone(&workflow));
         turn.change(Change::PutWorkflow(Arc::clone(&workflow)));
         self.reschedule(before.as_deref(), &workflow, turn);
+        self.change_needs(before.as_deref(), &workflow, turn);
     }
 
     fn put_repo(&mut self, repo: Repo, turn: &mut Turn<'_>) {
@@ -351,6 +357,9 @@ impl Orchestrator {
         self.index_execution(&execution);
         if execution.state.name() == StateName::Failed {
             self.notify_failure(&execution, turn);
+        }
+        if execution.state.name() == StateName::Success {
+            self.on_needed_success(&execution, turn);
         }
         turn.change(Change::PutExecution(execution));
     }
@@ -379,17 +388,6 @@ impl Orchestrator {
             }
         }
         self.executions.insert(id, Arc::clone(execution));
-    }
-}
-
-/// The tick that a submission is for.
-fn tick_of(submit: &Submit) -> Option<ScheduleTick> {
-    match &submit.trigger {
-        Trigger::Schedule { schedule, due } => {
-            let of = ScheduleId { workflow: submit.workflow, schedule: schedule.clone() };
-            Some(ScheduleTick { of, due: *due })
-        }
-        Trigger::Manual | Trigger::Retry | Trigger::Rerun => None,
     }
 }
 

@@ -1,34 +1,23 @@
 //! Workflows that run by themselves: which tick of a schedule makes an execution, and which is left out.
 //!
 //! All ticks up to a schedule's `reached` are dealt with, and that moment is durable: neither a restart nor a clock that
-//! steps back repeats one. A tick that is due is claimed by one commit. Its execution is prepared outside the loop and
-//! submitted like any other, and the commit that makes the execution takes the claim away. What is claimed is prepared
-//! again after a restart; a second submission of it finds no claim, or the execution of the first.
+//! steps back repeats one. A tick that is due is claimed by one commit; `starts` tells how it gets its execution.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::starts::{Tries, why_not_running};
 use super::{Orchestrator, Turn};
-use crate::event::{Change, Effect, EventKind};
-use crate::time::{Deadline, Mono, Now, Timestamp};
+use crate::event::{Change, EventKind};
+use crate::time::{Deadline, Now, Timestamp};
 use crate::workflow::{
-    DefinitionState, Presence, Schedule, ScheduleId, ScheduleProgress, ScheduleTick, SettledTick,
-    TickOutcome, Workflow,
+    DefinitionState, Schedule, ScheduleId, ScheduleProgress, ScheduleTick, SettledTick, Start, StartOutcome,
+    Workflow,
 };
 
 /// A tick that is later than this is left out: nobody was there when it was due.
 const LATENESS: Duration = Duration::from_secs(60);
-
-/// For how long the execution of a tick is tried to be submitted.
-const TRY_FOR: Duration = Duration::from_secs(15 * 60);
-
-/// The wait after the first try; each further one is twice as long, up to the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
-
-/// A preparation that has not been heard of for so long is begun again. It may be under way still; that does no harm.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A schedule that is further ahead of the clock than this was carried there by a clock that was wrong.
 const TOO_FAR: Duration = Duration::from_secs(24 * 3600);
@@ -46,18 +35,6 @@ pub(super) struct Schedules {
     timers: BTreeSet<(Timestamp, ScheduleId)>,
     /// No schedule has reached more than this. Derived.
     furthest: Timestamp,
-    /// The tries of what is claimed: begin anew with each start.
-    tries: BTreeMap<ScheduleTick, Tries>,
-}
-
-/// How a claimed tick fares.
-#[derive(Debug, Clone, Default)]
-struct Tries {
-    /// When it is tried next.
-    at: Mono,
-    failures: u32,
-    /// When it failed first, and how it failed last.
-    failed: Option<(Mono, String)>,
 }
 
 impl Orchestrator {
@@ -71,7 +48,7 @@ impl Orchestrator {
             self.schedules.furthest = self.schedules.furthest.max(progress.reached);
             for &due in &progress.claimed {
                 let tick = ScheduleTick { of: progress.id.clone(), due };
-                self.schedules.tries.insert(tick, Tries::default());
+                self.starts.insert(Start::Tick(tick), Tries::default());
             }
             self.schedules.known.insert(progress.id.clone(), Arc::new(progress));
         }
@@ -121,7 +98,7 @@ impl Orchestrator {
         let mut progress = ScheduleProgress::clone(progress);
         let claimed = std::mem::take(&mut progress.claimed);
         for &due in &claimed {
-            self.schedules.tries.remove(&ScheduleTick { of: id.clone(), due });
+            self.starts.remove(&Start::Tick(ScheduleTick { of: id.clone(), due }));
         }
         let missed = Missed::of(&claimed);
         self.record_missed(&mut progress, missed, why, turn);
@@ -138,14 +115,9 @@ impl Orchestrator {
         for id in due {
             self.claim_due(&id, turn);
         }
-        let now = turn.now.mono;
-        for (tick, tries) in self.schedules.tries.iter_mut().filter(|(_, tries)| tries.at <= now) {
-            tries.at = now.after(PATIENCE);
-            turn.effect(Effect::RunScheduled(Box::new(tick.clone())));
-        }
     }
 
-    /// When a schedule is due, or a claimed tick is tried again.
+    /// When a schedule is due.
     pub(super) fn schedule_deadline(&self, now: Now) -> Option<Deadline> {
         if self.is_ending() {
             return None;
@@ -153,8 +125,7 @@ impl Orchestrator {
         let schedules = &self.schedules;
         let due = schedules.timers.first().map(|(at, _)| now.mono_at(*at));
         let astray = (schedules.furthest > now.wall.after(TOO_FAR)).then_some(now.mono);
-        let tries = schedules.tries.values().map(|tries| tries.at).min();
-        let at = [due, astray, tries].into_iter().flatten().min()?;
+        let at = [due, astray].into_iter().flatten().min()?;
         Some(Deadline { at, why: "a schedule" })
     }
 
@@ -174,7 +145,7 @@ impl Orchestrator {
             progress.reached = due;
             progress.claimed.insert(due);
             let tick = ScheduleTick { of: id.clone(), due };
-            self.schedules.tries.insert(tick, Tries { at: turn.now.mono, ..Tries::default() });
+            self.starts.insert(Start::Tick(tick), Tries::from(turn.now.mono));
         }
         self.put_progress(progress, turn);
     }
@@ -192,10 +163,10 @@ impl Orchestrator {
         for progress in astray {
             let message = format!(
                 "{} was ahead of the clock, at {}; it goes on from now",
-                self.called(&progress.id),
+                self.schedule_called(&progress.id),
                 progress.reached
             );
-            turn.record_schedule(EventKind::ScheduleMissed, progress.id.workflow, message);
+            turn.record_start(EventKind::ScheduleMissed, progress.id.workflow, message);
             let progress = ScheduleProgress { reached: now, ..ScheduleProgress::clone(&progress) };
             self.put_progress(progress, turn);
         }
@@ -203,38 +174,11 @@ impl Orchestrator {
         self.schedules.furthest = reached.max().unwrap_or_default();
     }
 
-    /// The engine could not submit the execution of a tick.
-    pub(super) fn on_not_submitted(&mut self, tick: ScheduleTick, message: String, turn: &mut Turn<'_>) {
-        let (now, called) = (turn.now.mono, self.called(&tick.of));
-        let workflow = tick.of.workflow;
-        let Some(tries) = self.schedules.tries.get_mut(&tick) else {
-            return;
-        };
-        let first = tries.failed.as_ref().map_or(now, |(first, _)| *first);
-        if now.since(first) >= TRY_FOR {
-            let said = format!("{called}: the tick of {} is given up: {message}", tick.due);
-            turn.record_schedule(EventKind::ScheduleFailed, workflow, said);
-            return self.settle_tick(&tick, TickOutcome::GivenUp { message }, turn);
-        }
-        let wait = FIRST_WAIT.saturating_mul(1 << tries.failures.min(8)).min(LONGEST_WAIT);
-        tries.failures = tries.failures.saturating_add(1);
-        tries.at = now.after(wait);
-        // The same error again is no news.
-        if tries.failed.as_ref().is_none_or(|(_, known)| *known != message) {
-            let said =
-                format!("{called}: the tick of {} cannot be run yet: {message}; it is tried again", tick.due);
-            turn.record_schedule(EventKind::ScheduleFailed, workflow, said);
-        }
-        tries.failed = Some((first, message));
-    }
-
-    pub(super) fn is_claimed(&self, tick: &ScheduleTick) -> bool {
+    pub(super) fn is_tick_claimed(&self, tick: &ScheduleTick) -> bool {
         self.schedules.known.get(&tick.of).is_some_and(|progress| progress.claimed.contains(&tick.due))
     }
 
-    /// Takes a claim away; nothing more comes of the tick.
-    pub(super) fn settle_tick(&mut self, tick: &ScheduleTick, outcome: TickOutcome, turn: &mut Turn<'_>) {
-        self.schedules.tries.remove(tick);
+    pub(super) fn settle_tick(&mut self, tick: &ScheduleTick, outcome: StartOutcome, turn: &mut Turn<'_>) {
         let Some(known) = self.schedules.known.get(&tick.of).filter(|it| it.claimed.contains(&tick.due))
         else {
             return;
@@ -257,21 +201,20 @@ impl Orchestrator {
         let Some(Missed { count, first, last }) = missed else {
             return;
         };
-        let called = self.called(&progress.id);
+        let called = self.schedule_called(&progress.id);
         let message = match count {
             1 => format!("{called}: the tick of {first} was left out: {why}"),
             COUNTED.. => format!("{called}: {count} ticks and more from {first} on were left out: {why}"),
             _ => format!("{called}: {count} ticks from {first} to {last} were left out: {why}"),
         };
-        turn.record_schedule(EventKind::ScheduleMissed, progress.id.workflow, message);
+        turn.record_start(EventKind::ScheduleMissed, progress.id.workflow, message);
         progress.last =
-            Some(SettledTick { due: last, outcome: TickOutcome::Missed { reason: why.to_owned() } });
+            Some(SettledTick { due: last, outcome: StartOutcome::Missed { reason: why.to_owned() } });
     }
 
     /// The schedule as people know it.
-    fn called(&self, id: &ScheduleId) -> String {
-        let name = self.workflows.get(&id.workflow).map(|workflow| workflow.qualified_name().to_string());
-        let name = name.unwrap_or_else(|| id.workflow.to_string());
+    pub(super) fn schedule_called(&self, id: &ScheduleId) -> String {
+        let name = self.workflow_called(id.workflow);
         format!("schedule \"{}\" ({}) of {name}", id.schedule.cron(), id.schedule.timezone())
     }
 
@@ -345,16 +288,5 @@ fn running(workflow: &Workflow) -> &[Schedule] {
             &definition.config.schedule
         }
         DefinitionState::Valid(_) | DefinitionState::Broken { .. } => &[],
-    }
-}
-
-/// Why no schedule of a workflow runs; `None` if those run that it has.
-fn why_not_running(workflow: &Workflow) -> Option<&'static str> {
-    match (workflow.presence, &workflow.definition) {
-        (Presence::Removed { .. }, _) => Some("the workflow is not in its repository"),
-        (Presence::Deleted { .. }, _) => Some("the workflow is deleted"),
-        (Presence::Present, _) if workflow.paused_at.is_some() => Some("the workflow is paused"),
-        (Presence::Present, DefinitionState::Broken { .. }) => Some("the workflow's configuration is broken"),
-        (Presence::Present, DefinitionState::Valid(_)) => None,
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Turn<'a> {
         }));
     }
 
-    pub(super) fn record_schedule(&mut self, kind: EventKind, workflow: WorkflowId, message: String) {
+    pub(super) fn record_start(&mut self, kind: EventKind, workflow: WorkflowId, message: String) {
         self.change(Change::Record(EventRecord {
             at: self.now.wall,
             kind,
@@ -126,6 +126,7 @@ impl Outcome {
                 Change::PutWorker(worker) => Thing::Worker(worker.id),
                 Change::PutWorkflow(workflow) => Thing::Workflow(workflow.id),
                 Change::PutSchedule(progress) => Thing::Schedule(progress.id.clone()),
+                Change::PutNeeds(progress) => Thing::Needs(progress.workflow),
                 Change::PutDelivery(delivery) => Thing::Delivery(delivery.id),
                 Change::PutRepo(_)
                 | Change::PutIdempotency(_)
@@ -154,5 +155,6 @@ enum Thing {
     Worker(WorkerId),
     Workflow(WorkflowId),
     Schedule(ScheduleId),
+    Needs(WorkflowId),
     Delivery(DeliveryId),
 }

@@ -3,6 +3,7 @@
 mod compute;
 pub mod config;
 mod job;
+mod needs;
 mod notification;
 pub mod params;
 mod queueing;
@@ -11,6 +12,7 @@ mod repo_url;
 mod resources;
 mod schedule;
 mod secret;
+mod start;
 mod ticks;
 mod worker_type;
 
@@ -20,6 +22,7 @@ pub use compute::{Compute, Spot};
 pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
 };
+pub use needs::{Need, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, SettledNeeds, WorkflowRef};
 pub use notification::{NotAWebhook, Notification, NotifyOn, Webhook};
 pub use queueing::QueueingRules;
 pub use registry::{FolderFound, SyncReport, sync};
@@ -27,12 +30,13 @@ pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
 pub use schedule::{Schedule, ScheduleRefused};
 pub use secret::{NotASecretRef, SecretRef};
-pub use ticks::{ScheduleId, ScheduleProgress, ScheduleTick, SettledTick, TickOutcome};
+pub use start::{Start, StartOutcome};
+pub use ticks::{ScheduleDates, ScheduleId, ScheduleProgress, ScheduleTick, SettledTick};
 pub use worker_type::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 
 use crate::id::{QualifiedName, RepoName, Revision, WorkflowId, WorkflowName};
 use crate::time::Timestamp;
-use config::{Problem, WorkflowConfig};
+use config::{Problem, Severity, WorkflowConfig};
 
 /// A workflow as the registry knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +100,36 @@ pub enum DefinitionState {
         /// All that is wrong, in the order of the text.
         problems: Vec<Problem>,
     },
+}
+
+impl DefinitionState {
+    /// What it needs; nothing if it is broken.
+    pub fn needs(&self) -> &[Need] {
+        match self {
+            Self::Valid(definition) => &definition.config.needs,
+            Self::Broken { .. } => &[],
+        }
+    }
+
+    /// The same with more problems; an error among them makes it broken.
+    #[must_use]
+    pub fn with_problems(self, more: Vec<Problem>) -> Self {
+        let errors = more.iter().any(|problem| problem.severity == Severity::Error);
+        match self {
+            Self::Valid(mut definition) => {
+                definition.warnings.extend(more);
+                if errors {
+                    Self::Broken { revision: definition.revision, problems: definition.warnings }
+                } else {
+                    Self::Valid(definition)
+                }
+            }
+            Self::Broken { revision, mut problems } => {
+                problems.extend(more);
+                Self::Broken { revision, problems }
+            }
+        }
+    }
 }
 
 /// A valid definition.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
-use super::ParamValue;
 use super::config::{Location, ParamDefault, ParamKind, ParamSpec, Problem, Severity};
+use super::{ParamValue, ScheduleDates};
+use crate::id::WorkflowName;
 use crate::yaml::{nearest, shown};
 
 /// Linux refuses an environment variable of 128 KiB, and all parameters stand in one together as well.
@@ -30,16 +31,16 @@ impl ParamKind {
 /// Gives every declared parameter its value.
 ///
 /// A value is JSON of the declared type, or text that reads as such (as the command line has it: `3`, `true`). What is
-/// not given has its default; `today` is what `${schedule.date}` means: the tick's local date, or of a run by hand
-/// today's in UTC.
+/// not given has its default; `references` is what a default may refer to.
 ///
 /// # Errors
-/// Everything that is wrong at once: `unknown_param`, `missing_param`, `wrong_type`, `invalid_value`, `unknown_value`.
+/// Everything that is wrong at once: `unknown_param`, `missing_param`, `missing_output`, `wrong_type`, `invalid_value`,
+/// `unknown_value`.
 /// The location's file is `params`, its line is `NAME=value` and its pointer is `/params/NAME`.
 pub fn resolve(
     specs: &BTreeMap<String, ParamSpec>,
     given: &Map<String, Value>,
-    today: Date,
+    references: &References,
 ) -> Result<BTreeMap<String, ParamValue>, Vec<Problem>> {
     let mut problems: Vec<Problem> = given
         .keys()
@@ -49,31 +50,78 @@ pub fn resolve(
     let mut values = BTreeMap::new();
     for (name, spec) in specs {
         let value = match (given.get(name), &spec.default) {
-            (Some(given), _) => match read(&spec.kind, Given::from(given), Reading::TextToo) {
-                Ok(value) => value,
-                Err(mismatch) => {
-                    problems.push(problem(
-                        name,
-                        Some(given),
-                        mismatch.code,
-                        format!("the parameter `{name}` {}", mismatch.message),
-                        mismatch.help,
-                    ));
-                    continue;
-                }
-            },
-            (None, Some(ParamDefault::Value(value))) => value.clone(),
-            (None, Some(ParamDefault::ScheduleDate)) => ParamValue::Date(today),
+            (Some(given), _) => read(&spec.kind, Given::from(given), Reading::TextToo)
+                .map_err(|mismatch| mismatched(name, Some(given), "", mismatch)),
+            (None, Some(ParamDefault::Value(value))) => Ok(value.clone()),
+            (None, Some(ParamDefault::ScheduleDate)) => Ok(ParamValue::Date(references.dates.date)),
+            (None, Some(ParamDefault::SchedulePreviousDate)) => {
+                Ok(ParamValue::Date(references.dates.previous))
+            }
+            (None, Some(ParamDefault::NeedsOutput { workflow, key })) => {
+                references.output(name, &spec.kind, workflow, key)
+            }
             (None, None) => {
-                let message = format!("the parameter `{name}` is missing");
                 let help = format!("it has no default; it must be {}", expectation(&spec.kind));
-                problems.push(problem(name, None, "missing_param", message, Some(help)));
-                continue;
+                Err(missing(name, help))
             }
         };
-        values.insert(name.clone(), value);
+        match value {
+            Ok(value) => drop(values.insert(name.clone(), value)),
+            Err(problem) => problems.push(*problem),
+        }
     }
     if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+/// What the defaults of parameters may refer to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct References {
+    /// Of the tick, or of a run by hand: today and yesterday, in UTC.
+    pub dates: ScheduleDates,
+    /// What the needed workflows wrote whose success started this run: null if they wrote nothing. Empty for other runs.
+    pub outputs: BTreeMap<WorkflowName, Value>,
+}
+
+impl References {
+    /// Those of a run by hand.
+    pub fn by_hand(today: Date) -> Self {
+        let previous = today.yesterday().unwrap_or(today);
+        Self { dates: ScheduleDates { date: today, previous }, outputs: BTreeMap::new() }
+    }
+
+    /// One key of what a needed workflow wrote, as the declared type.
+    fn output(
+        &self,
+        name: &str,
+        kind: &ParamKind,
+        workflow: &WorkflowName,
+        key: &str,
+    ) -> Result<ParamValue, Box<Problem>> {
+        let Some(output) = self.outputs.get(workflow) else {
+            let help =
+                format!("`{workflow}` gives it when its success starts the run; another run must give it");
+            return Err(missing(name, help));
+        };
+        let Some(value) = output.get(key) else {
+            let message =
+                format!("the parameter `{name}` is missing: the output of `{workflow}` has no `{key}`");
+            let help = format!("`{workflow}` must write it to DATA_RUNNER_OUTPUT: {{\"{key}\": …}}");
+            return Err(Box::new(problem(name, None, "missing_output", message, Some(help))));
+        };
+        let source = format!(", which is `{key}` of the output of `{workflow}`,");
+        read(kind, Given::from(value), Reading::TextToo)
+            .map_err(|mismatch| mismatched(name, Some(value), &source, mismatch))
+    }
+}
+
+fn missing(name: &str, help: String) -> Box<Problem> {
+    let message = format!("the parameter `{name}` is missing");
+    Box::new(problem(name, None, "missing_param", message, Some(help)))
+}
+
+fn mismatched(name: &str, given: Option<&Value>, source: &str, mismatch: Mismatch) -> Box<Problem> {
+    let message = format!("the parameter `{name}`{source} {}", mismatch.message);
+    Box::new(problem(name, given, mismatch.code, message, mismatch.help))
 }
 
 fn unknown(name: &str, specs: &BTreeMap<String, ParamSpec>, given: &Map<String, Value>) -> Problem {

@@ -9,6 +9,7 @@ use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, ToSpan};
 use serde::{Deserialize, Serialize};
 
+use super::ScheduleDates;
 use crate::time::Timestamp;
 use crate::yaml::nearest;
 
@@ -118,6 +119,37 @@ impl Schedule {
         let zone = ZONES.get(&self.timezone).ok()?;
         let at = jiff::Timestamp::from_microsecond(at.micros()).ok()?;
         Some(at.to_zoned(zone).date())
+    }
+
+    /// The dates of a tick: its own, and the last one before it on which the schedule was due. Of a schedule that is due
+    /// for the first time that is the day before.
+    pub fn dates_at(&self, due: Timestamp) -> Option<ScheduleDates> {
+        self.dates_of(self.date_at(due)?)
+    }
+
+    /// The same for a date.
+    pub fn dates_of(&self, date: Date) -> Option<ScheduleDates> {
+        let mut days = 1_i64;
+        let mut previous = None;
+        // Far enough back for a day to be found, and not much further.
+        while previous.is_none() && days <= HORIZON_YEARS * 366 {
+            let mut from = date.checked_sub(days.days()).ok()?;
+            while let Some(found) = self.next_date(from).filter(|found| *found < date) {
+                previous = Some(found);
+                from = found.tomorrow().ok()?;
+            }
+            days *= 2;
+        }
+        let previous = previous.or_else(|| date.yesterday().ok())?;
+        Some(ScheduleDates { date, previous })
+    }
+
+    /// The first date from `date` on at which it is due, where it runs.
+    pub fn next_date(&self, date: Date) -> Option<Date> {
+        let zone = ZONES.get(&self.timezone).ok()?;
+        let begins = date.to_zoned(zone).ok()?.timestamp();
+        let before = Timestamp::from_micros(begins.as_microsecond().checked_sub(1)?);
+        self.date_at(self.next_after(before)?)
     }
 
     /// The first moment after `after` at which it is due; `None` when that is more than ten years away.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::Schedule;
-use crate::id::{ExecutionId, WorkflowId};
+use super::{Schedule, StartOutcome};
+use crate::id::WorkflowId;
 use crate::time::Timestamp;
 
 /// A schedule of a workflow. A line that goes away and comes back is the same schedule.
@@ -54,26 +55,14 @@ pub struct SettledTick {
     /// When it was due; of several that were left out together, the newest one that is known.
     pub due: Timestamp,
     /// What came of it.
-    pub outcome: TickOutcome,
+    pub outcome: StartOutcome,
 }
 
-/// What came of a tick.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum TickOutcome {
-    /// Its execution was submitted.
-    Submitted {
-        /// That execution.
-        execution: ExecutionId,
-    },
-    /// It was left out.
-    Missed {
-        /// Why.
-        reason: String,
-    },
-    /// It had no execution, however often it was tried.
-    GivenUp {
-        /// Why the last try failed.
-        message: String,
-    },
+/// The dates that an execution runs for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ScheduleDates {
+    /// The local date of the tick: `${schedule.date}`.
+    pub date: Date,
+    /// The last date before it on which the schedule was due: `${schedule.previous_date}`.
+    pub previous: Date,
 }

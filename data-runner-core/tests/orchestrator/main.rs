@@ -9,6 +9,7 @@ mod cloud;
 mod ending;
 mod every_pair;
 mod machines;
+mod needs;
 mod notifications;
 mod queueing;
 mod random;

@@ -157,6 +157,7 @@ impl Scene {
             notifications: Vec::new(),
             queueing: Default::default(),
             trigger: Trigger::Manual,
+            dates: None,
             retry_of: None,
             idempotency: None,
         }

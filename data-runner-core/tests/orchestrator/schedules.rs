@@ -12,7 +12,7 @@ use data_runner_core::port::EventQuery;
 use data_runner_core::time::Timestamp;
 use data_runner_core::workflow::config::{self, ParseContext, WorkflowConfig};
 use data_runner_core::workflow::{
-    Definition, DefinitionState, FolderFound, Schedule, ScheduleTick, TickOutcome, WorkerTypes,
+    Definition, DefinitionState, FolderFound, Schedule, ScheduleTick, Start, StartOutcome, WorkerTypes,
 };
 use data_runner_testkit::sample;
 
@@ -34,7 +34,10 @@ pub fn configuration(schedules: &[(&str, &str)]) -> WorkflowConfig {
 /// The ticks that are to be run.
 pub fn wanted(outcome: &Outcome) -> Vec<ScheduleTick> {
     let wanted = outcome.effects.iter().filter_map(|effect| match effect {
-        Effect::RunScheduled(tick) => Some((**tick).clone()),
+        Effect::Prepare(start) => match &**start {
+            Start::Tick(tick) => Some(tick.clone()),
+            Start::Needs(_) => None,
+        },
         _ => None,
     });
     wanted.collect()
@@ -114,17 +117,25 @@ impl Scene {
         }
     }
 
-    fn told(&self, kind: EventKind) -> Vec<String> {
+    pub fn told(&self, kind: EventKind) -> Vec<String> {
         let all = self.store.events_now(EventQuery { limit: 10_000, ..EventQuery::default() });
         all.into_iter().filter(|event| event.record.kind == kind).map(|event| event.record.message).collect()
     }
 
-    fn last(&self) -> TickOutcome {
+    fn last(&self) -> StartOutcome {
         self.it.schedules().values().find_map(|progress| progress.last.clone()).unwrap().outcome
     }
 }
 
 const DAILY: (&str, &str) = ("0 6 * * *", "Europe/Madrid");
+
+pub fn start(tick: &ScheduleTick) -> Box<Start> {
+    Box::new(Start::Tick(tick.clone()))
+}
+
+fn settled(tick: &ScheduleTick) -> Answer {
+    Answer::Rejected(Rejection::StartSettled(start(tick)))
+}
 
 /// When ticks were due, to the minute.
 fn dues(ticks: &[ScheduleTick]) -> Vec<String> {
@@ -140,7 +151,7 @@ fn a_tick_makes_one_execution_at_its_time_and_that_says_which_tick_it_was() {
     let execution = it.execution(id);
     let schedule = Schedule::new(DAILY.0, DAILY.1).unwrap();
     assert_eq!(execution.trigger, Trigger::Schedule { schedule, due: ticks[0].due });
-    assert_eq!(it.last(), TickOutcome::Submitted { execution: id });
+    assert_eq!(it.last(), StartOutcome::Submitted { execution: id });
     assert_eq!(dues(&it.live_until("2026-08-03T00:00:00Z")), ["2026-08-02T04:00"]);
     assert!(it.told(EventKind::ScheduleMissed).is_empty());
 }
@@ -178,7 +189,7 @@ fn a_tick_that_was_missed_by_more_than_a_minute_is_left_out_and_said() {
     let told = it.told(EventKind::ScheduleMissed);
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("samples/orders") && told[0].contains("2026-08-01T04:00"), "{told:?}");
-    assert!(matches!(it.last(), TickOutcome::Missed { .. }));
+    assert!(matches!(it.last(), StartOutcome::Missed { .. }));
     assert!(it.away_until("2026-08-01T05:00:00Z").is_empty());
     assert_eq!(it.told(EventKind::ScheduleMissed).len(), 1, "it is said once");
     assert_eq!(dues(&it.live_until("2026-08-02T05:00:00Z")), ["2026-08-02T04:00"]);
@@ -250,10 +261,9 @@ fn a_pause_takes_back_what_is_claimed_and_has_no_execution_yet() {
     let mut it = Scene::scheduled("2026-08-01T00:00:00Z", &[DAILY]);
     let tick = it.live_until("2026-08-01T04:00:00Z").remove(0);
     it.pause(Pausing::Pause);
-    let due = tick.due;
-    assert_eq!(it.submit_tick(&tick), Answer::Rejected(Rejection::TickSettled { due }));
+    assert_eq!(it.submit_tick(&tick), settled(&tick));
     it.pause(Pausing::Resume);
-    assert_eq!(it.submit_tick(&tick), Answer::Rejected(Rejection::TickSettled { due }));
+    assert_eq!(it.submit_tick(&tick), settled(&tick));
     assert!(it.it.executions().len() == 0);
     assert_eq!(it.told(EventKind::ScheduleMissed).len(), 1);
 }
@@ -297,7 +307,7 @@ fn a_preparation_that_fails_is_said_once_tried_again_and_given_up_loudly() {
     let tick = it.live_until("2026-08-01T04:00:00Z").remove(0);
     let mut tries = 1;
     loop {
-        it.send(Event::NotSubmitted { tick: tick.clone(), message: "the repository is away".to_owned() });
+        it.send(Event::NotSubmitted { start: start(&tick), message: "the repository is away".to_owned() });
         let due = it.it.next_deadline(it.now).unwrap();
         let again = wanted(&it.tick_after(due.at.since(it.now.mono)));
         if again.is_empty() || again[0] != tick {
@@ -309,21 +319,20 @@ fn a_preparation_that_fails_is_said_once_tried_again_and_given_up_loudly() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[1].contains("given up") && told[1].contains("the repository is away"), "{told:?}");
     assert!((8..20).contains(&tries), "{tries}");
-    assert!(matches!(it.last(), TickOutcome::GivenUp { .. }));
-    let due = tick.due;
-    assert_eq!(it.submit_tick(&tick), Answer::Rejected(Rejection::TickSettled { due }));
+    assert!(matches!(it.last(), StartOutcome::GivenUp { .. }));
+    assert_eq!(it.submit_tick(&tick), settled(&tick));
 }
 
 #[test]
 fn a_preparation_that_succeeds_later_makes_the_execution() {
     let mut it = Scene::scheduled("2026-08-01T00:00:00Z", &[DAILY]);
     let tick = it.live_until("2026-08-01T04:00:00Z").remove(0);
-    it.send(Event::NotSubmitted { tick: tick.clone(), message: "away".to_owned() });
+    it.send(Event::NotSubmitted { start: start(&tick), message: "away".to_owned() });
     assert_eq!(wanted(&it.tick_after(seconds(5))), std::slice::from_ref(&tick));
     let id = it.run_tick(&tick);
     assert_eq!(it.state(id), StateName::Queued);
     // What comes too late changes nothing.
-    it.send(Event::NotSubmitted { tick, message: "away".to_owned() });
+    it.send(Event::NotSubmitted { start: start(&tick), message: "away".to_owned() });
     assert!(wanted(&it.tick_after(seconds(1000))).is_empty());
 }
 

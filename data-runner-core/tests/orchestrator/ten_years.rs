@@ -8,7 +8,7 @@ use data_runner_core::time::{Entropy, Timestamp};
 use data_runner_core::workflow::{Schedule, ScheduleId, ScheduleTick};
 
 use crate::scene::{Scene, joined, seconds};
-use crate::schedules::{moment, wanted};
+use crate::schedules::{moment, start, wanted};
 
 const LINES: [(&str, &str); 7] = [
     ("0 6 * * 1-5", "Europe/Madrid"),
@@ -107,7 +107,7 @@ impl Decade {
             match self.chance.below(40) {
                 0 => {
                     self.count("a preparation fails");
-                    self.deal(vec![Event::NotSubmitted { tick, message: "away".to_owned() }]);
+                    self.deal(vec![Event::NotSubmitted { start: start(&tick), message: "away".to_owned() }]);
                 }
                 1 => {
                     self.count("a submission is repeated");

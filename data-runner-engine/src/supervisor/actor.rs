@@ -247,12 +247,16 @@ impl Actor {
             if !same(&published.schedules, orchestrator.schedules()) {
                 published.schedules = Arc::new(orchestrator.schedules().clone());
             }
+            if !same(&published.needs, orchestrator.needs()) {
+                published.needs = Arc::new(orchestrator.needs().clone());
+            }
             *published = Published {
                 sequence,
                 epoch: self.epoch,
                 workflows: Arc::clone(&published.workflows),
                 repos: Arc::clone(&published.repos),
                 schedules: Arc::clone(&published.schedules),
+                needs: Arc::clone(&published.needs),
                 deliveries: Arc::clone(&published.deliveries),
                 stage,
                 active_executions: orchestrator.executions().len(),
@@ -292,6 +296,7 @@ impl News {
                 | Change::PutWorkflow(_)
                 | Change::PutRepo(_)
                 | Change::PutSchedule(_)
+                | Change::PutNeeds(_)
                 | Change::PutDelivery(_)
                 | Change::PutIdempotency(_)
                 | Change::OpenLog(_)

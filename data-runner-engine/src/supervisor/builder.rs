@@ -109,7 +109,7 @@ impl SupervisorBuilder {
             log_growth: Announcer::new(),
             sources: std::sync::Mutex::new(BTreeMap::new()),
             bundles: preparation::Bundles::default(),
-            scheduled: Semaphore::new(SCHEDULED_AT_ONCE),
+            starts: Semaphore::new(SCHEDULED_AT_ONCE),
             reports: reporter.clone(),
         });
         self.gate.open(&shared);

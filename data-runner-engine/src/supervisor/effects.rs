@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use data_runner_core::event::{Effect, Event, PlanFailure};
 use data_runner_core::port::{ProvisionError, Provisioner};
-use data_runner_core::workflow::ScheduleTick;
+use data_runner_core::workflow::Start;
 
 use super::actor::Actor;
 use crate::chain::chain;
@@ -52,7 +52,7 @@ impl Actor {
                 };
                 Some(Event::ConsoleRead { worker, text })
             }),
-            Effect::RunScheduled(tick) => self.run_scheduled(*tick),
+            Effect::Prepare(start) => self.prepare(start),
             Effect::List => {
                 let asked_at = self.shared.clock.now().wall;
                 self.ask_provisioner(
@@ -62,17 +62,17 @@ impl Actor {
         }
     }
 
-    /// Prepares and submits the execution of a tick; core hears of it as a request, or that it could not be done.
-    fn run_scheduled(&self, tick: ScheduleTick) {
+    /// Prepares and submits the execution of a start; core hears of it as a request, or that it could not be done.
+    fn prepare(&self, start: Box<Start>) {
         let (shared, reporter, stop) = (Arc::clone(&self.shared), self.reporter.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             let preparation = shared.preparation();
-            let submitted = preparation.scheduled(&tick);
+            let submitted = preparation.start(&start);
             match stop.run_until_cancelled(submitted).await {
                 // What is cut off by the end is claimed still, and prepared again after the next start.
                 None | Some(Ok(_)) => {}
                 Some(Err(error)) => {
-                    drop(reporter.send(Event::NotSubmitted { tick, message: chain(&error) }));
+                    drop(reporter.send(Event::NotSubmitted { start, message: chain(&error) }));
                 }
             }
         });

@@ -11,7 +11,7 @@ use data_runner_core::id::{
 };
 use data_runner_core::port::{Catalog, LogStore};
 use data_runner_core::worker::Worker;
-use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
+use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 use tokio::sync::watch;
 
 use super::Shared;
@@ -33,6 +33,8 @@ pub struct Published {
     pub repos: Arc<BTreeMap<RepoName, Arc<Repo>>>,
     /// How far each schedule has come, also of workflows that do not run at present.
     pub schedules: Arc<BTreeMap<ScheduleId, Arc<ScheduleProgress>>>,
+    /// What has succeeded for each workflow that needs others.
+    pub needs: Arc<BTreeMap<WorkflowId, Arc<NeedsProgress>>>,
     /// Messages to addresses outside that are tried to be delivered.
     pub deliveries: Arc<BTreeMap<DeliveryId, Arc<Delivery>>>,
     /// What it is doing.

@@ -64,8 +64,8 @@ pub(crate) struct Shared {
     /// Opened sources, by repository and URL.
     pub(crate) sources: std::sync::Mutex<BTreeMap<(RepoName, String), Arc<dyn WorkflowSource>>>,
     pub(crate) bundles: Bundles,
-    /// How many executions of schedules may be prepared at one time.
-    pub(crate) scheduled: Semaphore,
+    /// How many executions that start by themselves may be prepared at one time.
+    pub(crate) starts: Semaphore,
     /// To the loop, past its bounded inbox.
     pub(crate) reports: mpsc::UnboundedSender<Event>,
 }

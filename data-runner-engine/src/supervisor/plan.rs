@@ -38,6 +38,7 @@ impl Preparation<'_> {
             notifications: Vec::new(),
             queueing: config.queueing.resolve(),
             trigger: Trigger::Manual,
+            dates: None,
             retry_of: None,
             idempotency: None,
         };

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use data_runner_core::event::{Answer, Idempotency, Request, Submit};
 use data_runner_core::execution::{Execution, Trigger};
-use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256, WorkflowId};
+use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256, WorkflowId, WorkflowName};
 use data_runner_core::workflow::config::WorkflowConfig;
+use data_runner_core::workflow::params::{self, References};
 use data_runner_core::workflow::{
-    BundleRef, DefinitionState, InstanceSize, JobSpec, Presence, RepoKind, ScheduleTick, Workflow, params,
-    prepare_job,
+    BundleRef, DefinitionState, InstanceSize, JobSpec, NeededBy, Presence, RepoKind, ScheduleDates,
+    ScheduleTick, Start, Workflow, prepare_job,
 };
+use serde_json::Value;
 
 use super::Shared;
 use super::handle::unexpected;
@@ -30,6 +32,21 @@ pub(crate) struct Preparation<'a> {
     pub(super) shared: &'a Shared,
 }
 
+/// What a submission comes from.
+struct Origin {
+    trigger: Trigger,
+    dates: Option<ScheduleDates>,
+    /// What needed workflows wrote.
+    outputs: BTreeMap<WorkflowName, Value>,
+    retry_of: Option<ExecutionId>,
+}
+
+impl From<Trigger> for Origin {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, dates: None, outputs: BTreeMap::new(), retry_of: None }
+    }
+}
+
 /// A definition at a revision.
 pub(super) struct Defined {
     pub(super) revision: Revision,
@@ -40,7 +57,7 @@ impl Preparation<'_> {
     pub(super) async fn execute(&self, given: &str, order: Order) -> Result<Arc<Execution>, RequestError> {
         let workflow = self.current(given, order.reference.as_deref()).await?;
         let defined = self.defined(&workflow, order.reference.as_deref()).await?;
-        self.submit(&workflow, defined, &order, Trigger::Manual, None).await
+        self.submit(&workflow, defined, &order, Origin::from(Trigger::Manual)).await
     }
 
     pub(super) async fn repeat(
@@ -63,6 +80,7 @@ impl Preparation<'_> {
                     notifications: old.notifications.clone(),
                     queueing: old.queueing.clone(),
                     trigger: how.into(),
+                    dates: old.dates,
                     retry_of: Some(id),
                     idempotency: idempotency.map(fresh_key),
                 };
@@ -82,22 +100,44 @@ impl Preparation<'_> {
                 let params =
                     old.job.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
                 let order = Order { params, idempotency, ..Order::default() };
-                self.submit(&workflow, defined, &order, how.into(), Some(id)).await
+                let origin = Origin { dates: old.dates, retry_of: Some(id), ..Trigger::from(how).into() };
+                self.submit(&workflow, defined, &order, origin).await
             }
         }
     }
 
-    /// Submits the execution of a tick, once, however often it is asked to.
-    pub(super) async fn scheduled(&self, tick: &ScheduleTick) -> Result<Arc<Execution>, RequestError> {
+    /// Submits the execution of a start, once, however often it is asked to.
+    pub(super) async fn start(&self, start: &Start) -> Result<Arc<Execution>, RequestError> {
         // Hundreds of schedules are due at midnight; a few at a time are as fast, and leave room for others.
-        let _turn = self.shared.scheduled.acquire().await.map_err(|_| RequestError::Unavailable)?;
-        let workflow = self.current(&tick.of.workflow.to_string(), None).await?;
+        let _turn = self.shared.starts.acquire().await.map_err(|_| RequestError::Unavailable)?;
+        let workflow = self.current(&start.workflow().to_string(), None).await?;
         let defined = self.defined(&workflow, None).await?;
-        let key = tick.key();
+        let key = start.key();
         let body = Sha256::of(key.as_bytes());
         let order = Order { idempotency: Some(IdempotencyKey { key, body }), ..Order::default() };
-        let trigger = Trigger::Schedule { schedule: tick.of.schedule.clone(), due: tick.due };
-        self.submit(&workflow, defined, &order, trigger, None).await
+        let origin = match start {
+            Start::Tick(ScheduleTick { of, due }) => {
+                let trigger = Trigger::Schedule { schedule: of.schedule.clone(), due: *due };
+                Origin { dates: of.schedule.dates_at(*due), ..Origin::from(trigger) }
+            }
+            Start::Needs(start) => Origin {
+                dates: start.dates,
+                outputs: self.outputs(&start.by).await?,
+                ..Origin::from(Trigger::Needs { by: start.by.clone() })
+            },
+        };
+        self.submit(&workflow, defined, &order, origin).await
+    }
+
+    /// What needed workflows wrote.
+    async fn outputs(&self, by: &[NeededBy]) -> Result<BTreeMap<WorkflowName, Value>, RequestError> {
+        let mut outputs = BTreeMap::new();
+        for NeededBy { workflow, execution } in by {
+            let missing = RequestError::NoSuchExecution(*execution);
+            let execution = self.shared.catalog.execution(*execution).await?.ok_or(missing)?;
+            outputs.insert(workflow.name.clone(), execution.output().cloned().unwrap_or_default());
+        }
+        Ok(outputs)
     }
 
     /// The workflow as it is now. A plain folder is looked at before each run, so that what runs is what is there.
@@ -143,17 +183,14 @@ impl Preparation<'_> {
         workflow: &Workflow,
         defined: Defined,
         order: &Order,
-        trigger: Trigger,
-        retry_of: Option<ExecutionId>,
+        origin: Origin,
     ) -> Result<Arc<Execution>, RequestError> {
         let Defined { revision, mut config } = defined;
         sized(&mut config, order)?;
-        let today = match &trigger {
-            Trigger::Schedule { schedule, due } => schedule.date_at(*due),
-            Trigger::Manual | Trigger::Retry | Trigger::Rerun => None,
-        };
-        let today = today.unwrap_or_else(|| self.shared.today());
-        let params = params::resolve(&config.params, &order.params, today).map_err(|problems| {
+        let Origin { trigger, dates, outputs, retry_of } = origin;
+        let mut references = References { outputs, ..References::by_hand(self.shared.today()) };
+        references.dates = dates.unwrap_or(references.dates);
+        let params = params::resolve(&config.params, &order.params, &references).map_err(|problems| {
             RequestError::Invalid { what: "the parameters are wrong".to_owned(), problems }
         })?;
         let bundle = self.bundle(workflow, &revision, &config).await?;
@@ -169,6 +206,7 @@ impl Preparation<'_> {
             notifications: config.notifications,
             queueing: config.queueing.resolve(),
             trigger,
+            dates,
             retry_of,
             idempotency: order.idempotency.clone().map(fresh_key),
         })

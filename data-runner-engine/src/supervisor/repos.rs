@@ -6,7 +6,7 @@ use std::time::Duration;
 use data_runner_core::event::{Answer, Event, Request, Synced};
 use data_runner_core::id::{RepoName, Revision};
 use data_runner_core::port::{SourceError, WorkflowFolder, WorkflowSource};
-use data_runner_core::workflow::config::{self, Problem, Severity};
+use data_runner_core::workflow::config::{self, NeedsOf, Problem, Severity};
 use data_runner_core::workflow::{DefinitionState, FolderFound, Presence, Repo, RepoKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ impl Repos<'_> {
         let repo = self.repo_of(registration)?;
         let source = self.shared.opener.open(&repo)?;
         let revision = source.resolve(&repo.reference).await?;
-        let folders = self.read_all(&*source, &revision).await?;
+        let folders = self.read_all(&repo.name, &*source, &revision).await?;
         let mut wanted = repo.only.iter().chain(&asked);
         if let Some(missing) = wanted.find(|wanted| !folders.iter().any(|f| f.path == **wanted)) {
             return Err(SourceError::NoSuchPath { path: missing.clone(), revision }.into());
@@ -139,24 +139,30 @@ impl Repos<'_> {
         if repo.head.as_ref() == Some(&revision) && repo.error.is_none() {
             return Ok(Look::Same(revision));
         }
-        let folders = self.read_all(&*source, &revision).await?;
+        let folders = self.read_all(&repo.name, &*source, &revision).await?;
         Ok(Look::News(Synced { revision, folders }))
     }
 
     /// All workflows of a revision; what is wrong with one does not hide the others.
     async fn read_all(
         &self,
+        name: &RepoName,
         source: &dyn WorkflowSource,
         revision: &Revision,
     ) -> Result<Vec<FolderFound>, RequestError> {
         let mut found = Vec::new();
+        let mut texts = Vec::new();
         for folder in source.discover(revision).await? {
+            let text = folder.config.clone();
             match self.understand(source, revision, folder).await? {
-                Some(folder) => found.push(folder),
+                Some(folder) => {
+                    found.push(folder);
+                    texts.push(text);
+                }
                 None => continue,
             }
         }
-        Ok(found)
+        Ok(with_needs_checked(name, found, &texts))
     }
 
     /// One workflow of a revision.
@@ -212,6 +218,32 @@ impl Repos<'_> {
         let definition = parsed.with_problems(problems).into_definition(revision.clone());
         Ok(Some(FolderFound { name, path: folder.path, definition }))
     }
+}
+
+/// The folders with what is wrong in how they need each other. `texts` are their configurations, in the same order.
+fn with_needs_checked(
+    name: &RepoName,
+    found: Vec<FolderFound>,
+    texts: &[impl AsRef<[u8]>],
+) -> Vec<FolderFound> {
+    let files: Vec<String> = found.iter().map(|folder| format!("{}/config.yaml", folder.path)).collect();
+    let workflows: Vec<NeedsOf<'_>> = found
+        .iter()
+        .zip(&files)
+        .zip(texts)
+        .map(|((folder, file), text)| NeedsOf {
+            name: &folder.name,
+            file,
+            text: text.as_ref(),
+            needs: folder.definition.needs(),
+        })
+        .collect();
+    let problems = config::check_needs(Some(name), &workflows);
+    let checked = |(folder, problems): (FolderFound, Vec<Problem>)| FolderFound {
+        definition: folder.definition.with_problems(problems),
+        ..folder
+    };
+    found.into_iter().zip(problems).map(checked).collect()
 }
 
 enum Look {

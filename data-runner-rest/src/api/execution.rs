@@ -8,6 +8,7 @@ use data_runner_core::execution::{
     WaitingReason,
 };
 use data_runner_core::id::{ExecutionId, WorkerId, WorkflowId};
+use data_runner_core::workflow::NeededBy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,11 +35,18 @@ pub struct Execution {
     pub revision: String,
     /// All parameters, defaults filled in.
     pub params: serde_json::Map<String, serde_json::Value>,
-    /// What started it: `manual`, `retry`, `rerun` or `schedule`.
+    /// What started it: `manual`, `retry`, `rerun`, `schedule` or `needs`.
     pub trigger: String,
     /// The tick of a schedule that started it, if one did.
     #[serde(default)]
     pub schedule: Option<ScheduleTick>,
+    /// The date that it runs for, if a schedule began it, be it by other workflows.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Date)]
+    pub schedule_date: Option<jiff::civil::Date>,
+    /// The executions whose success started it, if that did.
+    #[serde(default)]
+    pub needs: Vec<NeededExecution>,
     /// Labels of the workflow when it was submitted.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -96,6 +104,16 @@ pub struct ScheduleTick {
     pub timezone: String,
     /// When it was due.
     pub due: Timestamp,
+}
+
+/// An execution of a workflow that another one needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeededExecution {
+    /// The workflow's full name.
+    pub workflow: String,
+    /// Its execution.
+    #[schema(value_type = uuid::Uuid)]
+    pub execution: ExecutionId,
 }
 
 /// Why an execution does not run yet.
@@ -193,6 +211,8 @@ impl From<&core::Execution> for Execution {
                 .collect(),
             trigger: trigger(&execution.trigger).to_owned(),
             schedule: tick(&execution.trigger),
+            schedule_date: execution.dates.map(|dates| dates.date),
+            needs: needs(&execution.trigger),
             labels: execution.labels.clone(),
             instance_size: execution.instance_size.clone(),
             priority: execution.queueing.priority.points(),
@@ -344,6 +364,7 @@ fn trigger(trigger: &Trigger) -> &'static str {
         Trigger::Retry => "retry",
         Trigger::Rerun => "rerun",
         Trigger::Schedule { .. } => "schedule",
+        Trigger::Needs { .. } => "needs",
     }
 }
 
@@ -354,7 +375,15 @@ fn tick(trigger: &Trigger) -> Option<ScheduleTick> {
             timezone: schedule.timezone().to_owned(),
             due: moment(*due),
         }),
-        Trigger::Manual | Trigger::Retry | Trigger::Rerun => None,
+        Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Needs { .. } => None,
+    }
+}
+
+fn needs(trigger: &Trigger) -> Vec<NeededExecution> {
+    let show = |by: &NeededBy| NeededExecution { workflow: by.workflow.to_string(), execution: by.execution };
+    match trigger {
+        Trigger::Needs { by } => by.iter().map(show).collect(),
+        Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Schedule { .. } => Vec::new(),
     }
 }
 

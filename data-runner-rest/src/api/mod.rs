@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 pub use checkup::{Checkup, Finding};
 pub use cost::{Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
 pub use event::Event;
-pub use execution::{Attempt, Execution, Failure, LaunchTry, ScheduleTick, Waiting};
+pub use execution::{Attempt, Execution, Failure, LaunchTry, NeededExecution, ScheduleTick, Waiting};
 pub use image::{BakeImage, Image};
 pub use log::{Gap, LogEnd, LogGap, LogLine, LogOverview};
 pub use problem::{Fault, Problem};
@@ -35,7 +35,7 @@ pub use schedule::{LastTick, Schedule};
 pub use server::{Health, Readiness, Version};
 pub use token::{CreateToken, CreatedToken, Token};
 pub use worker::Worker;
-pub use workflow::{ConfigProblem, Location, Param, Registered, Validated, Workflow, WorkflowState};
+pub use workflow::{ConfigProblem, Location, Need, Param, Registered, Validated, Workflow, WorkflowState};
 
 /// A page of a listing.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

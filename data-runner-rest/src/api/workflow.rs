@@ -48,6 +48,11 @@ pub struct Workflow {
     /// Its parameters, in order of their names.
     #[serde(default)]
     pub params: Vec<Param>,
+    /// The workflows whose success starts it.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// The full names of the workflows that its success starts, in the answer to `GET /workflows/{id}` only.
+    pub needed_by: Option<Vec<String>>,
     /// What is wrong with its configuration, or probably not meant.
     #[serde(default)]
     pub problems: Vec<ConfigProblem>,
@@ -73,6 +78,15 @@ pub enum WorkflowState {
     Removed,
     /// A person deleted it; registering it again brings it back.
     Deleted,
+}
+
+/// A workflow whose success starts another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Need {
+    /// Its full name, `repo/name`.
+    pub workflow: String,
+    /// How long its success counts, in seconds.
+    pub within_seconds: f64,
 }
 
 /// A declared parameter.
@@ -174,6 +188,8 @@ impl From<&core::Workflow> for Workflow {
             timeout_seconds: config.map(|it| it.timeout.as_secs_f64()),
             priority: config.map(|it| it.queueing.priority.points()),
             params: config.map(params).unwrap_or_default(),
+            needs: needs(workflow),
+            needed_by: None,
             problems: problems.iter().map(ConfigProblem::from).collect(),
             paused: workflow.paused_at.is_some(),
             paused_at: workflow.paused_at.map(moment),
@@ -202,6 +218,14 @@ impl From<&config::Problem> for ConfigProblem {
     }
 }
 
+fn needs(workflow: &core::Workflow) -> Vec<Need> {
+    let show = |need: &core::Need| Need {
+        workflow: need.workflow.seen_from(&workflow.repo).to_string(),
+        within_seconds: need.within.as_secs_f64(),
+    };
+    workflow.definition.needs().iter().map(show).collect()
+}
+
 fn params(config: &WorkflowConfig) -> Vec<Param> {
     let param = |(name, spec): (&String, &config::ParamSpec)| {
         let (kind, values) = match &spec.kind {
@@ -213,10 +237,7 @@ fn params(config: &WorkflowConfig) -> Vec<Param> {
             ParamKind::Datetime => ("datetime", Vec::new()),
             ParamKind::Enum { values } => ("enum", values.clone()),
         };
-        let default = spec.default.as_ref().map(|default| match default {
-            ParamDefault::Value(value) => value.to_json(),
-            ParamDefault::ScheduleDate => "${schedule.date}".into(),
-        });
+        let default = spec.default.as_ref().map(ParamDefault::to_json);
         Param {
             name: name.clone(),
             kind: kind.to_owned(),

@@ -52,7 +52,7 @@ impl From<Rejection> for Refusal {
             | Rejection::NoSuchWorker(_)
             | Rejection::WorkflowGone { .. }
             | Rejection::AlreadyEnded { .. }
-            | Rejection::TickSettled { .. }
+            | Rejection::StartSettled(_)
             | Rejection::NotWelcome(_)
             | Rejection::ShuttingDown => rejection.to_string(),
         };
@@ -63,8 +63,8 @@ impl From<Rejection> for Refusal {
             Rejection::WorkflowGone { .. } => Kind::WorkflowGone,
             Rejection::KeyReused { .. } => Kind::IdempotencyKeyReused,
             Rejection::AlreadyEnded { .. } => Kind::AlreadyEnded,
-            // Machines and schedules ask for these, not callers of REST.
-            Rejection::NotWelcome(_) | Rejection::TickSettled { .. } => Kind::Internal,
+            // Machines and what starts by itself ask for these, not callers of REST.
+            Rejection::NotWelcome(_) | Rejection::StartSettled(_) => Kind::Internal,
             Rejection::ShuttingDown => Kind::Unavailable,
         };
         Self::new(kind, detail)

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use data_runner_core::workflow::{DefinitionState, Presence, SettledTick, TickOutcome, Workflow};
+use data_runner_core::workflow::{DefinitionState, Presence, SettledTick, StartOutcome, Workflow};
 use data_runner_engine::Published;
 
 use crate::api::{LastTick, Page, Problem, Schedule, moment};
@@ -52,9 +52,9 @@ fn of_workflow(workflow: &Workflow, published: &Published) -> Vec<Schedule> {
 
 fn last(tick: &SettledTick) -> LastTick {
     let (outcome, execution, message) = match &tick.outcome {
-        TickOutcome::Submitted { execution } => ("submitted", Some(*execution), None),
-        TickOutcome::Missed { reason } => ("missed", None, Some(reason.clone())),
-        TickOutcome::GivenUp { message } => ("given_up", None, Some(message.clone())),
+        StartOutcome::Submitted { execution } => ("submitted", Some(*execution), None),
+        StartOutcome::Missed { reason } => ("missed", None, Some(reason.clone())),
+        StartOutcome::GivenUp { message } => ("given_up", None, Some(message.clone())),
     };
     LastTick { due: moment(tick.due), outcome: outcome.to_owned(), execution, message }
 }

@@ -85,7 +85,18 @@ pub(crate) async fn get(
     Segments(given): Segments<WorkflowPath>,
 ) -> Result<Json<Workflow>, Refusal> {
     let workflow = app.handle.workflow(&given.name())?;
-    Ok(Json(Workflow::from(&*workflow)))
+    let name = workflow.qualified_name();
+    let published = app.handle.published();
+    let needs_it = |other: &&Arc<CoreWorkflow>| {
+        let mut needs = other.definition.needs().iter().map(|need| need.workflow.seen_from(&other.repo));
+        other.presence == Presence::Present && needs.any(|needed| needed == name)
+    };
+    let needed_by = published.workflows.values().filter(needs_it).map(|it| it.qualified_name().to_string());
+    let mut shown = Workflow::from(&*workflow);
+    let mut needed_by: Vec<String> = needed_by.collect();
+    needed_by.sort();
+    shown.needed_by = Some(needed_by);
+    Ok(Json(shown))
 }
 
 /// Pauses or resumes a workflow's schedules; runs by hand go on.

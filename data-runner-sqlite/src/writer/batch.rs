@@ -13,7 +13,7 @@ use data_runner_core::log::Gap;
 use data_runner_core::port::{IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker;
-use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
+use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 use sqlx::SqliteConnection;
 
 use super::rows;
@@ -28,6 +28,7 @@ pub(super) struct Batch {
     workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     repos: BTreeMap<RepoName, Arc<Repo>>,
     schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
+    needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
     deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     idempotency: BTreeMap<String, IdempotencyRecord>,
     logs: Vec<LogChange>,
@@ -60,6 +61,9 @@ impl Batch {
                 Change::PutSchedule(progress) => {
                     self.schedules.insert(progress.id.clone(), Arc::clone(progress));
                 }
+                Change::PutNeeds(progress) => {
+                    self.needs.insert(progress.workflow, Arc::clone(progress));
+                }
                 Change::PutDelivery(delivery) => {
                     self.deliveries.insert(delivery.id, Arc::clone(delivery));
                 }
@@ -91,6 +95,9 @@ impl Batch {
         }
         if !self.schedules.is_empty() {
             self.write_schedules(connection).await?;
+        }
+        if !self.needs.is_empty() {
+            self.write_needs(connection).await?;
         }
         if !self.deliveries.is_empty() {
             self.write_deliveries(connection).await?;
@@ -214,6 +221,22 @@ impl Batch {
             INSERT INTO schedules (workflow, cron, timezone, body)
             SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
             ON CONFLICT (workflow, cron, timezone) DO UPDATE SET body = excluded.body
+            ",
+            list
+        )
+        .execute(connection)
+        .await
+        .map_err(store_error)?;
+        Ok(())
+    }
+
+    async fn write_needs(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
+        let list = json_list(self.needs.values().map(|progress| rows::needs(progress)))?;
+        sqlx::query!(
+            "
+            INSERT INTO needs (workflow, body)
+            SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?) WHERE true
+            ON CONFLICT (workflow) DO UPDATE SET body = excluded.body
             ",
             list
         )

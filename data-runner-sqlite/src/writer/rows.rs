@@ -7,7 +7,7 @@ use data_runner_core::execution::{Attempt, Execution};
 use data_runner_core::id::{CommitSequence, ExecutionId};
 use data_runner_core::port::{IdempotencyRecord, StateError};
 use data_runner_core::worker::{Worker, WorkerState};
-use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
+use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -83,6 +83,11 @@ pub(super) fn repo(repo: &Repo) -> Result<impl Serialize + use<'_>, StateError> 
 pub(super) fn schedule(progress: &ScheduleProgress) -> Result<impl Serialize + use<'_>, StateError> {
     let ScheduleId { workflow, schedule } = &progress.id;
     Ok((hex(workflow.uuid()), schedule.cron(), schedule.timezone(), to_json(progress)?))
+}
+
+/// workflow, body.
+pub(super) fn needs(progress: &NeedsProgress) -> Result<impl Serialize + use<>, StateError> {
+    Ok((hex(progress.workflow.uuid()), to_json(progress)?))
 }
 
 /// id, execution, settled_at, body.

@@ -15,7 +15,7 @@ use data_runner_core::id::{CommitSequence, Epoch};
 use data_runner_core::log::{Gap, GapReason, LogOffset};
 use data_runner_core::port::{Catalog, EventQuery, LogState, LogStore, StateError, StateStore, TokenStore};
 use data_runner_core::time::Entropy;
-use data_runner_core::workflow::ScheduleProgress;
+use data_runner_core::workflow::{NeedsProgress, ScheduleProgress};
 
 use super::log_store::{append_lines, claim};
 use crate::sample::{at, execution, execution_id};
@@ -242,6 +242,20 @@ pub async fn how_far_schedules_have_come_is_loaded_as_it_was_put_last(fixture: &
     assert_eq!(store.load(epoch).await.expect("load").schedules, schedules);
 }
 
+/// A success that is forgotten starts nothing, and one that is remembered after it was used starts something twice.
+pub async fn what_has_succeeded_for_others_is_loaded_as_it_was_put_last(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let needs = model::needs();
+    let put = |progress: &NeedsProgress| Change::PutNeeds(Arc::new(progress.clone()));
+    let begun = needs.iter().map(|it| NeedsProgress { unused: Vec::new(), last: None, ..it.clone() });
+    let begun: Vec<Change> = begun.map(|it| put(&it)).collect();
+    store.commit(epoch, at(1), begun).await.expect("commit");
+    store.commit(epoch, at(2), needs.iter().map(put).collect()).await.expect("commit");
+    fixture.crash(store).await;
+    let (store, epoch) = acquired(fixture).await;
+    assert_eq!(store.load(epoch).await.expect("load").needs, needs);
+}
+
 /// A message that is owed is owed after a crash; one that is settled is never sent again.
 pub async fn only_pending_deliveries_are_loaded(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
@@ -371,6 +385,7 @@ macro_rules! state_store_contract {
             each_state_of_an_execution_comes_back_as_it_was_put
             each_state_of_a_worker_comes_back_as_it_was_put
             how_far_schedules_have_come_is_loaded_as_it_was_put_last
+            what_has_succeeded_for_others_is_loaded_as_it_was_put_last
             only_pending_deliveries_are_loaded
             open_logs_are_loaded_with_their_offsets
             load_equals_a_model_after_random_commits

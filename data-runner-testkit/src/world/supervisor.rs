@@ -223,6 +223,7 @@ impl World {
             notifications: Vec::new(),
             queueing: Default::default(),
             trigger: Trigger::Manual,
+            dates: None,
             retry_of: None,
             idempotency: Some(idempotency),
         };
@@ -348,8 +349,8 @@ impl World {
                 let text = (self.entropy.below(2) == 0).then(|| "no route to host".to_owned());
                 self.tell_after(wait, Event::ConsoleRead { worker, text });
             }
-            // The world's one workflow is run by its clients; schedules have a simulation of their own in core.
-            Effect::RunScheduled(_) => {}
+            // The world's one workflow is run by its clients; what starts by itself has simulations of its own in core.
+            Effect::Prepare(_) => {}
             Effect::List => {
                 let wait = self.millis(1, 1_000);
                 self.list_after(wait, self.clock().wall);

@@ -175,6 +175,12 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
     fact("created", created);
     fact("trigger", execution.trigger.clone());
     fact("priority", execution.priority.to_string());
+    if let Some(date) = &execution.schedule_date {
+        fact("date", date.to_string());
+    }
+    for needed in &execution.needs {
+        fact("after", format!("{} {}", needed.workflow, needed.execution));
+    }
     if let Some(original) = &execution.retry_of {
         fact("retry of", original.to_string());
     }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use data_runner_core::id::WorkflowName;
 use data_runner_core::workflow::WorkerTypes;
-use data_runner_core::workflow::config::{self, ParseContext, Problem, Severity, WorkflowConfig};
+use data_runner_core::workflow::config::{
+    self, NeedsOf, ParseContext, Parsed, Problem, Severity, WorkflowConfig,
+};
 use serde::Serialize;
 
 use crate::args::{ValidateArgs, ValidateFormat};
@@ -30,14 +33,18 @@ pub fn validate(args: &ValidateArgs, output: Output) -> Result<u8, Error> {
     configs.dedup();
     let mut findings = Findings { workflows: configs.len(), problems: Vec::new() };
     let mut folders_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut read = Vec::new();
     for path in &configs {
-        findings.problems.extend(check(path)?);
+        let (text, parsed) = check(path)?;
+        findings.problems.extend_from_slice(parsed.problems());
+        read.push((path.display().to_string(), text, parsed));
         let folder = path.parent().unwrap_or(path);
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if let Some(other) = folders_by_name.insert(name.clone(), folder.to_owned()) {
             findings.problems.push(duplicate(&name, folder, &other));
         }
     }
+    findings.problems.extend(check_graph(&read));
     print(&findings, args.format, output)?;
     let broken = findings.problems.iter().any(|problem| problem.severity == Severity::Error);
     Ok(u8::from(broken))
@@ -64,7 +71,28 @@ fn print(findings: &Findings, format: ValidateFormat, output: Output) -> Result<
     }
 }
 
-fn check(path: &Path) -> Result<Vec<Problem>, Error> {
+/// How the workflows need each other. One alone says nothing of the others, so nothing is said of one.
+fn check_graph(read: &[(String, Vec<u8>, Parsed<WorkflowConfig>)]) -> Vec<Problem> {
+    let names = read.iter().map(|(file, _, _)| {
+        let folder = Path::new(file).parent()?;
+        folder.file_name()?.to_str()?.parse::<WorkflowName>().ok()
+    });
+    let names: Vec<Option<WorkflowName>> = names.collect();
+    let workflows: Vec<NeedsOf<'_>> = read
+        .iter()
+        .zip(&names)
+        .filter_map(|((file, text, parsed), name)| {
+            let needs = parsed.value().map_or(&[][..], |config| &config.needs);
+            Some(NeedsOf { name: name.as_ref()?, file, text, needs })
+        })
+        .collect();
+    if workflows.len() < 2 {
+        return Vec::new();
+    }
+    config::check_needs(None, &workflows).concat()
+}
+
+fn check(path: &Path) -> Result<(Vec<u8>, Parsed<WorkflowConfig>), Error> {
     let cannot = |source| Error::io(format!("cannot read {}", path.display()), source);
     let text = fs::read(path).map_err(cannot)?;
     let folder = path.parent().unwrap_or(path);
@@ -80,7 +108,7 @@ fn check(path: &Path) -> Result<Vec<Problem>, Error> {
     let script = script.and_then(|(path, spec)| fs::read(&path).ok().map(|text| (path, text, spec)));
     let more =
         script.map(|(path, text, spec)| config::check_script(&path.display().to_string(), &text, &spec));
-    Ok(parsed.with_problems(more.unwrap_or_default()).problems().to_vec())
+    Ok((text, parsed.with_problems(more.unwrap_or_default())))
 }
 
 /// The configurations that a path means: a config.yaml, a workflow's folder, or a repository.

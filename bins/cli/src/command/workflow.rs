@@ -1,6 +1,7 @@
 //! `workflow`: what can be run, and where it comes from.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use data_runner_core::workflow::config::Severity;
@@ -15,7 +16,7 @@ use super::context::Context;
 use super::run::encode_name;
 use crate::args::WorkflowCommand;
 use crate::error::Error;
-use crate::output::{Field, Table, cut, say, style, whole};
+use crate::output::{Field, Table, cut, say, style, time, whole};
 
 /// Does what was asked about workflows.
 pub async fn workflow(command: &WorkflowCommand, context: &Context) -> Result<u8, Error> {
@@ -180,6 +181,7 @@ fn page(workflow: &Workflow) -> String {
             text.push_str(&param_line(param));
         }
     }
+    graph(&mut text, workflow);
     for problem in &workflow.problems {
         let _ = write!(text, "\n{}", problem_lines(problem));
     }
@@ -189,6 +191,24 @@ fn page(workflow: &Workflow) -> String {
         let _ = writeln!(text, "\n{}\n  data-runner run {}{needed}", style::bold("Run it"), name(workflow));
     }
     text.trim_end().to_owned()
+}
+
+/// What starts it, and what it starts.
+fn graph(text: &mut String, workflow: &Workflow) {
+    if !workflow.needs.is_empty() {
+        let _ = writeln!(text, "\n{}", style::bold("Starts when these have succeeded"));
+        for need in &workflow.needs {
+            let within = time::duration(Duration::from_secs_f64(need.within_seconds));
+            let _ = writeln!(text, "  {:<40} {}", need.workflow, style::dim(&format!("within {within}")));
+        }
+    }
+    let needed_by = workflow.needed_by.as_deref().unwrap_or_default();
+    if !needed_by.is_empty() {
+        let _ = writeln!(text, "\n{}", style::bold("Its success is needed by"));
+        for name in needed_by {
+            let _ = writeln!(text, "  {name}");
+        }
+    }
 }
 
 fn param_line(param: &Param) -> String {

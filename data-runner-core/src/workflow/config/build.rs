@@ -3,6 +3,7 @@
 mod compute;
 mod dependencies;
 mod environment;
+mod needs;
 mod notifications;
 mod params;
 mod paths;
@@ -39,8 +40,17 @@ pub(super) fn build(
     let include = paths::include(config.texts("include"), folder, report);
     let given = config.map("params");
     let names: Vec<Placed<String>> = given.iter().map(|(name, _)| name.clone()).collect();
-    let params = params::params(given, report);
-    let schedule = schedule::schedule(config.list("schedule"), (&names, &params), report);
+    let needs = needs::needs(config.list("needs"), file, report);
+    let params = params::params(given, &needs, report);
+    let schedule = schedule::schedule(config.list("schedule"), report);
+    let alone = match (schedule.is_empty(), needs.is_empty()) {
+        (false, _) => Some("schedule"),
+        (true, false) => Some("needs"),
+        (true, true) => None,
+    };
+    if let Some(alone) = alone {
+        params::check_defaults(&names, &params, alone, report);
+    }
     let env = environment::env(config.text_map("env"), report);
     let secrets = environment::secrets(config.text_map("secrets"), &env, report);
     let notifications = notifications::notifications(config.list("notifications"), report);
@@ -67,6 +77,7 @@ pub(super) fn build(
         secrets,
         notifications,
         queueing,
+        needs,
     })
 }
 

@@ -45,6 +45,7 @@ static CAUSE: Shape = Shape::Choice(&CAUSES);
 static REFERENCE: Shape = Shape::Reference;
 static SCHEDULE: Shape = Shape::Object(&SCHEDULE_KEYS);
 static NOTIFICATION: Shape = Shape::Object(&NOTIFICATION_KEYS);
+static NEED: Shape = Shape::Object(&NEED_KEYS);
 static NOTIFY_ON: Shape = Shape::Growing { now: &NOTIFY_ON_NAMES, later: &["recovered", "late"] };
 static PARAM: Shape = Shape::Object(&PARAM_KEYS);
 static RETRY: Shape = Shape::Object(&RETRY_KEYS);
@@ -101,10 +102,10 @@ static CONFIG_KEYS: [Key; 25] = [
         Shape::Int { min: 0, max: 100 },
         "Each point counts as a minute of waiting. Default: 50.",
     ),
+    key("needs", list(&NEED, 20), "Workflows whose success starts it."),
     Shape::not_yet("late_after", "How long after its due time it counts as late."),
     Shape::not_yet("start_within", "How long it may wait for a machine."),
     Shape::not_yet("concurrency", "How many of its executions may run at once."),
-    Shape::not_yet("needs", "Workflows that must have succeeded before."),
     Shape::not_yet("matrix", "One execution for each combination of values."),
     Shape::not_yet("artifacts", "Files to keep."),
     Shape::not_yet("budget", "What it may cost."),
@@ -113,7 +114,11 @@ static CONFIG_KEYS: [Key; 25] = [
 static PARAM_KEYS: [Key; 4] = [
     required("type", Shape::Choice(&PARAM_TYPES), "What it may hold."),
     key("values", Shape::List { of: &NAME, min: 1, max: 1_000 }, "The values of an enum."),
-    key("default", Shape::Scalar, "What it holds when nothing is given; a date may be \"${schedule.date}\"."),
+    key(
+        "default",
+        Shape::Scalar,
+        "What it holds when nothing is given; also \"${schedule.date}\", \"${needs.NAME.output.KEY}\".",
+    ),
     key("description", Shape::free_text(10_000), "For people."),
 ];
 
@@ -192,6 +197,11 @@ static COMPUTE_KEYS: [Key; 7] = [
         "The instance profile, whose role the job has. Default: the installation's.",
     ),
     key("image", Shape::text(63), "The machine image. Default: the installation's."),
+];
+
+static NEED_KEYS: [Key; 2] = [
+    required("workflow", Shape::text(127), "Its name, or repo/name if it is of another repository."),
+    key("within", seconds(60, 366 * DAY), "How long its success counts. Default: 24h."),
 ];
 
 static NOTIFICATION_KEYS: [Key; 2] = [

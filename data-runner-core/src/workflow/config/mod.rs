@@ -1,6 +1,7 @@
 //! `config.yaml`: from text to a [`WorkflowConfig`], or to all the problems of it, each with its place.
 
 mod build;
+mod graph;
 mod keys;
 mod parse;
 mod problem;
@@ -10,6 +11,7 @@ mod script;
 mod types;
 mod write;
 
+pub use graph::{NeedsOf, check_needs};
 pub(crate) use parse::decode;
 pub use parse::{ParseContext, Parsed, parse};
 pub use problem::{Location, Problem, Severity};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::execution::RetryPolicy;
-use crate::id::WorkerType;
+use crate::id::{WorkerType, WorkflowName};
 use crate::workflow::{
-    Compute, Dependencies, InstanceSize, Notification, ParamValue, QueueingRules, Schedule, SecretRef,
+    Compute, Dependencies, InstanceSize, Need, Notification, ParamValue, QueueingRules, Schedule, SecretRef,
 };
 
 /// A workflow's configuration.
@@ -55,6 +55,9 @@ pub struct WorkflowConfig {
     /// How its executions stand in line.
     #[serde(default)]
     pub queueing: QueueingRules,
+    /// Workflows whose success starts it.
+    #[serde(default)]
+    pub needs: Vec<Need>,
 }
 
 /// A declared parameter.
@@ -99,4 +102,40 @@ pub enum ParamDefault {
     Value(ParamValue),
     /// `${schedule.date}`: the local date of the schedule's tick; of a run by hand, today (UTC).
     ScheduleDate,
+    /// `${schedule.previous_date}`: the last date before that on which the schedule was due; of a run by hand, yesterday.
+    SchedulePreviousDate,
+    /// `${needs.NAME.output.KEY}`: what a needed workflow wrote, when its success started the run.
+    NeedsOutput {
+        /// The needed workflow.
+        workflow: WorkflowName,
+        /// The key of its output.
+        key: String,
+    },
+}
+
+impl ParamDefault {
+    /// What `text` means, if it is one of the references that there are.
+    pub fn from_reference(text: &str) -> Option<Self> {
+        let inner = text.strip_prefix("${")?.strip_suffix('}')?;
+        match inner {
+            "schedule.date" => return Some(Self::ScheduleDate),
+            "schedule.previous_date" => return Some(Self::SchedulePreviousDate),
+            _ => {}
+        }
+        let (workflow, key) = inner.strip_prefix("needs.")?.split_once(".output.")?;
+        let named =
+            !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let workflow = workflow.parse().ok()?;
+        named.then(|| Self::NeedsOutput { workflow, key: key.to_owned() })
+    }
+
+    /// The default as a configuration has it: a value, or the text of a reference.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Value(value) => value.to_json(),
+            Self::ScheduleDate => "${schedule.date}".into(),
+            Self::SchedulePreviousDate => "${schedule.previous_date}".into(),
+            Self::NeedsOutput { workflow, key } => format!("${{needs.{workflow}.output.{key}}}").into(),
+        }
+    }
 }

@@ -4,7 +4,9 @@ use serde_yaml::{Mapping, Value};
 
 use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
 use crate::execution::RetryRule;
-use crate::workflow::{Compute, Dependencies, Notification, ParamValue, PythonDependency, Schedule, Spot};
+use crate::workflow::{
+    Compute, Dependencies, Need, Notification, ParamValue, PythonDependency, Schedule, Spot,
+};
 use crate::yaml::{write_duration, write_size};
 
 /// Writes `config` as a `config.yaml` that [`parse`](super::parse) reads as the same configuration. Defaults that hold
@@ -37,6 +39,7 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
         put(&mut yaml, "compute", compute);
     }
     put_some_list(&mut yaml, "schedule", config.schedule.iter().map(schedule).collect());
+    put_some_list(&mut yaml, "needs", config.needs.iter().map(need).collect());
     put_some_list(&mut yaml, "notifications", config.notifications.iter().map(notification).collect());
     serde_yaml::to_string(&yaml)
 }
@@ -80,11 +83,11 @@ fn param(spec: &ParamSpec) -> Value {
     }
     match &spec.default {
         None => {}
-        Some(ParamDefault::ScheduleDate) => put(&mut yaml, "default", "${schedule.date}"),
-        Some(ParamDefault::Value(ParamValue::Int(number))) => put(&mut yaml, "default", *number),
         Some(ParamDefault::Value(ParamValue::Float(number))) => put(&mut yaml, "default", *number),
+        Some(ParamDefault::Value(ParamValue::Int(number))) => put(&mut yaml, "default", *number),
         Some(ParamDefault::Value(ParamValue::Bool(value))) => put(&mut yaml, "default", *value),
         Some(ParamDefault::Value(value)) => put(&mut yaml, "default", value.to_text()),
+        Some(reference) => put_some(&mut yaml, "default", reference.to_json().as_str()),
     }
     put_some(&mut yaml, "description", spec.description.as_deref());
     yaml.into()
@@ -142,6 +145,13 @@ fn schedule(schedule: &Schedule) -> Value {
     put(&mut yaml, "cron", schedule.cron());
     put(&mut yaml, "timezone", schedule.timezone());
     put(&mut yaml, "catch_up", "none");
+    yaml.into()
+}
+
+fn need(need: &Need) -> Value {
+    let mut yaml = Mapping::new();
+    put(&mut yaml, "workflow", need.workflow.to_string());
+    put(&mut yaml, "within", write_duration(need.within));
     yaml.into()
 }
 

@@ -33,7 +33,7 @@ fn specs() -> BTreeMap<String, ParamSpec> {
 
 fn resolved(given: Value) -> Result<BTreeMap<String, ParamValue>, Vec<String>> {
     let Value::Object(given) = given else { panic!("{given}") };
-    resolve(&specs(), &given, TODAY).map_err(|problems| {
+    resolve(&specs(), &given, &References::by_hand(TODAY)).map_err(|problems| {
         let line = |problem: &Problem| {
             let at = problem.location.as_ref().unwrap();
             let help = problem.help.as_deref().unwrap_or("-");
@@ -77,9 +77,36 @@ fn texts_that_no_process_could_be_given_are_refused() {
 }
 
 #[test]
+fn a_default_may_be_the_date_before_or_what_a_needed_workflow_wrote() {
+    let from = |key: &str| {
+        Some(ParamDefault::from_reference(&format!("${{needs.raw_orders.output.{key}}}")).unwrap())
+    };
+    let specs = BTreeMap::from([
+        ("since".to_owned(), spec(ParamKind::Date, Some(ParamDefault::SchedulePreviousDate))),
+        ("path".to_owned(), spec(ParamKind::String, from("path"))),
+        ("rows".to_owned(), spec(ParamKind::Int, from("rows"))),
+    ]);
+    let resolved = |outputs: &[(&str, Value)]| {
+        let outputs = outputs.iter().map(|(name, value)| (name.parse().unwrap(), value.clone())).collect();
+        let references = References { outputs, ..References::by_hand(TODAY) };
+        resolve(&specs, &Map::new(), &references)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let values = resolved(&[("raw_orders", json!({"path": "s3://b/o", "rows": 3}))]).unwrap();
+    assert_eq!(values["since"], ParamValue::Date(jiff::civil::date(2026, 7, 31)));
+    assert_eq!(values["path"], ParamValue::String("s3://b/o".to_owned()));
+    assert_eq!(values["rows"], ParamValue::Int(3));
+    insta::assert_snapshot!(resolved(&[]).unwrap_err().join("\n"));
+    insta::assert_snapshot!(resolved(&[("raw_orders", json!({"path": "s3://b/o"}))]).unwrap_err().join("\n"));
+    insta::assert_snapshot!(
+        resolved(&[("raw_orders", json!({"path": 7, "rows": "many"}))]).unwrap_err().join("\n")
+    );
+}
+
+#[test]
 fn a_workflow_without_parameters_says_so() {
     let given = json!({"a/b": 1}).as_object().unwrap().clone();
-    let problem = resolve(&BTreeMap::new(), &given, TODAY).unwrap_err().remove(0);
+    let problem = resolve(&BTreeMap::new(), &given, &References::by_hand(TODAY)).unwrap_err().remove(0);
     assert_eq!(problem.help.as_deref(), Some("it declares none"));
     assert_eq!(problem.location.unwrap().pointer, "/params/a~1b");
 }

@@ -25,8 +25,9 @@ use data_runner_core::worker::{
 };
 use data_runner_core::workflow::config::{Problem, Severity};
 use data_runner_core::workflow::{
-    Compute, DefinitionState, Notification, NotifyOn, ParamValue, Presence, Repo, Schedule, ScheduleId,
-    ScheduleProgress, SettledTick, Spot, TickOutcome, Webhook, Workflow,
+    Compute, DefinitionState, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, Notification, NotifyOn,
+    ParamValue, Presence, Repo, Schedule, ScheduleDates, ScheduleId, ScheduleProgress, SettledNeeds,
+    SettledTick, Spot, StartOutcome, Webhook, Workflow,
 };
 
 use super::Store;
@@ -46,6 +47,7 @@ pub(in crate::contract) fn one_of_each() -> Vec<Change> {
         Change::PutIdempotency(idempotency("key", 1)),
         Change::PutSchedule(Arc::new(schedule(1, "0 6 * * *"))),
         Change::PutDelivery(Arc::new(deliveries().swap_remove(0))),
+        Change::PutNeeds(Arc::new(needs().swap_remove(0))),
         Change::OpenLog(claim(1, 1)),
         Change::Record(event(EventKind::ExecutionQueued, Some(1))),
     ]
@@ -76,7 +78,8 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         compute: Compute { spot: Spot::Prefer, disk_bytes: Some(50 << 30), ..Compute::default() },
         notifications: vec![Notification { on: vec![NotifyOn::Failure], webhook: webhook() }],
         queueing: Queueing { priority: Priority::new(80) },
-        trigger: Trigger::Retry,
+        trigger: Trigger::Needs { by: vec![needed_by(1)] },
+        dates: Some(dates()),
         retry_of: Some(execution_id(0)),
         launch_failures: 2,
         launch_tries: vec![LaunchTry {
@@ -279,6 +282,37 @@ fn webhook() -> Webhook {
     "aws-secretsmanager://ops/alerts#url".parse().expect("a reference")
 }
 
+/// One in each of the shapes that the progress of needs has.
+pub(in crate::contract) fn needs() -> Vec<NeedsProgress> {
+    let start = |dates| NeedsStart { workflow: workflow_id(2), dates, by: vec![needed_by(1), needed_by(2)] };
+    let success = |n, dates| NeedSuccess { by: needed_by(n), dates, at: at(n as i64) };
+    vec![
+        NeedsProgress {
+            workflow: workflow_id(1),
+            unused: Vec::new(),
+            claimed: BTreeSet::new(),
+            last: Some(SettledNeeds {
+                at: at(3),
+                outcome: StartOutcome::Submitted { execution: execution_id(3) },
+            }),
+        },
+        NeedsProgress {
+            workflow: workflow_id(2),
+            unused: vec![success(4, None), success(5, Some(dates()))],
+            claimed: [start(None), start(Some(dates()))].into(),
+            last: None,
+        },
+    ]
+}
+
+fn needed_by(n: u64) -> NeededBy {
+    NeededBy { workflow: job().workflow, execution: execution_id(n) }
+}
+
+fn dates() -> ScheduleDates {
+    ScheduleDates { date: jiff::civil::date(2026, 8, 3), previous: jiff::civil::date(2026, 7, 31) }
+}
+
 /// One delivery in each state; the first one is pending.
 pub(in crate::contract) fn deliveries() -> Vec<Delivery> {
     let states = [
@@ -302,9 +336,9 @@ pub(in crate::contract) fn schedules() -> Vec<ScheduleProgress> {
     let settled = |outcome| Some(SettledTick { due: at(2), outcome });
     let outcomes = [
         None,
-        settled(TickOutcome::Submitted { execution: execution_id(1) }),
-        settled(TickOutcome::Missed { reason: "paused".to_owned() }),
-        settled(TickOutcome::GivenUp { message: "no \"such\" branch".to_owned() }),
+        settled(StartOutcome::Submitted { execution: execution_id(1) }),
+        settled(StartOutcome::Missed { reason: "paused".to_owned() }),
+        settled(StartOutcome::GivenUp { message: "no \"such\" branch".to_owned() }),
     ];
     let shapes = outcomes.into_iter().enumerate().map(|(n, last)| {
         let claimed = (0..n as i64).map(at).collect();
@@ -446,7 +480,7 @@ impl Model {
             Change::CloseLog { attempt, .. } => {
                 self.logs.remove(attempt);
             }
-            Change::PutDelivery(_) | Change::PutIdempotency(_) | Change::Record(_) => {}
+            Change::PutNeeds(_) | Change::PutDelivery(_) | Change::PutIdempotency(_) | Change::Record(_) => {}
         }
     }
 
@@ -476,6 +510,7 @@ impl Model {
             workflows: self.workflows.values().cloned().collect(),
             repos: self.repos.values().cloned().collect(),
             schedules: self.schedules.values().cloned().collect(),
+            needs: self.snapshot.needs.clone(),
             deliveries: self.snapshot.deliveries.clone(),
             logs: self
                 .logs

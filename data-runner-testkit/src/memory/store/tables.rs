@@ -13,7 +13,7 @@ use data_runner_core::id::{
 use data_runner_core::port::{EventPosition, IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{Worker, WorkerStateName};
-use data_runner_core::workflow::{Repo, ScheduleId, ScheduleProgress, Workflow};
+use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 
 use super::logs::Log;
 
@@ -26,6 +26,7 @@ pub(super) struct Tables {
     pub(super) workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     pub(super) repos: BTreeMap<RepoName, Arc<Repo>>,
     pub(super) schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
+    pub(super) needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
     pub(super) logs: BTreeMap<AttemptId, Log>,
@@ -64,6 +65,9 @@ impl Tables {
                 Change::PutRepo(repo) => {
                     self.repos.insert(repo.name.clone(), repo);
                 }
+                Change::PutNeeds(progress) => {
+                    self.needs.insert(progress.workflow, progress);
+                }
                 Change::PutDelivery(delivery) => {
                     self.deliveries.insert(delivery.id, delivery);
                 }
@@ -95,6 +99,7 @@ impl Tables {
             workflows: self.workflows.values().map(|workflow| Workflow::clone(workflow)).collect(),
             repos: self.repos.values().map(|repo| Repo::clone(repo)).collect(),
             schedules: self.schedules.values().map(|it| ScheduleProgress::clone(it)).collect(),
+            needs: self.needs.values().map(|it| NeedsProgress::clone(it)).collect(),
             deliveries: {
                 let pending = self.deliveries.values().filter(|it| it.is_pending());
                 pending.map(|it| Delivery::clone(it)).collect()

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::workflow::Need;
 use crate::workflow::config::{ParamDefault, ParamKind, ParamSpec};
 use crate::workflow::params::{Given, Reading, is_param_name, read};
-use crate::yaml::{Object, Placed, Report, Scalar, Value, nearest};
+use crate::yaml::{Object, Place, Placed, Report, Scalar, Value, nearest, shown};
 
 const EXPRESSIONS: [&str; 3] = ["${schedule.date}", "${schedule.previous_date}", "${needs.NAME.output.KEY}"];
 
 /// Reads the declarations; those that are refused are missing in the answer.
 pub(super) fn params(
     given: Vec<(Placed<String>, Placed<Value>)>,
+    needs: &[Need],
     report: &mut Report<'_>,
 ) -> BTreeMap<String, ParamSpec> {
     let mut params = BTreeMap::new();
@@ -20,18 +22,23 @@ pub(super) fn params(
             let help = "a lower-case letter, then up to 62 of a-z, 0-9 and _";
             report.error(&name.at, "invalid_param_name", message).help(help);
         }
-        if let Some(spec) = value.into_object().and_then(|object| param(&name, object.value, report)) {
+        if let Some(spec) = value.into_object().and_then(|object| param(&name, object.value, needs, report)) {
             params.insert(name.value, spec);
         }
     }
     params
 }
 
-fn param(name: &Placed<String>, mut object: Object, report: &mut Report<'_>) -> Option<ParamSpec> {
+fn param(
+    name: &Placed<String>,
+    mut object: Object,
+    needs: &[Need],
+    report: &mut Report<'_>,
+) -> Option<ParamSpec> {
     let kind = kind(name, &mut object, report)?;
     let default = match object.scalar("default") {
         None => None,
-        Some(scalar) => Some(default(name, &kind, scalar, report)?),
+        Some(scalar) => Some(default(name, &kind, scalar, needs, report)?),
     };
     Some(ParamSpec { kind, default, description: object.text("description").map(|text| text.value) })
 }
@@ -80,12 +87,13 @@ fn default(
     name: &Placed<String>,
     kind: &ParamKind,
     scalar: Placed<Scalar>,
+    needs: &[Need],
     report: &mut Report<'_>,
 ) -> Option<ParamDefault> {
     if let Scalar::Text(text) = &scalar.value
         && text.starts_with("${")
     {
-        return expression(kind, text, &scalar, report);
+        return expression(kind, text, &scalar.at, needs, report);
     }
     let given = match &scalar.value {
         Scalar::Null => Given::Nothing,
@@ -111,24 +119,57 @@ fn default(
 fn expression(
     kind: &ParamKind,
     text: &str,
-    at: &Placed<Scalar>,
+    at: &Place,
+    needs: &[Need],
     report: &mut Report<'_>,
 ) -> Option<ParamDefault> {
-    if text == EXPRESSIONS[0] {
-        if *kind == ParamKind::Date {
-            return Some(ParamDefault::ScheduleDate);
+    let Some(reference) = ParamDefault::from_reference(text) else {
+        let reported = report.error(at, "unknown_expression", format!("`{}` means nothing", shown(text)));
+        match nearest(text, EXPRESSIONS) {
+            Some(near) => reported.did_you_mean(Some(near)),
+            None => reported.help(format!("there are {}", EXPRESSIONS.join(", "))),
         }
-        let message = format!("`{text}` is a date; the parameter is of type {}", kind.name());
-        report.error(&at.at, "wrong_type", message).help("write type: date");
-    } else if text == EXPRESSIONS[1] || text.starts_with("${needs.") {
-        report
-            .error(&at.at, "not_supported_yet", format!("`{text}` is not supported yet"))
-            .did_you_mean(None);
-    } else {
-        let near = nearest(text, EXPRESSIONS).unwrap_or(EXPRESSIONS[0]);
-        report
-            .error(&at.at, "unknown_expression", format!("`{text}` means nothing"))
-            .did_you_mean(Some(near));
+        return None;
+    };
+    match &reference {
+        ParamDefault::ScheduleDate | ParamDefault::SchedulePreviousDate if *kind != ParamKind::Date => {
+            let message = format!("`{text}` is a date; the parameter is of type {}", kind.name());
+            report.error(at, "wrong_type", message).help("write type: date");
+            None
+        }
+        ParamDefault::NeedsOutput { workflow, key }
+            if !needs.iter().any(|it| it.workflow.name == *workflow) =>
+        {
+            let message = format!("`{text}` names no workflow that stands in `needs`");
+            let reported = report.error(at, "unknown_expression", message);
+            match nearest(workflow.as_str(), needs.iter().map(|need| need.workflow.name.as_str())) {
+                Some(near) => reported.did_you_mean(Some(&format!("${{needs.{near}.output.{key}}}"))),
+                None => reported.help(format!("add it: needs: [{{workflow: {workflow}}}]")),
+            }
+            None
+        }
+        ParamDefault::Value(_)
+        | ParamDefault::ScheduleDate
+        | ParamDefault::SchedulePreviousDate
+        | ParamDefault::NeedsOutput { .. } => Some(reference),
     }
-    None
+}
+
+/// Nobody gives parameters to a run that nobody asked for, so all of them need a default; `key` is what starts it.
+pub(super) fn check_defaults(
+    names: &[Placed<String>],
+    params: &BTreeMap<String, ParamSpec>,
+    key: &str,
+    report: &mut Report<'_>,
+) {
+    let lacks = |name: &&Placed<String>| params.get(&name.value).is_some_and(|spec| spec.default.is_none());
+    for name in names.iter().filter(lacks) {
+        let message = format!(
+            "the parameter `{}` has no default, and nobody gives it to a run that starts by itself",
+            name.value
+        );
+        report
+            .error(&name.at, "missing_default", message)
+            .help(format!("give it a default, or remove `{key}`"));
+    }
 }

@@ -1,20 +1,12 @@
 //! When it runs by itself.
 
-use std::collections::BTreeMap;
-
-use crate::workflow::config::ParamSpec;
 use crate::workflow::{Schedule, ScheduleRefused};
 use crate::yaml::{Object, Placed, Report, Value};
 
 const UTC: &str = "UTC";
 
-/// Reads the schedules; those that are refused are missing in the answer. Nobody gives parameters to a run that
-/// nobody asked for, so all of them need a default.
-pub(super) fn schedule(
-    given: Vec<Placed<Value>>,
-    (names, params): (&[Placed<String>], &BTreeMap<String, ParamSpec>),
-    report: &mut Report<'_>,
-) -> Vec<Schedule> {
+/// Reads the schedules; those that are refused are missing in the answer.
+pub(super) fn schedule(given: Vec<Placed<Value>>, report: &mut Report<'_>) -> Vec<Schedule> {
     let mut schedules: Vec<Schedule> = Vec::new();
     for item in given.into_iter().filter_map(Placed::into_object) {
         let at = item.value.place("cron").unwrap_or(item.at);
@@ -26,18 +18,6 @@ pub(super) fn schedule(
             report.error(&at, "duplicate_value", message).help("remove one of them");
         } else {
             schedules.push(schedule);
-        }
-    }
-    let given = |name: &&Placed<String>| params.get(&name.value).is_some_and(|spec| spec.default.is_none());
-    if !schedules.is_empty() {
-        for name in names.iter().filter(given) {
-            let message = format!(
-                "the parameter `{}` has no default, and nobody gives it to a scheduled run",
-                name.value
-            );
-            report
-                .error(&name.at, "missing_default", message)
-                .help("give it a default, or remove `schedule`");
         }
     }
     schedules
