@@ -58,7 +58,7 @@ impl Orchestrator {
         let Some(known) = self.needs.known.get(&workflow.id).filter(|known| !known.claimed.is_empty()) else {
             return;
         };
-        let wanted: BTreeSet<QualifiedName> = needs_of(workflow).into_iter().map(|(name, _)| name).collect();
+        let wanted: BTreeSet<QualifiedName> = needs_of(workflow).into_keys().collect();
         let fits = |start: &NeedsStart| start.by.iter().map(|by| &by.workflow).eq(wanted.iter());
         let lost: Vec<NeedsStart> = known.claimed.iter().filter(|start| !fits(start)).cloned().collect();
         let why = why_not_running(workflow).unwrap_or("its needs have changed");
@@ -154,13 +154,13 @@ impl Orchestrator {
 
 impl Needs {
     fn index(&mut self, workflow: &Workflow) {
-        for (name, _) in needs_of(workflow) {
+        for name in needs_of(workflow).into_keys() {
             self.needed_by.entry(name).or_default().insert(workflow.id);
         }
     }
 
     fn remove(&mut self, workflow: &Workflow) {
-        for (name, _) in needs_of(workflow) {
+        for name in needs_of(workflow).into_keys() {
             if let Some(needed_by) = self.needed_by.get_mut(&name) {
                 needed_by.remove(&workflow.id);
                 if needed_by.is_empty() {

@@ -378,6 +378,20 @@ mod tests {
     }
 
     #[test]
+    fn the_date_before_a_tick_is_the_last_one_on_which_it_was_due() {
+        let dates = |cron: &str, zone: &str, tick: &str| {
+            let dates = Schedule::new(cron, zone).unwrap().dates_at(at(tick)).unwrap();
+            format!("{} {}", dates.previous, dates.date)
+        };
+        // Half past midnight in Madrid is the day before in UTC.
+        assert_eq!(dates("30 0 * * *", "Europe/Madrid", "2026-08-01T22:30:00Z"), "2026-08-01 2026-08-02");
+        assert_eq!(dates("0 6 * * 1-5", "UTC", "2026-08-03T06:00:00Z"), "2026-07-31 2026-08-03");
+        assert_eq!(dates("0 * * * *", "UTC", "2026-08-03T06:00:00Z"), "2026-08-02 2026-08-03");
+        assert_eq!(dates("0 0 29 2 *", "UTC", "2028-02-29T00:00:00Z"), "2024-02-29 2028-02-29");
+        assert_eq!(dates("0 0 * * 5", "Africa/Cairo", "2026-04-23T22:00:00Z"), "2026-04-17 2026-04-24");
+    }
+
+    #[test]
     fn a_leap_day_is_waited_for_over_a_century_and_a_day_that_never_comes_is_refused() {
         assert_eq!(due("0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", 1), ["Fri 2104-02-29 00:00 +00:00"]);
         for never in ["0 0 30 2 *", "0 0 31 4,6 *", "0 0 31 11 *"] {

@@ -4,6 +4,7 @@
 
 mod joining;
 mod kit;
+mod needs;
 mod notifications;
 mod repositories;
 mod requests;

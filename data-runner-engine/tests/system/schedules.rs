@@ -5,7 +5,7 @@ use data_runner_core::execution::{StateName, Trigger};
 use data_runner_core::id::ExecutionId;
 use data_runner_core::port::{Catalog as _, EventQuery, ExecutionQuery};
 use data_runner_core::workflow::ParamValue;
-use data_runner_core::workflow::TickOutcome;
+use data_runner_core::workflow::StartOutcome;
 use data_runner_engine::Handle;
 use data_runner_testkit::memory::executor::Script;
 
@@ -24,7 +24,7 @@ async fn all(handle: &Handle) -> Vec<ExecutionId> {
     ids
 }
 
-async fn told(kit: &Kit, kind: EventKind) -> Vec<String> {
+pub async fn told(kit: &Kit, kind: EventKind) -> Vec<String> {
     let all = kit.store.events(EventQuery { limit: 1000, ..EventQuery::default() }).await.unwrap();
     all.into_iter().filter(|event| event.record.kind == kind).map(|event| event.record.message).collect()
 }
@@ -54,7 +54,7 @@ async fn a_workflow_runs_at_its_time_with_the_date_of_its_place() {
     assert_eq!(all(&handle).await.len(), 2);
     let published = handle.published();
     let last = published.schedules.values().next().unwrap().last.clone().unwrap();
-    assert_eq!(last.outcome, TickOutcome::Submitted { execution: all(&handle).await[1] });
+    assert_eq!(last.outcome, StartOutcome::Submitted { execution: all(&handle).await[1] });
 }
 
 #[tokio::test(start_paused = true)]

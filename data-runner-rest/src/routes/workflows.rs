@@ -99,7 +99,7 @@ pub(crate) async fn get(
     Ok(Json(shown))
 }
 
-/// Pauses or resumes a workflow's schedules; runs by hand go on.
+/// Pauses or resumes what starts a workflow by itself; runs by hand go on.
 #[utoipa::path(
     patch, path = "/workflows/{workflow}", tag = "workflows", security(("token" = ["run"])), request_body = PatchWorkflow,
     params(("workflow" = String, Path, description = "Id, name, or `repo/name` (also as two segments)")),

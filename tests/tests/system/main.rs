@@ -9,6 +9,7 @@ mod hardships;
 mod jobs;
 mod logs;
 mod mistakes;
+mod needs;
 mod network;
 mod requests;
 mod results;
