@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 /// Walks that are meant: partial indexes of what is active, tables of a handful of rows, lists that the caller gives,
 /// and what is read whole by its meaning.
-const MEANT: [&str; 15] = [
+const MEANT: [&str; 16] = [
     "SCAN json_each VIRTUAL TABLE",
     "SCAN e USING INDEX executions_active",
     "SCAN workers USING INDEX workers_live",
@@ -19,6 +19,7 @@ const MEANT: [&str; 15] = [
     "SCAN workflows",
     "SCAN repos",
     "SCAN schedules",
+    "SCAN needs",
     "SCAN tokens",
     "SCAN tenure",
     "SCAN execution_counts",
