@@ -19,7 +19,7 @@ pub use agent::{
 };
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{
-    Gate, Handle, IdempotencyKey, MachinePlan, Notifications, Order, Published, Registered, Registration,
-    Repeat, RequestError, Stage, StartError, Supervisor, SupervisorBuilder, SyncOutcome, Watch,
+    CodeDiff, Gate, Handle, IdempotencyKey, MachinePlan, Notifications, Order, Published, Registered,
+    Registration, Repeat, RequestError, Stage, StartError, Supervisor, SupervisorBuilder, SyncOutcome, Watch,
 };
 pub use tokens::Tokens;

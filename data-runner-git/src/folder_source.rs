@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_runner_core::id::Revision;
-use data_runner_core::port::{SourceError, WorkflowFolder, WorkflowSource};
+use data_runner_core::port::{SourceError, Version, WorkflowFolder, WorkflowSource};
 
 use crate::bundle::{self, Limits};
-use crate::snapshot;
+use crate::snapshot::{self, Found, Snapshot};
 use scan::{Scan, Scanned};
 
 /// A folder of this machine, for development. A revision is the SHA-256 of its files' paths, modes and contents.
@@ -93,6 +93,15 @@ impl Folder {
     }
 }
 
+fn any_is_there(files: &dyn Snapshot, paths: &[String]) -> Result<bool, SourceError> {
+    for path in paths {
+        if files.look(path)? != Found::Nothing {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[async_trait]
 impl WorkflowSource for FolderSource {
     async fn resolve(&self, _reference: &str) -> Result<Revision, SourceError> {
@@ -117,5 +126,25 @@ impl WorkflowSource for FolderSource {
     ) -> Result<Bytes, SourceError> {
         let (folder, includes, limits) = (folder.to_owned(), includes.to_vec(), self.limits);
         self.read_at(revision, move |files| bundle::make(files, &folder, &includes, limits)).await
+    }
+
+    /// One version: nothing says what the files were before.
+    async fn history(
+        &self,
+        revision: &Revision,
+        paths: &[String],
+        limit: usize,
+    ) -> Result<Vec<Version>, SourceError> {
+        let paths = snapshot::clean_all(paths)?;
+        let is_there = self.read_at(revision, move |files| any_is_there(files, &paths)).await?;
+        let version = Version { revision: revision.clone(), at: None, author: None, subject: None };
+        Ok(is_there.then_some(version).into_iter().take(limit).collect())
+    }
+
+    /// Only of a revision and itself: the contents of an earlier one are not kept.
+    async fn diff(&self, from: &Revision, to: &Revision, paths: &[String]) -> Result<String, SourceError> {
+        snapshot::clean_all(paths)?;
+        self.read_at(to, |_| Ok(())).await?;
+        if from == to { Ok(String::new()) } else { Err(SourceError::Gone(from.clone())) }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_runner_core::id::Revision;
-use data_runner_core::port::{SourceError, WorkflowFolder, WorkflowSource};
+use data_runner_core::port::{SourceError, Version, WorkflowFolder, WorkflowSource};
 
 use crate::access::Access;
 use crate::bundle::{self, Limits};
@@ -89,5 +89,20 @@ impl WorkflowSource for GitSource {
     ) -> Result<Bytes, SourceError> {
         let (folder, includes, limits) = (folder.to_owned(), includes.to_vec(), self.limits);
         self.read_at(revision, move |commit| bundle::make(commit, &folder, &includes, limits)).await
+    }
+
+    async fn history(
+        &self,
+        revision: &Revision,
+        paths: &[String],
+        limit: usize,
+    ) -> Result<Vec<Version>, SourceError> {
+        let (revision, paths) = (revision.clone(), snapshot::clean_all(paths)?);
+        self.blocking(move |mirror| mirror.history(&revision, &paths, limit)).await
+    }
+
+    async fn diff(&self, from: &Revision, to: &Revision, paths: &[String]) -> Result<String, SourceError> {
+        let (from, to, paths) = (from.clone(), to.clone(), snapshot::clean_all(paths)?);
+        self.blocking(move |mirror| mirror.diff(&from, &to, &paths)).await
     }
 }

@@ -19,6 +19,7 @@
 
 mod access;
 mod bundle;
+mod changes;
 mod folder_source;
 mod git_source;
 mod host_keys;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use data_runner_core::id::Revision;
-use data_runner_core::port::SourceError;
+use data_runner_core::port::{SourceError, Version};
 use git2::{ErrorCode, Object, Oid, Reference, Repository, RepositoryInitOptions};
 
+use crate::changes;
 use crate::remote::{Head, Remote};
 use crate::snapshot::refused;
 use crate::tree::{CommitSnapshot, local};
@@ -60,15 +61,50 @@ impl Mirror {
         revision: &Revision,
         read: impl FnOnce(&CommitSnapshot<'_>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
+        self.holding(&[revision], |repository| read(&CommitSnapshot::new(self.url(), repository, revision)?))
+    }
+
+    /// What changed at or below `paths`, up to `revision`.
+    pub(crate) fn history(
+        &self,
+        revision: &Revision,
+        paths: &[String],
+        limit: usize,
+    ) -> Result<Vec<Version>, SourceError> {
+        self.holding(&[revision], |repository| {
+            changes::history(repository, revision, paths, limit).map_err(|error| local(self.url(), error))
+        })
+    }
+
+    /// What differs at or below `paths`.
+    pub(crate) fn diff(
+        &self,
+        from: &Revision,
+        to: &Revision,
+        paths: &[String],
+    ) -> Result<String, SourceError> {
+        self.holding(&[from, to], |repository| {
+            changes::diff(repository, [from, to], paths).map_err(|error| local(self.url(), error))
+        })
+    }
+
+    /// Looks into our copy, once it has these revisions.
+    fn holding<T>(
+        &self,
+        revisions: &[&Revision],
+        look: impl FnOnce(&Repository) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
         let mut repository = self.open()?;
-        if !self.holds(&repository, revision)? {
-            match self.resolve(revision.as_str()) {
-                Ok(_) => repository = self.open()?,
-                Err(SourceError::NoSuchRef { .. }) => return Err(SourceError::Gone(revision.clone())),
-                Err(error) => return Err(error),
+        for &revision in revisions {
+            if !self.holds(&repository, revision)? {
+                match self.resolve(revision.as_str()) {
+                    Ok(_) => repository = self.open()?,
+                    Err(SourceError::NoSuchRef { .. }) => return Err(SourceError::Gone(revision.clone())),
+                    Err(error) => return Err(error),
+                }
             }
         }
-        read(&CommitSnapshot::new(self.url(), &repository, revision)?)
+        look(&repository)
     }
 
     fn open(&self) -> Result<Repository, SourceError> {

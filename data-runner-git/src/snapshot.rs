@@ -163,6 +163,11 @@ pub(crate) fn clean(path: &str) -> Result<String, SourceError> {
     Ok(parts.join("/"))
 }
 
+/// Several paths, likewise.
+pub(crate) fn clean_all(paths: &[String]) -> Result<Vec<String>, SourceError> {
+    paths.iter().map(|path| clean(path)).collect()
+}
+
 /// One step on the way to where a path ends.
 pub(crate) enum Step {
     Folder,

@@ -284,3 +284,37 @@ async fn a_flood_is_cut_off() {
     let error = source.resolve("main").await.unwrap_err();
     assert!(matches!(error, SourceError::Refused { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_history_tells_who_changed_it_and_leaves_merges_out_that_change_nothing() {
+    let it = world();
+    let first = it.origin.commit("main", None, &workflow("1"));
+    let side = it.origin.commit("side", Some(first), &workflow("2"));
+    let tree = it.origin.repository().find_commit(side).unwrap().tree().unwrap();
+    let me = Signature::now("A", "a@example.org").unwrap();
+    let parents = [first, side].map(|parent| it.origin.repository().find_commit(parent).unwrap());
+    let merge = it
+        .origin
+        .repository()
+        .commit(Some("refs/heads/merged"), &me, &me, "Merge side", &tree, &[&parents[0], &parents[1]])
+        .unwrap();
+    let seen = it.source.resolve("merged").await.unwrap();
+    assert_eq!(seen, revision(merge));
+    let history = it.source.history(&seen, &["workflows/orders".to_owned()], 10).await.unwrap();
+    let found: Vec<_> = history.iter().map(|version| version.revision.clone()).collect();
+    assert_eq!(found, [revision(side), revision(first)]);
+    assert!(history.iter().all(|version| version.at.is_some() && version.subject.is_some()), "{history:?}");
+    let diff = it.source.diff(&revision(first), &seen, &["workflows/orders".to_owned()]).await.unwrap();
+    assert!(diff.starts_with("diff --git a/workflows/orders/workflow.py"), "{diff}");
+}
+
+#[tokio::test]
+async fn a_diff_that_is_too_large_is_cut_at_the_end_of_a_line() {
+    let it = world();
+    let first = it.origin.commit("main", None, &workflow("1"));
+    let long = "a line of some length\n".repeat(100_000);
+    it.origin.commit("main", Some(first), &workflow(&long));
+    let seen = it.source.resolve("main").await.unwrap();
+    let diff = it.source.diff(&revision(first), &seen, &["workflows/orders".to_owned()]).await.unwrap();
+    assert!(diff.len() <= 1 << 20 && diff.len() > 1_000_000 && diff.ends_with("length\n"), "{}", diff.len());
+}

@@ -27,8 +27,8 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, commands, costs, doctor, events, executions, images, logs, repos, schedules, server, tokens,
-    validate, workers, workflows,
+    agent, commands, costs, doctor, events, executions, history, images, logs, repos, schedules, server,
+    tokens, validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -144,10 +144,13 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(workflows::get, workflows::patch, workflows::delete))
         .routes(routes!(workflows::execute))
         .routes(routes!(workflows::plan))
+        .routes(routes!(history::history))
+        .routes(routes!(history::diff))
         .routes(routes!(costs::sum))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
         .routes(routes!(executions::events))
+        .routes(routes!(history::executions_diff))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::retry))
         .routes(routes!(commands::rerun))
@@ -175,10 +178,12 @@ fn routes() -> OpenApiRouter<App> {
 }
 
 /// What the document calls the routes of [`two_segments`].
-const TWO_SEGMENTS: [(&str, &str); 3] = [
+const TWO_SEGMENTS: [(&str, &str); 5] = [
     ("/workflows/{workflow}/{name}", "/workflows/{workflow}"),
     ("/workflows/{workflow}/{name}/execute", "/workflows/{workflow}/execute"),
     ("/workflows/{workflow}/{name}/plan", "/workflows/{workflow}/plan"),
+    ("/workflows/{workflow}/{name}/history", "/workflows/{workflow}/history"),
+    ("/workflows/{workflow}/{name}/diff", "/workflows/{workflow}/diff"),
 ];
 
 /// `repo/name` without encoding its slash. OpenAPI knows no parameter of two segments, so these are not in the document.
@@ -191,6 +196,8 @@ fn two_segments() -> Router<App> {
         )
         .route("/workflows/{workflow}/{name}/execute", post(workflows::execute))
         .route("/workflows/{workflow}/{name}/plan", get(workflows::plan))
+        .route("/workflows/{workflow}/{name}/history", get(history::history))
+        .route("/workflows/{workflow}/{name}/diff", get(history::diff))
 }
 
 async fn not_found(method: Method, uri: http::Uri) -> Refusal {

@@ -80,6 +80,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Run(args) => command::run(args, &context()?).await,
         Command::Ps(args) => command::ps(args, &context()?).await,
         Command::Show(args) => command::show(args, &context()?).await,
+        Command::Diff(args) => command::executions_diff(args, &context()?).await,
         Command::Logs(args) => command::logs(args, &context()?).await,
         Command::Wait(args) => command::wait(args, &context()?).await,
         Command::Cancel(args) => command::cancel(args, &context()?).await,

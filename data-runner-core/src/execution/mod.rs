@@ -1,5 +1,6 @@
 //! One execution: its states, its attempts, and how it ended.
 
+mod difference;
 mod failure;
 mod finish;
 mod phases;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use difference::{Difference, differences};
 pub use failure::{Failure, FailureCause};
 pub use finish::{AttemptEnd, Ending, FinishReport, StopReason, Usage};
 pub use phases::{Phase, Phases};

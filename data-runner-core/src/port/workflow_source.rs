@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Retry, Source};
 use crate::id::Revision;
+use crate::time::Timestamp;
 use crate::workflow::Repo;
 
 /// A repository of workflows, or a plain folder.
@@ -18,7 +19,10 @@ use crate::workflow::Repo;
 ///   with Zstandard, entries in order of their names, with fixed times, owners and modes (0644, or 0755 for what is
 ///   executable); it holds `folder` and the `includes`, under their paths in the repository, and nothing else;
 /// - symbolic links that leave what the bundle holds, submodules and LFS pointers are refused by name;
-/// - one broken workflow does not hide another.
+/// - one broken workflow does not hide another;
+/// - `history` names what changed at or below the paths and nothing else, the newest first, and begins with the revision
+///   that the paths were last changed at;
+/// - `diff` is empty if and only if nothing at or below the paths differs.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
 pub trait WorkflowSource: Send + Sync + 'static {
@@ -38,6 +42,35 @@ pub trait WorkflowSource: Send + Sync + 'static {
         folder: &str,
         includes: &[String],
     ) -> Result<Bytes, SourceError>;
+
+    /// The revisions up to `revision` that changed anything at or below `paths`; at most `limit`. What keeps no history
+    /// has one.
+    async fn history(
+        &self,
+        revision: &Revision,
+        paths: &[String],
+        limit: usize,
+    ) -> Result<Vec<Version>, SourceError>;
+
+    /// What is different at or below `paths` from `from` to `to`: a unified diff, cut after [`DIFF_BYTES`] at the end of
+    /// a line.
+    async fn diff(&self, from: &Revision, to: &Revision, paths: &[String]) -> Result<String, SourceError>;
+}
+
+/// The most bytes of a diff.
+pub const DIFF_BYTES: usize = 1 << 20;
+
+/// A revision in a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The revision.
+    pub revision: Revision,
+    /// When it was committed; `None` where that is not kept, as all that follows.
+    pub at: Option<Timestamp>,
+    /// The name of its author.
+    pub author: Option<String>,
+    /// The first line of its message.
+    pub subject: Option<String>,
 }
 
 /// Makes the source of a repository: by its URL, a git repository or a plain folder.

@@ -9,12 +9,13 @@ use data_runner_core::execution::Execution;
 use data_runner_core::id::{
     AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId,
 };
-use data_runner_core::port::{Catalog, LogStore};
+use data_runner_core::port::{Catalog, LogStore, Version};
 use data_runner_core::worker::Worker;
 use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 use tokio::sync::watch;
 
 use super::Shared;
+use super::history::CodeDiff;
 use super::request::{
     IdempotencyKey, MachinePlan, Order, Registered, Registration, Repeat, RequestError, SyncOutcome,
 };
@@ -148,6 +149,39 @@ impl Handle {
     /// The workflow that `given` (an id, a `repo/name`, or an unambiguous name) means. Deleted ones are found by id only.
     pub fn workflow(&self, given: &str) -> Result<Arc<Workflow>, RequestError> {
         super::preparation::find_workflow(&self.published().workflows, given)
+    }
+
+    /// The revisions that changed a workflow or what it includes, the newest first, from `reference` (or the newest that
+    /// was synced) back.
+    pub async fn history(
+        &self,
+        workflow: &Workflow,
+        reference: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Version>, RequestError> {
+        self.shared.history(workflow, reference, limit).await
+    }
+
+    /// What is different in a workflow's code from one revision to another; by default, what its newest revision
+    /// changed.
+    pub async fn code_diff(
+        &self,
+        workflow: &Workflow,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<CodeDiff, RequestError> {
+        self.shared.code_diff(workflow, from, to).await
+    }
+
+    /// What is different in the code of two executions of a workflow, as a unified diff; `None` if the code of one of
+    /// them is not kept any more.
+    pub async fn executions_diff(
+        &self,
+        workflow: &Workflow,
+        from: &Execution,
+        to: &Execution,
+    ) -> Result<Option<String>, RequestError> {
+        self.shared.executions_diff(workflow, from, to).await
     }
 
     /// Read-only queries.

@@ -7,6 +7,7 @@ mod effects;
 mod failure_message;
 mod gate;
 mod handle;
+mod history;
 mod log_intake;
 mod plan;
 mod preparation;
@@ -30,6 +31,7 @@ pub use builder::{StartError, Supervisor, SupervisorBuilder};
 pub use deliveries::Notifications;
 pub use gate::Gate;
 pub use handle::{Handle, Published, Stage};
+pub use history::CodeDiff;
 pub use request::{
     IdempotencyKey, MachinePlan, Order, PastRuns, Registered, Registration, Repeat, RequestError, SyncOutcome,
 };

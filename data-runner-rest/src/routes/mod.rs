@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod find;
+pub(crate) mod history;
 pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod repos;

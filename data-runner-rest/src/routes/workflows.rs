@@ -214,7 +214,7 @@ pub(crate) struct WorkflowPath {
 }
 
 impl WorkflowPath {
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match &self.name {
             Some(name) => format!("{}/{name}", self.workflow),
             None => self.workflow.clone(),

@@ -8,6 +8,7 @@ mod costs;
 mod document;
 mod fixture;
 mod follow;
+mod history;
 mod images;
 mod listing;
 mod login;

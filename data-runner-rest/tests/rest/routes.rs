@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 41] = [
+const ROUTES: [(&str, &str, &str, u16); 46] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -15,6 +15,9 @@ const ROUTES: [(&str, &str, &str, u16); 41] = [
     ("DELETE", "/workflows/{workflow}", "/workflows/no", 404),
     ("POST", "/workflows/{workflow}/execute", "/workflows/no/execute", 404),
     ("GET", "/workflows/{workflow}/plan", "/workflows/no/plan", 404),
+    ("GET", "/workflows/{workflow}/history", "/workflows/no/history", 404),
+    ("GET", "/workflows/{workflow}/diff", "/workflows/no/diff", 404),
+    ("GET", "/executions/{execution}/diff", "/executions/NOBODY/diff?with=NOBODY", 404),
     ("GET", "/costs", "/costs", 200),
     ("GET", "/executions", "/executions", 200),
     ("GET", "/executions/{execution}", "/executions/NOBODY", 404),
@@ -49,6 +52,8 @@ const ROUTES: [(&str, &str, &str, u16); 41] = [
     ("GET", "", "/workflows/no/such", 404),
     ("POST", "", "/workflows/no/such/execute", 404),
     ("GET", "", "/workflows/no/such/plan", 404),
+    ("GET", "", "/workflows/no/such/history", 404),
+    ("GET", "", "/workflows/no/such/diff", 404),
 ];
 
 fn path(path: &str) -> String {

@@ -287,6 +287,62 @@ pub async fn an_unknown_revision_is_gone(fixture: &dyn SourceFixture) {
     }
 }
 
+/// Three revisions: the workflow's first one, one that changed another file, and the workflow's second one.
+async fn three(fixture: &dyn SourceFixture) -> [Revision; 3] {
+    let mut repository = orders();
+    let first = published(fixture, &repository).await;
+    repository.insert("README.md".to_owned(), text("hello again"));
+    let other = published(fixture, &repository).await;
+    repository.insert("workflows/orders/workflow.py".to_owned(), text("print(2)"));
+    let second = published(fixture, &repository).await;
+    [first, other, second]
+}
+
+/// A history names the revisions that changed something below the paths, the newest first.
+pub async fn a_history_names_what_changed(fixture: &dyn SourceFixture) {
+    let [first, other, second] = three(fixture).await;
+    let source = fixture.source();
+    let history = async |revision: &Revision, paths: &[&str], limit| {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        let versions = source.history(revision, &paths, limit).await?;
+        Ok::<Vec<Revision>, SourceError>(versions.into_iter().map(|version| version.revision).collect())
+    };
+    let all = history(&second, &["workflows/orders"], 10).await.unwrap();
+    if all.len() == 1 {
+        // It keeps no history.
+        assert_eq!(all, [second]);
+        return;
+    }
+    assert_eq!(all, [second.clone(), first.clone()]);
+    let newest = history(&second, &["workflows/orders"], 1).await.unwrap();
+    assert_eq!(newest, std::slice::from_ref(&second));
+    let earlier = history(&other, &["workflows/orders"], 10).await.unwrap();
+    assert_eq!(earlier, std::slice::from_ref(&first));
+    let both = history(&second, &["workflows/orders", "README.md"], 10).await.unwrap();
+    assert_eq!(both, [second.clone(), other, first]);
+    assert_eq!(history(&second, &["nowhere"], 10).await.unwrap(), []);
+    assert!(matches!(history(&second, &["../x"], 10).await, Err(SourceError::Refused { .. })));
+}
+
+/// A diff shows what is different below the paths, and is empty where nothing is.
+pub async fn a_diff_shows_what_is_different(fixture: &dyn SourceFixture) {
+    let [first, other, second] = three(fixture).await;
+    let source = fixture.source();
+    let paths = ["workflows/orders".to_owned()];
+    assert_eq!(source.diff(&second, &second, &paths).await.unwrap(), "");
+    match source.diff(&first, &second, &paths).await {
+        Ok(diff) => {
+            for wanted in ["workflows/orders/workflow.py", "-print(1)", "+print(2)"] {
+                assert!(diff.contains(wanted), "{diff}");
+            }
+            assert!(!diff.contains("README"), "{diff}");
+            assert_eq!(source.diff(&first, &other, &paths).await.unwrap(), "");
+        }
+        Err(SourceError::Gone(revision)) => assert_eq!(revision, first, "it keeps no history"),
+        Err(other) => panic!("neither a diff nor gone: {other:?}"),
+    }
+}
+
 /// Many callers at once get the same.
 pub async fn calls_run_in_parallel(fixture: &dyn SourceFixture) {
     fixture.publish(&orders()).await;
@@ -326,6 +382,8 @@ macro_rules! workflow_source_contract {
             paths_are_checked
             an_earlier_revision_stays_or_is_gone
             an_unknown_revision_is_gone
+            a_history_names_what_changed
+            a_diff_shows_what_is_different
             calls_run_in_parallel
         );
     };

@@ -1,12 +1,14 @@
 //! A WorkflowSource in memory: revisions that a test publishes, and can take away again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_runner_core::id::{Revision, Sha256};
-use data_runner_core::port::{SourceError, SourceOpener, WorkflowFolder, WorkflowSource};
+use data_runner_core::port::{
+    DIFF_BYTES, SourceError, SourceOpener, Version, WorkflowFolder, WorkflowSource,
+};
 use data_runner_core::workflow::Repo;
 
 /// A file of a repository.
@@ -45,6 +47,8 @@ pub struct MemorySource(Arc<Mutex<State>>);
 struct State {
     references: BTreeMap<String, Revision>,
     revisions: BTreeMap<Revision, RepoFiles>,
+    /// In the order in which they were published.
+    order: Vec<Revision>,
     reach: Reach,
 }
 
@@ -70,6 +74,7 @@ impl MemorySource {
         let mut state = self.state();
         state.references.insert(reference.to_owned(), revision.clone());
         state.revisions.insert(revision.clone(), files);
+        state.order.push(revision.clone());
         revision
     }
 
@@ -77,6 +82,7 @@ impl MemorySource {
     pub fn forget(&self, revision: &Revision) {
         let mut state = self.state();
         state.revisions.remove(revision);
+        state.order.retain(|published| published != revision);
         state.references.retain(|_, named| named != revision);
     }
 
@@ -189,6 +195,52 @@ impl WorkflowSource for MemorySource {
         }
         archive(&held).map_err(|error| SourceError::Local { url: URL.to_owned(), source: error.into() })
     }
+
+    async fn history(
+        &self,
+        revision: &Revision,
+        paths: &[String],
+        limit: usize,
+    ) -> Result<Vec<Version>, SourceError> {
+        self.files(revision)?;
+        let state = self.state();
+        let end = state.order.iter().rposition(|published| published == revision).map_or(0, |last| last + 1);
+        let mut before = RepoFiles::new();
+        let mut versions = Vec::new();
+        for published in &state.order[..end] {
+            let files = below_any(&state.revisions[published], paths)?;
+            if files != before {
+                versions.push(Version { revision: published.clone(), at: None, author: None, subject: None });
+            }
+            before = files;
+        }
+        Ok(versions.into_iter().rev().take(limit).collect())
+    }
+
+    /// A file that differs is shown as taken away and written anew, which is a diff, though not the shortest.
+    async fn diff(&self, from: &Revision, to: &Revision, paths: &[String]) -> Result<String, SourceError> {
+        let from = below_any(&self.files(from)?, paths)?;
+        let to = below_any(&self.files(to)?, paths)?;
+        let mut text = String::new();
+        let changed: BTreeSet<_> =
+            from.keys().chain(to.keys()).filter(|path| from.get(*path) != to.get(*path)).collect();
+        for path in changed {
+            text.push_str(&format!("--- a/{path}\n+++ b/{path}\n"));
+            for (sign, files) in [('-', &from), ('+', &to)] {
+                let bytes = files.get(path).map(RepoFile::bytes).unwrap_or_default();
+                let lines = String::from_utf8_lossy(&bytes).into_owned();
+                lines.lines().for_each(|line| text.push_str(&format!("{sign}{line}\n")));
+            }
+        }
+        text.truncate(text.floor_char_boundary(DIFF_BYTES));
+        Ok(text)
+    }
+}
+
+fn below_any(files: &RepoFiles, paths: &[String]) -> Result<RepoFiles, SourceError> {
+    let paths = paths.iter().map(|path| clean(path)).collect::<Result<Vec<_>, _>>()?;
+    let held = files.iter().filter(|(at, _)| paths.iter().any(|path| is_below(at, path)));
+    Ok(held.map(|(at, file)| (at.clone(), file.clone())).collect())
 }
 
 fn is_below(path: &str, folder: &str) -> bool {

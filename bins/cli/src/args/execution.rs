@@ -49,6 +49,16 @@ pub struct PsArgs {
     pub limit: u32,
 }
 
+/// Flags of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The first execution: its id, the beginning of it, or `latest`
+    pub from: String,
+    /// The second one
+    #[arg(default_value = "latest")]
+    pub to: String,
+}
+
 /// Flags of `show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {

@@ -17,7 +17,7 @@ use data_runner_server::LogFormat;
 pub use access::{ContextAddArgs, ContextCommand, TokenCommand, TokenCreateArgs};
 pub use cost::{CostArgs, CostsBy, PlanArgs};
 pub use dev::DevArgs;
-pub use execution::{CancelArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
+pub use execution::{CancelArgs, DiffArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
 pub use image::{BakeArgs, ImageCommand};
 pub use project::{DoctorArgs, InitArgs, ValidateArgs, ValidateFormat};
 pub use schedule::ScheduleCommand;
@@ -119,6 +119,8 @@ pub enum Command {
     Ps(PsArgs),
     /// Show one execution: timeline, failure, end of its log
     Show(ShowArgs),
+    /// Show what is different between two executions: what was asked for, and the code
+    Diff(DiffArgs),
     /// Print the log of an execution
     Logs(LogsArgs),
     /// Wait for an execution to end
@@ -170,6 +172,7 @@ impl Command {
             | Self::Doctor(_)
             | Self::Ps(_)
             | Self::Show(_)
+            | Self::Diff(_)
             | Self::Cancel(_)
             | Self::Workflow(_)
             | Self::Schedule(_)

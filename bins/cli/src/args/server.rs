@@ -25,6 +25,26 @@ pub enum WorkflowCommand {
         #[arg(long, value_name = "FOLDER")]
         path: Option<String>,
     },
+    /// Show the revisions that changed a workflow or what it includes
+    History {
+        /// Its name, repository/name, or its id
+        workflow: String,
+        /// From this branch, tag or commit back, instead of the newest synced one
+        #[arg(long = "ref", value_name = "REF")]
+        reference: Option<String>,
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+        limit: u32,
+    },
+    /// Show what is different in a workflow's code between two revisions
+    Diff {
+        /// Its name, repository/name, or its id
+        workflow: String,
+        /// A branch, tag or commit [default: the version before the other]
+        from: Option<String>,
+        /// A branch, tag or commit [default: the newest synced one]
+        to: Option<String>,
+    },
     /// Look for new commits in all repositories now
     Sync,
     /// Stop a workflow's schedules; it can still be run by hand

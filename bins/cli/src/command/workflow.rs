@@ -13,6 +13,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::context::Context;
+use super::history::{diff, history};
 use super::run::encode_name;
 use crate::args::WorkflowCommand;
 use crate::error::Error;
@@ -35,6 +36,12 @@ pub async fn workflow(command: &WorkflowCommand, context: &Context) -> Result<u8
                 name: None,
             };
             register(context, &body).await
+        }
+        WorkflowCommand::History { workflow, reference, limit } => {
+            history(context, workflow, reference.as_deref(), *limit).await
+        }
+        WorkflowCommand::Diff { workflow, from, to } => {
+            diff(context, workflow, from.as_deref(), to.as_deref()).await
         }
         WorkflowCommand::Sync => sync(context).await,
         WorkflowCommand::Pause { workflow } => pause(context, workflow, PatchWorkflow { paused: true }).await,
@@ -109,11 +116,11 @@ async fn pause(context: &Context, given: &str, body: PatchWorkflow) -> Result<u8
     Ok(0)
 }
 
-fn address(workflow: &str) -> String {
+pub(super) fn address(workflow: &str) -> String {
     format!("/workflows/{}", encode_name(workflow))
 }
 
-fn unknown(error: Error) -> Error {
+pub(super) fn unknown(error: Error) -> Error {
     error.helping_to_find(FIND)
 }
 
@@ -125,7 +132,7 @@ fn name(workflow: &Workflow) -> String {
 }
 
 /// The digits of a revision that tell it from others.
-fn short(revision: &str) -> &str {
+pub(super) fn short(revision: &str) -> &str {
     revision.get(..10).unwrap_or(revision)
 }
 
