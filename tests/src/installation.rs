@@ -1,9 +1,10 @@
 //! A supervisor whose workers are machines of a test cloud.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::cloud::{Cloud, REGION};
+use crate::cloud::{Cloud, Endpoint, REGION};
 use crate::program::{Program, command};
 use crate::{Rest, Sandbox, until};
 
@@ -34,12 +35,18 @@ impl<'a> Installation<'a> {
     /// Starts it with these settings.
     pub async fn with(sandbox: &'a Sandbox, cloud: &Cloud, settings: &str) -> Self {
         cloud.mock.instance_profile("jobs").await;
+        Self::at(sandbox, cloud.address(), cloud.mock.aws(), settings).await
+    }
+
+    /// Starts it where it listens at `address`, with its workers at `endpoint`. It needs no test cloud, and its machines
+    /// need not boot.
+    pub async fn at(sandbox: &'a Sandbox, address: Ipv4Addr, endpoint: &Endpoint, settings: &str) -> Self {
         let config = sandbox.fresh("supervisor.yaml");
         std::fs::write(&config, settings).unwrap();
-        let environment = cloud.mock.environment().to_vec();
+        let environment = endpoint.environment().to_vec();
         let agent = stripped_agent(sandbox);
         let program = spawn(sandbox, &config, &environment, &agent);
-        let address = format!("https://{}:{REST}", cloud.address());
+        let address = format!("https://{address}:{REST}");
         let mut this = Self { sandbox, config, environment, agent, program, rest: Rest::new(address) };
         this.log_in().await;
         this
@@ -47,8 +54,25 @@ impl<'a> Installation<'a> {
 
     /// What [`Self::start`] writes into its settings.
     pub fn settings(cloud: &Cloud, more: &str) -> String {
-        let address = cloud.address();
         let subnets: Vec<&str> = cloud.mock.subnets().keys().map(String::as_str).collect();
+        format!(
+            "{}python:
+  index_url: {}
+ec2:
+  region: {REGION}
+  subnets: [{}]
+  security_groups: [{}]
+  instance_profile: jobs
+{more}",
+            Self::settings_at(cloud.address()),
+            cloud.package_index(),
+            subnets.join(", "),
+            cloud.mock.security_group(),
+        )
+    }
+
+    /// The part of it that is not about machines.
+    pub fn settings_at(address: Ipv4Addr) -> String {
         format!(
             "installation: test
 listen: {address}:{REST}
@@ -61,17 +85,7 @@ agents:
   heartbeat: 1s
   suspect_after: 5s
   lost_after: 10s
-python:
-  index_url: {}
-ec2:
-  region: {REGION}
-  subnets: [{}]
-  security_groups: [{}]
-  instance_profile: jobs
-{more}",
-            cloud.package_index(),
-            subnets.join(", "),
-            cloud.mock.security_group(),
+"
         )
     }
 

@@ -12,6 +12,12 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
+/// Where cargo builds, as an absolute path.
+pub fn build_folder() -> PathBuf {
+    let given = std::env::var_os("CARGO_TARGET_DIR").filter(|given| !given.is_empty());
+    root().join(given.unwrap_or_else(|| "target".into()))
+}
+
 /// The cargo that runs us.
 pub fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

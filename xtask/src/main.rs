@@ -3,6 +3,7 @@
 mod checks;
 mod command;
 mod licences;
+mod localstack;
 mod sqlx;
 mod tests;
 mod totals;
@@ -31,6 +32,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Runs the provisioner's contract and a supervisor at LocalStack's EC2, and says what LocalStack lacks.
+    Localstack(localstack::LocalStackArgs),
     /// Measures a release build: latency, throughput, logs, memory, scale.
     Bench(tests::BenchArgs),
     /// Runs the simulated world with many seeds.
@@ -55,6 +58,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Docs => checks::docs(),
         Task::Licences => licences::check(),
         Task::Sqlx { check } => sqlx::prepare(check),
+        Task::Localstack(args) => localstack::check(&args),
         Task::Bench(args) => tests::bench(&args),
         Task::Sim(args) => tests::simulate(&args),
     }

@@ -49,15 +49,20 @@ pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     run(command.args(&args.rest))
 }
 
-/// Everything that a test starts as a process is built first; cargo builds only what a test links.
-pub fn test(args: &TestArgs) -> anyhow::Result<()> {
+/// Builds everything that a test starts as a process; cargo builds only what a test links.
+pub fn programs() -> anyhow::Result<()> {
     let binaries = ["data-runner-cli", "data-runner-supervisor", "data-runner-agent"];
     let mut build = cargo();
     build.args(["build", "--bins"]);
     for package in binaries {
         build.args(["--package", package]);
     }
-    run(&mut build)?;
+    run(&mut build)
+}
+
+/// Runs tests, and says at the end what was skipped and what failed.
+pub fn test(args: &TestArgs) -> anyhow::Result<()> {
+    programs()?;
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--all-features", "--no-fail-fast"]).args(&args.rest);
     let totals = totals(tests)?;

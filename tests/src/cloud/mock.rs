@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::endpoint::{Answered, Endpoint};
 use super::{Skipped, python};
 use crate::until;
 
@@ -21,6 +22,7 @@ pub const REGION: &str = "eu-west-1";
 #[derive(Debug)]
 pub struct Mock {
     child: Child,
+    aws: Endpoint,
     control: Control,
     subnets: BTreeMap<String, String>,
     security_group: String,
@@ -121,27 +123,6 @@ impl Fault {
     }
 }
 
-/// The answer to a call.
-#[derive(Debug)]
-pub struct Answered {
-    status: u16,
-    text: String,
-}
-
-impl Answered {
-    /// Its XML, where it is no error.
-    pub fn good(self) -> String {
-        assert_eq!(self.status, 200, "{}", self.text);
-        self.text
-    }
-
-    /// Its status and the code of its error.
-    pub fn error(self) -> (u16, String) {
-        let code = self.text.split("<Code>").nth(1).and_then(|rest| rest.split('<').next());
-        (self.status, code.unwrap_or_else(|| panic!("no error: {}", self.text)).to_owned())
-    }
-}
-
 impl Mock {
     /// One on loopback. What is needed for it is installed into the build folder.
     pub async fn start() -> Result<Self, Skipped> {
@@ -165,23 +146,23 @@ impl Mock {
         let account = control.get(&format!("account/{REGION}")).await;
         let subnets = serde_json::from_value(account["subnets"].clone()).unwrap();
         let security_group = account["security_group"].as_str().unwrap().to_owned();
-        Ok(Self { child, control, subnets, security_group })
+        let aws = Endpoint::at(control.endpoint.clone());
+        Ok(Self { child, aws, control, subnets, security_group })
+    }
+
+    /// Its APIs of AWS.
+    pub fn aws(&self) -> &Endpoint {
+        &self.aws
     }
 
     /// What stands in `AWS_ENDPOINT_URL`.
     pub fn endpoint(&self) -> String {
-        self.control.endpoint.clone()
+        self.aws.url().to_owned()
     }
 
     /// The environment of a program that shall talk to it.
     pub fn environment(&self) -> [(&'static str, String); 5] {
-        [
-            ("AWS_ENDPOINT_URL", self.endpoint()),
-            ("AWS_REGION", REGION.to_owned()),
-            ("AWS_ACCESS_KEY_ID", "AKIATEST".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "a secret".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ]
+        self.aws.environment()
     }
 
     /// Subnets that are there, and the zone of each.
@@ -202,9 +183,8 @@ impl Mock {
 
     /// Makes a bucket.
     pub async fn bucket(&self, name: &str) {
-        let scope = format!("Credential=AKIATEST/20200101/{REGION}/s3/aws4_request");
         let request = self.control.http.put(format!("{}/{name}", self.control.endpoint));
-        let request = request.header("Authorization", format!("AWS4-HMAC-SHA256 {scope}"));
+        let request = request.header("Authorization", self.aws.authorization("s3"));
         let place = format!(
             "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
         );
@@ -260,19 +240,12 @@ impl Mock {
     /// # Panics
     /// If nobody answers.
     pub async fn call(&self, service: &str, form: &[(&str, &str)]) -> Answered {
-        self.try_call(service, form).await.unwrap()
+        self.aws.call(service, form).await
     }
 
     /// The same, where perhaps nobody answers.
     pub async fn try_call(&self, service: &str, form: &[(&str, &str)]) -> Result<Answered, reqwest::Error> {
-        let scope = format!("Credential=AKIATEST/20200101/{REGION}/{service}/aws4_request");
-        let mut encoded = reqwest::Url::parse(&self.control.endpoint).unwrap();
-        encoded.query_pairs_mut().extend_pairs(form);
-        let request = self.control.http.post(&self.control.endpoint);
-        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
-        let request = request.header("Authorization", format!("AWS4-HMAC-SHA256 {scope}"));
-        let answer = request.body(encoded.query().unwrap().to_owned()).send().await?;
-        Ok(Answered { status: answer.status().as_u16(), text: answer.text().await? })
+        self.aws.try_call(service, form).await
     }
 
     pub(super) fn control(&self) -> &Control {

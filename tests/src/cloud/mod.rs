@@ -18,6 +18,7 @@
 //!
 //! [`Mock`] alone is for tests of what talks to AWS: it needs no root.
 
+mod endpoint;
 mod hypervisor;
 mod mock;
 mod network;
@@ -39,7 +40,8 @@ use crate::until;
 use hypervisor::{Host, Hypervisor};
 use network::Network;
 
-pub use mock::{Answered, Call, Fault, Instance, Mock, REGION};
+pub use endpoint::{Answered, Endpoint, elements};
+pub use mock::{Call, Fault, Instance, Mock, REGION};
 
 /// How long a console may take to show something: less than other things, so that it is shown why.
 const SHOWN: Duration = Duration::from_secs(120);
