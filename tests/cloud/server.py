@@ -10,11 +10,12 @@ INDEX is a folder of wheels, which is served as a package index below /_index/si
     POST /_cloud/machines/ID/gone          its host is gone; {"powered_off": true}: by its own doing
     POST /_cloud/machines/ID/end           {"code", "message"}: the cloud ends it for this reason
     POST /_cloud/machines/ID/metadata      {PATH: TEXT or null}: what its metadata say there
-    POST /_cloud/settings                  see SETTINGS in instances.py, and "denied": actions that nobody may do
+    POST /_cloud/settings                  see SETTINGS in instances.py and images.py, and "denied": actions that nobody may do
     POST /_cloud/faults                    a list of faults, see `fault_for`; replaces those that were
     GET  /_cloud/account/REGION            what is there at the beginning: {"subnets": {ID: ZONE}, "security_group"}
     POST /_cloud/profiles/NAME             makes an instance profile with a role of the same name; {"arn"}
     GET  /_cloud/calls                     all calls of the AWS APIs so far: action, parameters, access key, status
+    GET  /_cloud/index                     all requests to the package index so far: who, by address, and the path
 """
 
 import functools
@@ -30,6 +31,7 @@ import time
 from io import BytesIO
 from urllib.parse import parse_qs, parse_qsl
 
+import images  # noqa: F401 - it completes moto
 import instances
 import metadata
 from moto.iam.models import iam_backends
@@ -42,6 +44,7 @@ ACCOUNT = "123456789012"
 FAULTS = []
 DENIED = set()
 CALLS = []
+INDEXED = []
 
 
 def refusal(code, message, status):
@@ -78,6 +81,7 @@ class Cloud:
     def __call__(self, environ, start):
         path = environ["PATH_INFO"]
         if path.startswith("/_index/"):
+            INDEXED.append({"address": environ["REMOTE_ADDR"], "path": path})
             status, headers, body = self.index_file(path)
         elif path.startswith("/_cloud/"):
             status, headers, body = self.control(environ, path.removeprefix("/_cloud/"))
@@ -151,6 +155,8 @@ class Cloud:
                 return {"arn": make_profile(name)}
             case ["calls"]:
                 return CALLS
+            case ["index"]:
+                return INDEXED
             case _:
                 raise ValueError(f"no {path}")
         return {}

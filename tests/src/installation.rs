@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::cloud::{Cloud, Endpoint, REGION};
-use crate::program::{Program, command};
+use crate::program::{Finished, Program, cli_with, command};
 use crate::{Rest, Sandbox, until};
 
 /// Where REST listens.
@@ -24,6 +24,8 @@ pub struct Installation<'a> {
     pub program: Program,
     /// Its REST API, for somebody who may do everything.
     pub rest: Rest,
+    /// What that one shows.
+    token: String,
 }
 
 impl<'a> Installation<'a> {
@@ -46,8 +48,8 @@ impl<'a> Installation<'a> {
         let environment = endpoint.environment().to_vec();
         let agent = stripped_agent(sandbox);
         let program = spawn(sandbox, &config, &environment, &agent);
-        let address = format!("https://{address}:{REST}");
-        let mut this = Self { sandbox, config, environment, agent, program, rest: Rest::new(address) };
+        let (rest, token) = (Rest::new(format!("https://{address}:{REST}")), String::new());
+        let mut this = Self { sandbox, config, environment, agent, program, rest, token };
         this.log_in().await;
         this
     }
@@ -100,6 +102,17 @@ agents:
         self.program.kill();
     }
 
+    /// A command of `data-runner`, as somebody who may do everything; what it printed.
+    pub async fn cli(&self, arguments: &[&str]) -> Finished {
+        let ca = self.sandbox.text("state/pki/ca.pem");
+        let variables = [
+            ("DATA_RUNNER_SERVER", self.rest.address.as_str()),
+            ("DATA_RUNNER_CA", &ca),
+            ("DATA_RUNNER_TOKEN", &self.token),
+        ];
+        cli_with(self.sandbox, &variables, arguments).await
+    }
+
     /// A command of the supervisor's program on its host, such as `token create`; what it printed.
     pub fn command(&self, arguments: &[&str]) -> String {
         let mut command = supervisor(self.sandbox, &self.environment);
@@ -117,8 +130,8 @@ agents:
             std::fs::read(&file).ok()
         })
         .await;
-        let token = self.command(&["token", "create", "tests", "--scope", "admin"]);
-        self.rest = Rest::secured(self.rest.address.clone(), &ca, token.trim());
+        self.token = self.command(&["token", "create", "tests", "--scope", "admin"]).trim().to_owned();
+        self.rest = Rest::secured(self.rest.address.clone(), &ca, &self.token);
         self.serves().await;
     }
 

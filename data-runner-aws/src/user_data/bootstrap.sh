@@ -182,7 +182,7 @@ if [ -n "$BAKE_FOR" ]; then
     "$agent" internal-prepare "$BAKE_FOR" "$state"
     begin 'leaving nothing of this machine'
     if has_systemd; then systemctl disable --quiet data-runner-deadline.service; fi
-    rm -rf "$units/data-runner-deadline.service" "$config" "$secrets"
+    rm -rf "$units/data-runner-deadline.service" "$config" "$secrets" "$journal"
     sync
     say "baked $BAKE_CONTENT"
     sleep "$GRACE"
@@ -196,6 +196,8 @@ cat >"$config/agent.sh" <<END
 #!/bin/sh
 # The agent of this machine, as its supervisor wants it.
 umask 022
+# systemd gives root none, and what DuckDB installed is there.
+export HOME='$HOME'
 $ENVIRONMENT
 exec $agent
 END

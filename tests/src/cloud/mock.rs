@@ -214,6 +214,13 @@ impl Mock {
         serde_json::from_value(self.control.get("calls").await).unwrap()
     }
 
+    /// What was asked of the package index so far, by whoever has this address; paths.
+    pub(super) async fn indexed(&self, address: Ipv4Addr) -> Vec<String> {
+        let asked = self.control.get("index").await;
+        let of_address = asked.as_array().unwrap().iter().filter(|it| it["address"] == address.to_string());
+        of_address.map(|it| it["path"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Has these faults from now on, and no others.
     pub async fn faults(&self, faults: &[Fault]) {
         self.control.post("faults", &json!(faults)).await;

@@ -90,6 +90,11 @@ impl Cloud {
         format!("{}/_index/simple", self.mock.endpoint())
     }
 
+    /// What a machine asked of the package index so far; paths.
+    pub async fn asked_of_index(&self, id: &str) -> Vec<String> {
+        self.mock.indexed(self.network.address(self.host(id).unwrap().number)).await
+    }
+
     /// The first instance, as soon as its machine is switched on; its id.
     pub async fn launched(&self) -> String {
         until("a machine", async || {

@@ -1,6 +1,7 @@
 //! What the mock has that moto lacks.
 
 use data_runner_tests::cloud::{Fault, Mock};
+use data_runner_tests::until;
 use serde_json::json;
 
 use crate::{PLAIN, launch};
@@ -111,4 +112,34 @@ async fn permissions_can_be_tried_dry() {
         assert_eq!(mock.call("ec2", form).await.error(), (403, "UnauthorizedOperation".to_owned()));
     }
     assert!(mock.instances().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_image_takes_its_time_has_its_name_alone_and_goes_with_its_snapshot() {
+    let mock = mock_or_skip!();
+    let id = launch(&mock, b"", &[]).await;
+    let mark = |prefix: &str, kind: &str| {
+        let tag = |end: &str, value: &str| (format!("TagSpecification.{prefix}.{end}"), value.to_owned());
+        [tag("ResourceType", kind), tag("Tag.1.Key", "of"), tag("Tag.1.Value", "tests")]
+    };
+    let marks = [mark("1", "image"), mark("2", "snapshot")].concat();
+    let mut create = vec![("Action", "CreateImage"), ("InstanceId", &id), ("Name", "one")];
+    create.extend(marks.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let image = mock.call("ec2", &create).await.good();
+    let image = image.split(['<', '>']).find(|text| text.starts_with("ami-")).unwrap();
+    assert_eq!(mock.call("ec2", &create).await.error(), (400, "InvalidAMIName.Duplicate".to_owned()));
+
+    let ours = async |action: &str| {
+        let of = [("Action", action), ("Filter.1.Name", "tag:of"), ("Filter.1.Value.1", "tests")];
+        mock.call("ec2", &of).await.good()
+    };
+    assert!(ours("DescribeImages").await.contains("<imageState>pending"));
+    until("the image", async || ours("DescribeImages").await.contains("<imageState>available").then_some(()))
+        .await;
+    assert!(ours("DescribeSnapshots").await.contains("<snapshotId>"));
+
+    let remove = [("Action", "DeregisterImage"), ("ImageId", image), ("DeleteAssociatedSnapshots", "true")];
+    mock.call("ec2", &remove).await.good();
+    assert!(!ours("DescribeImages").await.contains("<imageId>"));
+    assert!(!ours("DescribeSnapshots").await.contains("<snapshotId>"));
 }

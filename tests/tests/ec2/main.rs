@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod hardships;
+mod images;
 mod jobs;
 
 use data_runner_tests::{Repository, Rest, Sandbox, polars, workflow};
