@@ -112,9 +112,12 @@ impl Fleet {
 
     /// The end of what a machine wrote to its console.
     pub async fn console(&self, machine: &MachineId) -> Result<String, CallError> {
-        // The newest there is; machines that are not built on Nitro have only what was there after the boot.
+        // The newest there is. Machines that are not built on Nitro, or that are off, have only what was kept at the
+        // last change of their state.
         let newest = match self.console_output(machine, true).await {
-            Err(error) if error.is("Unsupported") => self.console_output(machine, false).await,
+            Err(error @ CallError::Refused { .. }) if !error.is("InvalidInstanceID") => {
+                self.console_output(machine, false).await
+            }
             other => other,
         };
         match newest {

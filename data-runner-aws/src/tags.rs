@@ -21,7 +21,7 @@ pub(crate) const ARCHITECTURE: &str = "data-runner:architecture";
 /// When `image bake` began it.
 pub(crate) const BEGUN_AT: &str = "data-runner:begun-at";
 /// What a person reads in the console.
-const NAME: &str = "Name";
+pub(crate) const NAME: &str = "Name";
 
 /// The prefix of everything that is ours; nobody else's tag may begin with it.
 const OURS: &str = "data-runner:";

@@ -35,7 +35,9 @@ impl Cloud for Ec2 {
         };
         let (blobs, links) = code(&account, &options.settings, wanted.blobs)?;
         let provisioner = Ec2Provisioner::new(account, options, wanted.joining, Arc::clone(&blobs));
-        let images = Some(Arc::new(provisioner.baker()) as Arc<dyn ImageBaker>);
+        let baker = Arc::new(provisioner.baker());
+        baker.go_on();
+        let images = Some(baker as Arc<dyn ImageBaker>);
         Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs, links, images })
     }
 

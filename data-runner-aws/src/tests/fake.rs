@@ -57,8 +57,18 @@ pub struct World {
     /// Spot prices: zone, type, price.
     pub spot: Vec<(&'static str, &'static str, &'static str)>,
     pub images: BTreeMap<&'static str, &'static str>,
-    /// Images that were made of machines, with their tags.
-    pub made: Vec<(String, BTreeMap<String, String>)>,
+    /// Images that were made of machines.
+    pub made: Vec<FakeImage>,
+    /// The state of the next ones, if they are not available at once.
+    pub new_images: Option<&'static str>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FakeImage {
+    pub id: String,
+    pub name: String,
+    pub state: &'static str,
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Fake {
@@ -191,10 +201,10 @@ impl World {
                 Ok(self.describe_own_images(parameters))
             }
             "DescribeImages" => self.describe_images(parameters),
-            "CreateImage" => {
-                let id = format!("ami-made-{}", self.made.len() + 1);
-                self.made.push((id.clone(), tags_of(parameters)));
-                Ok(format!("<CreateImageResponse><imageId>{id}</imageId></CreateImageResponse>"))
+            "CreateImage" => self.create_image(parameters),
+            "DeregisterImage" => {
+                self.made.retain(|image| image.id != parameters["ImageId"]);
+                Ok("<DeregisterImageResponse><return>true</return></DeregisterImageResponse>".to_owned())
             }
             "DescribeSpotPriceHistory" => Ok(self.describe_spot_price_history(parameters)),
             "GetConsoleOutput" => Ok(format!(
@@ -253,14 +263,8 @@ impl World {
                 self.machines.iter().filter(|machine| machine.id == *id).map(FakeMachine::xml).collect();
             return reservation("DescribeInstancesResponse", &shown, None);
         }
-        let filter = parameters["Filter.1.Name"].strip_prefix("tag:").unwrap().to_owned();
-        let wanted = list(parameters, "Filter.1.Value");
-        let matching: Vec<_> = self
-            .machines
-            .iter()
-            .filter(|machine| machine.tags.get(&filter).is_some_and(|value| wanted.contains(value)))
-            .map(FakeMachine::xml)
-            .collect();
+        let fits = |machine: &&FakeMachine| fits(parameters, machine.state, &machine.tags);
+        let matching: Vec<_> = self.machines.iter().filter(fits).map(FakeMachine::xml).collect();
         let from: usize = parameters.get("NextToken").map_or(0, |token| token.parse().unwrap());
         let to = matching.len().min(from + self.page);
         let next = (to < matching.len()).then(|| to.to_string());
@@ -270,13 +274,14 @@ impl World {
     fn describe_images(&self, parameters: &BTreeMap<String, String>) -> Done {
         let mut items = String::new();
         for id in list(parameters, "ImageId") {
-            let made = self.made.iter().any(|(made, _)| *made == id).then_some(&"x86_64");
-            let Some(architecture) = self.images.get(id.as_str()).or(made) else {
+            let made = self.made.iter().find(|image| image.id == id);
+            let state = made.map_or("available", |image| image.state);
+            let Some(architecture) = self.images.get(id.as_str()).or(made.map(|_| &"x86_64")) else {
                 return Err(("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")));
             };
             let _ = write!(
                 items,
-                "<item><imageId>{id}</imageId><imageState>available</imageState><architecture>{architecture}</architecture>\
+                "<item><imageId>{id}</imageId><imageState>{state}</imageState><architecture>{architecture}</architecture>\
                  <rootDeviceName>/dev/xvda</rootDeviceName><blockDeviceMapping><item><deviceName>/dev/xvda</deviceName>\
                  <ebs><volumeSize>8</volumeSize></ebs></item></blockDeviceMapping></item>"
             );
@@ -284,25 +289,25 @@ impl World {
         Ok(format!("<DescribeImagesResponse><imagesSet>{items}</imagesSet></DescribeImagesResponse>"))
     }
 
-    /// By their tags: each filter names one, with or without its value.
+    fn create_image(&mut self, parameters: &BTreeMap<String, String>) -> Done {
+        let (id, name) = (format!("ami-made-{}", self.made.len() + 1), parameters["Name"].clone());
+        if self.made.iter().any(|image| image.name == name) {
+            return Err(("InvalidAMIName.Duplicate", format!("AMI name {name} is already in use")));
+        }
+        let state = self.new_images.unwrap_or("available");
+        self.made.push(FakeImage { id: id.clone(), name, state, tags: tags_of(parameters) });
+        Ok(format!("<CreateImageResponse><imageId>{id}</imageId></CreateImageResponse>"))
+    }
+
     fn describe_own_images(&self, parameters: &BTreeMap<String, String>) -> String {
-        let fits = |tags: &BTreeMap<String, String>| {
-            (1..).map_while(|n| parameters.get(&format!("Filter.{n}.Name")).map(|name| (n, name))).all(
-                |(n, name)| {
-                    let value = &parameters[&format!("Filter.{n}.Value.1")];
-                    match name.strip_prefix("tag:") {
-                        Some(key) => tags.get(key) == Some(value),
-                        None => name == "state" || tags.contains_key(value),
-                    }
-                },
-            )
-        };
         let mut items = String::new();
-        for (id, tags) in self.made.iter().filter(|(_, tags)| fits(tags)) {
+        for image in self.made.iter().filter(|image| fits(parameters, image.state, &image.tags)) {
+            let FakeImage { id, state, tags, .. } = image;
             let _ = write!(
                 items,
-                "<item><imageId>{id}</imageId><imageState>available</imageState><architecture>x86_64</architecture>\
-                 <rootDeviceName>/dev/xvda</rootDeviceName><tagSet>{}</tagSet></item>",
+                "<item><imageId>{id}</imageId><imageState>{state}</imageState><architecture>x86_64</architecture>\
+                 <rootDeviceName>/dev/xvda</rootDeviceName><creationDate>2026-11-26T21:00:00.000Z</creationDate>\
+                 <tagSet>{}</tagSet></item>",
                 tags_xml(tags)
             );
         }
@@ -364,6 +369,19 @@ impl FakeMachine {
             self.id, self.state, self.launched
         )
     }
+}
+
+/// Whether something in that state and with these tags is what all filters of a call let through.
+fn fits(parameters: &BTreeMap<String, String>, state: &str, tags: &BTreeMap<String, String>) -> bool {
+    (1..).map_while(|n| parameters.get(&format!("Filter.{n}.Name")).map(|name| (n, name))).all(|(n, name)| {
+        let values = list(parameters, &format!("Filter.{n}.Value"));
+        match (name.as_str(), name.strip_prefix("tag:")) {
+            (_, Some(key)) => tags.get(key).is_some_and(|value| values.contains(value)),
+            ("tag-key", None) => values.iter().any(|key| tags.contains_key(key)),
+            ("state" | "instance-state-name", None) => values.iter().any(|value| value == state),
+            (other, None) => panic!("the filter {other} is not faked"),
+        }
+    })
 }
 
 fn tags_xml(tags: &BTreeMap<String, String>) -> String {

@@ -13,7 +13,7 @@ use crate::workflow::Architecture;
 /// - an image is known by the hash of what goes into it: `begin` of what is being baked or was baked gives that one, and
 ///   begins nothing; what failed is begun anew;
 /// - what `begin` began goes on by itself, also when nobody asks for it again, and leaves nothing but its image behind;
-///   after a restart of the supervisor it is shown as failed, unless its image is there;
+///   a supervisor that was started again goes on with it, as soon as there is a machine for it;
 /// - an image that is done is used by machines that are planned from then on, where the settings name none.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]

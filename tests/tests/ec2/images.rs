@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use data_runner_tests::cloud::{Cloud, Instance};
-use data_runner_tests::{Installation, Repository, Sandbox, polars, query, workflow};
+use data_runner_tests::{Installation, Repository, Sandbox, polars, query, until, workflow};
 use serde_json::{Value, json};
 
 use crate::cloud_or_skip;
@@ -63,4 +63,28 @@ async fn a_job_on_a_baked_image_installs_nothing_and_what_was_baked_is_not_baked
     let names = |images: &[Value]| -> Vec<Value> { images.iter().map(|it| it["image"].clone()).collect() };
     assert_eq!(names(&again), names(&images));
     assert_eq!(ids(&cloud).await, before, "there is one with this content");
+}
+
+#[tokio::test]
+async fn a_supervisor_that_is_killed_while_it_bakes_goes_on_with_it() {
+    let (sandbox, cloud) = (Sandbox::new(), cloud_or_skip!());
+    let mut installation = Installation::start(&sandbox, &cloud, "").await;
+    let asked = installation.rest.post("/images", json!({"worker_type": "duckdb"})).await.ok();
+    let oven = cloud.launched().await;
+    cloud.shows(&oven, "making ready for duckdb").await;
+    installation.kill();
+    installation.again().await;
+
+    let path = format!("/images/{}", asked["id"].as_str().unwrap());
+    assert_eq!(installation.rest.get(&path).await.ok()["stage"], "installing", "it is not forgotten");
+    let done = until("the image", async || {
+        let image = installation.rest.get(&path).await.ok();
+        assert_ne!(image["stage"], "failed", "{image:#}");
+        (image["stage"] == "done").then_some(image)
+    })
+    .await;
+    assert_eq!(done["begun_at"], asked["begun_at"]);
+    cloud.mock.reaches(&oven, "terminated").await;
+    assert_eq!(bake(&installation, &["--worker-type", "duckdb"]).await[0]["image"], done["image"]);
+    assert_eq!(cloud.mock.instances().await.len(), 1);
 }
