@@ -2,9 +2,11 @@
 //! synchronous=FULL on a real disk. One program in several modes, so that an agent of the bench has worker types of its
 //! own: one that runs `true`, and one that prints lines.
 
+mod boot;
 mod client;
 mod engines;
 mod latency;
+mod launches;
 mod logs;
 mod machines;
 mod modes;

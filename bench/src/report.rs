@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::system::{self, System};
-use crate::{engines, latency, logs, machines, scale, throughput};
+use crate::{boot, engines, latency, launches, logs, machines, scale, throughput};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -14,7 +14,7 @@ pub struct MeasureArgs {
     /// How many executions the large store has
     #[arg(long, default_value_t = 1_000_000)]
     executions: u64,
-    /// Only the parts that are named: latency, throughput, logs, memory, engines, scale, machines
+    /// Only the parts that are named: latency, throughput, logs, memory, engines, scale, machines, boot, launches
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -58,6 +58,10 @@ impl Figure {
 
     pub fn ratio(what: &str, value: f64, at_most: Option<f64>) -> Self {
         Self::new(what, value, "×", at_most.map_or(Wish::None, Wish::AtMost))
+    }
+
+    pub fn count(what: &str, value: f64, at_most: f64) -> Self {
+        Self::new(what, value, "", Wish::AtMost(at_most))
     }
 
     pub fn rate(what: &str, count: usize, took: Duration, at_least: Option<f64>) -> Self {
@@ -127,6 +131,12 @@ pub async fn measure(args: MeasureArgs) -> anyhow::Result<()> {
         let path = folder.path().join("machines");
         let repo = repository(&path)?;
         machines::measure(&path.join("state"), &repo, &mut report).await?;
+    }
+    if wanted("boot") {
+        boot::measure(&mut report).await?;
+    }
+    if wanted("launches") {
+        launches::measure(&mut report).await?;
     }
     if wanted("scale") {
         let path = folder.path().join("large");

@@ -14,7 +14,7 @@ INDEX is a folder of wheels, which is served as a package index below /_index/si
     POST /_cloud/faults                    a list of faults, see `fault_for`; replaces those that were
     GET  /_cloud/account/REGION            what is there at the beginning: {"subnets": {ID: ZONE}, "security_group"}
     POST /_cloud/profiles/NAME             makes an instance profile with a role of the same name; {"arn"}
-    GET  /_cloud/calls                     all calls of the AWS APIs so far: action, parameters, access key, status
+    GET  /_cloud/calls                     all calls of the AWS APIs so far: action, parameters, when, access key, status
     GET  /_cloud/index                     all requests to the package index so far: who, by address, and the path
 """
 
@@ -100,7 +100,8 @@ class Cloud:
         action = form.get("Action") or environ.get("HTTP_X_AMZ_TARGET", "").split(".")[-1]
         action = action or f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         key = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-        record = {"action": action, "parameters": form, "access_key": key.group(1) if key else None, "status": None}
+        key = key.group(1) if key else None
+        record = {"action": action, "parameters": form, "at": time.time(), "access_key": key, "status": None}
         CALLS.append(record)
         instances.remember_parameters(form)
 

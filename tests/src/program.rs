@@ -7,10 +7,16 @@ use rustix::process::Signal;
 
 use crate::{Sandbox, process, until};
 
-/// The programs stand where cargo builds them: two folders above the running test.
+/// Where cargo builds programs as this one is built: a test stands in a folder below it, a bench in it.
+pub(crate) fn profile_folder() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let mut folders = this.ancestors().skip(1).filter(|folder| !folder.ends_with("deps"));
+    folders.next().unwrap().to_owned()
+}
+
+/// A program that stands where cargo builds it.
 pub(crate) fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test.parent().and_then(Path::parent).unwrap().join(name);
+    let program = profile_folder().join(name);
     assert!(program.is_file(), "there is no {}: run `cargo xtask test`, which builds it", program.display());
     program
 }
@@ -24,7 +30,7 @@ pub(crate) fn command(name: &str, sandbox: &Sandbox) -> Command {
         }
     }
     // Made once for all tests; the first that needs an environment builds it.
-    let tools = built("data-runner").with_file_name("../test-tools");
+    let tools = profile_folder().join("../test-tools");
     command.current_dir(sandbox.path()).env("NO_COLOR", "1").env("DATA_RUNNER_TOOLS", absolute(&tools));
     command.env("XDG_CONFIG_HOME", sandbox.join("config")).stdin(Stdio::null());
     command

@@ -40,10 +40,26 @@ pub struct BenchArgs {
     rest: Vec<String>,
 }
 
+impl BenchArgs {
+    /// Whether what is to be measured needs a supervisor that can start machines, which takes minutes to build.
+    fn with_machines(&self) -> bool {
+        let only = self.rest.iter().position(|argument| argument == "--only");
+        only.is_none_or(|at| {
+            let parts = self.rest.get(at + 1).map_or("", String::as_str);
+            parts.split(',').any(|part| ["boot", "launches"].contains(&part))
+        })
+    }
+}
+
 /// Measures a release build.
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     // The small shim, which an operator gives to an agent by --shim.
-    run(cargo().args(["build", "--release", "--quiet", "--package", "data-runner-exec", "--bins"]))?;
+    let mut build = cargo();
+    build.args(["build", "--release", "--quiet", "--bins", "--package", "data-runner-exec"]);
+    if args.with_machines() {
+        build.args(["--package", "data-runner-supervisor", "--package", "data-runner-agent"]);
+    }
+    run(&mut build)?;
     let mut command = cargo();
     command.args(["run", "--release", "--quiet", "--package", "data-runner-bench", "--", "measure"]);
     run(command.args(&args.rest))

@@ -64,6 +64,8 @@ pub struct Call {
     pub action: String,
     /// Its parameters.
     pub parameters: BTreeMap<String, String>,
+    /// When it came, in seconds since 1970.
+    pub at: f64,
     /// The access key that it was signed with.
     pub access_key: Option<String>,
     /// The HTTP status of its answer; `None` while there is none.

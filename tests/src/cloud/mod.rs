@@ -61,7 +61,7 @@ impl Skipped {
 #[derive(Debug)]
 pub struct Cloud {
     // Dropped in this order.
-    hypervisor: Hypervisor,
+    hypervisor: Option<Hypervisor>,
     /// The mock: its instances, its faults, its calls.
     pub mock: Mock,
     network: Arc<Network>,
@@ -70,13 +70,20 @@ pub struct Cloud {
 impl Cloud {
     /// An empty one.
     pub async fn start() -> Result<Self, Skipped> {
-        let network = Arc::new(Network::claim()?);
+        let mut cloud = Self::without_machines().await?;
         let root = root::root()?;
+        cloud.mock.settings(json!({ "hosts": true, "pending": 0, "shutting_down": 0 })).await;
+        let (control, network) = (cloud.mock.control().clone(), Arc::clone(&cloud.network));
+        cloud.hypervisor = Some(Hypervisor::start(control, network, root));
+        Ok(cloud)
+    }
+
+    /// One whose instances have no machines: they run and end by time alone.
+    pub async fn without_machines() -> Result<Self, Skipped> {
+        let network = Arc::new(Network::claim()?);
         let wheels = wheels::wheels(&python::interpreter()?)?;
         let mock = Mock::listening(network.gateway(), Some(&wheels)).await?;
-        mock.settings(json!({ "hosts": true, "pending": 0, "shutting_down": 0 })).await;
-        let hypervisor = Hypervisor::start(mock.control().clone(), Arc::clone(&network), root);
-        Ok(Self { hypervisor, mock, network })
+        Ok(Self { hypervisor: None, mock, network })
     }
 
     /// Where machines reach this one: what a supervisor has to listen at.
@@ -160,7 +167,8 @@ impl Cloud {
     }
 
     fn host(&self, id: &str) -> Option<Host> {
-        self.hypervisor.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let hosts = &self.hypervisor.as_ref()?.hosts;
+        hosts.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 }
 

@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Skipped, lock, programs, run};
+use crate::program::profile_folder;
 
 /// What is installed into it.
 const REQUIREMENTS: &str = include_str!("../../cloud/requirements.txt");
 
 /// The interpreter of an environment with exactly the requirements.
 pub(super) fn interpreter() -> Result<PathBuf, Skipped> {
-    let test = std::env::current_exe().unwrap();
-    // Tests stand two folders below the build folder's profile.
-    let folder = test.ancestors().nth(3).unwrap().join("test-cloud");
+    let folder = profile_folder().join("../test-cloud");
     std::fs::create_dir_all(&folder).unwrap();
     let _lock = lock(&folder.join("lock"));
     let (environment, installed) = (folder.join("python"), folder.join("installed.txt"));
