@@ -1,5 +1,6 @@
 //! What goes into the Orchestrator and what comes out of it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -351,12 +352,35 @@ pub enum Rejection {
     /// The start has had its turn: it was given up, or its workflow was paused or taken away meanwhile.
     #[error("{0} has had its turn")]
     StartSettled(Box<Start>),
+    /// As many executions under its concurrency key have not ended as may run at one time, and its workflow says that it is
+    /// left out then.
+    #[error("at most {limit} may run at one time{}, and there is {}", under(.key), listed(.others))]
+    Skipped {
+        /// The key.
+        key: String,
+        /// How many may run.
+        limit: NonZeroU32,
+        /// Those that have not ended.
+        others: Vec<ExecutionId>,
+    },
     /// The worker has no machine that may join, or has joined with another key.
     #[error("worker {0} cannot join with that key")]
     NotWelcome(WorkerId),
     /// The supervisor takes no new work.
     #[error("the supervisor is shutting down")]
     ShuttingDown,
+}
+
+fn under(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!(" under the key {key:?}") }
+}
+
+/// The first of them; who wants to know all asks for the list.
+fn listed(others: &[ExecutionId]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = others.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = others.len().saturating_sub(SHOWN);
+    format!("{}{}", shown.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() })
 }
 
 /// What was decided.
@@ -516,6 +540,8 @@ pub enum EventKind {
     NeedsMissed,
     /// The execution that the success of others starts could not be submitted.
     NeedsFailed,
+    /// What starts by itself was left out, since as many executions of its workflow had not ended as may run at one time.
+    StartSkipped,
 }
 
 /// Everything that is active, as the store has it.

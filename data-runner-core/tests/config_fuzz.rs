@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use data_runner_core::execution::{Backoff, FailureCause, Priority, RetryPolicy, RetryRule};
+use data_runner_core::execution::{Backoff, FailureCause, OnConflict, Priority, RetryPolicy, RetryRule};
 use data_runner_core::settings;
 use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    Compute, Dependencies, DuckdbDependency, InstanceSize, Need, Notification, NotifyOn, ParamValue,
-    PythonDependency, QueueingRules, Schedule, SecretRef, Spot, WorkerTypes, WorkflowRef,
+    Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Need, Notification, NotifyOn,
+    ParamValue, PythonDependency, QueueingRules, Schedule, SecretRef, Spot, WorkerTypes, WorkflowRef,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -123,6 +123,8 @@ fn pieces() -> impl Strategy<Value = String> {
             "50GiB",
             "notifications:\n  - on: [failure]\n    webhook: ",
             "priority: ",
+            "concurrency: {limit: 1, key: ",
+            "${params.",
             "https://x",
             "repositories:",
             "provisioner: ec2\n",
@@ -329,7 +331,15 @@ fn notifications() -> impl Strategy<Value = Vec<Notification>> {
 }
 
 fn queueing() -> impl Strategy<Value = QueueingRules> {
-    (0_u8..=100).prop_map(|points| QueueingRules { priority: Priority::new(points) })
+    // A key may refer to declared parameters only; those are tried by example.
+    let key = "[a-z0-9 /:$}-]{0,8}".prop_map(|text| text.parse().unwrap());
+    let rule = (1_u32..=10_000, key, prop::sample::select(OnConflict::ALL.to_vec()));
+    let rule = rule.prop_map(|(limit, key, on_conflict)| {
+        let limit = std::num::NonZeroU32::new(limit).unwrap();
+        ConcurrencyRule { limit, key, on_conflict }
+    });
+    (0_u8..=100, prop::option::of(rule))
+        .prop_map(|(points, concurrency)| QueueingRules { priority: Priority::new(points), concurrency })
 }
 
 fn needs() -> impl Strategy<Value = Vec<Need>> {

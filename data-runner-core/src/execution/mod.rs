@@ -18,7 +18,7 @@ pub use difference::{Difference, differences};
 pub use failure::{Failure, FailureCause};
 pub use finish::{AttemptEnd, Ending, FinishReport, StopReason, Usage};
 pub use phases::{Phase, Phases};
-pub use queueing::{Priority, Queueing};
+pub use queueing::{Concurrency, ConcurrencyKey, OnConflict, Priority, Queueing};
 pub use retry::{Backoff, RetryPolicy, RetryRule};
 pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting, WaitingReason};
 
@@ -82,6 +82,18 @@ impl Execution {
     /// Its place in line: the earliest is next.
     pub fn rank(&self) -> Timestamp {
         self.queueing.rank(self.created_at)
+    }
+
+    /// Where it counts with others of its workflow, if they may not all run at one time.
+    pub fn concurrency_key(&self) -> Option<ConcurrencyKey> {
+        let key = self.queueing.concurrency.as_ref()?.key.clone();
+        Some(ConcurrencyKey { workflow: self.workflow_id, key })
+    }
+
+    /// Whether a machine or a slot of one was ever meant for it.
+    pub fn has_begun(&self) -> bool {
+        let tried = self.launch_failures > 0 || !self.launch_tries.is_empty() || !self.attempts.is_empty();
+        tried || matches!(self.state, ExecutionState::Provisioning { .. })
     }
 
     /// The newest attempt.

@@ -1,9 +1,11 @@
 //! How an execution stands in line.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::WorkflowId;
 use crate::time::Timestamp;
 
 /// What decides when an execution has its turn; fixed at its submission.
@@ -12,6 +14,9 @@ pub struct Queueing {
     /// What it is worth to wait for it.
     #[serde(default)]
     pub priority: Priority,
+    /// With which others it may not run at one time.
+    #[serde(default)]
+    pub concurrency: Option<Concurrency>,
 }
 
 impl Queueing {
@@ -51,4 +56,54 @@ impl Default for Priority {
     fn default() -> Self {
         Self(50)
     }
+}
+
+/// How many executions of a workflow that have the same key may run at one time.
+///
+/// An execution runs from its first launch or assignment until it has ended, so until its last attempt is fenced; also
+/// while it waits to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// It starts only while fewer than this run under its key.
+    pub limit: NonZeroU32,
+    /// The key: those of the same workflow and key count together.
+    pub key: String,
+    /// What happens if it can't start at once.
+    pub on_conflict: OnConflict,
+}
+
+/// What happens to an execution while as many run under its key as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// It waits for its turn.
+    #[default]
+    Queue,
+    /// It is not made.
+    Skip,
+    /// The oldest ones are cancelled, and it waits until they are gone.
+    CancelRunning,
+}
+
+impl OnConflict {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Queue, Self::Skip, Self::CancelRunning];
+
+    /// The name as it stands in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Skip => "skip",
+            Self::CancelRunning => "cancel_running",
+        }
+    }
+}
+
+/// Where executions count together for [`Concurrency`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConcurrencyKey {
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// The key's text.
+    pub key: String,
 }

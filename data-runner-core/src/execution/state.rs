@@ -1,6 +1,7 @@
 //! The states of an execution.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,13 @@ pub enum WaitingReason {
         /// That limit.
         limit: u32,
     },
+    /// As many of its workflow run under its key as may.
+    Concurrency {
+        /// The key.
+        key: String,
+        /// That limit.
+        limit: NonZeroU32,
+    },
     /// The previous attempt failed; the next one starts at that time.
     Backoff {
         /// When.
@@ -130,6 +138,25 @@ pub enum WaitingReason {
     },
     /// The supervisor is shutting down; it runs after the next start.
     Draining,
+}
+
+/// For people.
+impl fmt::Display for WaitingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker => f.write_str("no worker that fits is free"),
+            Self::WorkerLimit { limit } => write!(f, "all workers that may exist ({limit}) are busy"),
+            Self::Concurrency { key, limit } if key.is_empty() => {
+                write!(f, "at most {limit} of its workflow may run at one time")
+            }
+            Self::Concurrency { key, limit } => {
+                write!(f, "at most {limit} of its workflow may run at one time under the key {key:?}")
+            }
+            Self::Backoff { failure, .. } => write!(f, "the last attempt failed: {}", failure.message),
+            Self::Hold { message } => f.write_str(message),
+            Self::Draining => f.write_str("it runs after the supervisor's next start"),
+        }
+    }
 }
 
 impl ExecutionState {

@@ -5,16 +5,17 @@
 //! arguments, nothing is awaited. Nothing here fails: what is impossible or stale becomes a rejection or a record.
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
-//! report, `launching` for how machines are had, `machines` for how they end, `reaper` for what listings show, `place`
-//! for who runs what where, `wish` for what machine an execution wants, `starts` for workflows that run by themselves,
-//! by `schedules` or by what they need (`needs`), `deadlines` for what is due, `recover` for how all of it is rebuilt
-//! from the store.
+//! report, `launching` for how machines are had, `line` for who is next, `machines` for how they end, `reaper` for what
+//! listings show, `place` for who runs what where, `wish` for what machine an execution wants, `starts` for workflows
+//! that run by themselves, by `schedules` or by what they need (`needs`), `deadlines` for what is due, `recover` for how
+//! all of it is rebuilt from the store.
 
 mod attempts;
 mod deadlines;
 mod deliveries;
 mod join;
 mod launching;
+mod line;
 mod machines;
 mod needs;
 mod place;
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use line::Line;
 use needs::Needs;
 pub use policy::{Absence, Joining, Policy, Pool};
 pub use recover::Durable;
@@ -61,8 +63,8 @@ pub struct Orchestrator {
     workers: BTreeMap<WorkerId, Arc<Worker>>,
     workflows: BTreeMap<WorkflowId, Arc<Workflow>>,
     repos: BTreeMap<RepoName, Arc<Repo>>,
-    /// Queued executions that could start now, by their place in line. Derived from `executions`.
-    ready: BTreeSet<(Timestamp, ExecutionId)>,
+    /// What waits for a worker, in order. Derived from `executions`.
+    line: Line,
     /// What becomes due by the wall clock. Derived from `executions`.
     timers: BTreeSet<(Timestamp, ExecutionId)>,
     /// How much of each open log is stored.
@@ -160,6 +162,7 @@ impl Orchestrator {
     pub fn settle(&mut self, now: Now, entropy: &mut Entropy) -> Outcome {
         let mut turn = Turn::new(now, entropy);
         self.keys.clear();
+        self.retell_line(&mut turn);
         self.place(&mut turn);
         self.fill_pool(&mut turn);
         self.end_if_all_gone(&mut turn);

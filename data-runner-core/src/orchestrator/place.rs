@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::line::Place;
 use super::wish::wanted_compute;
 use super::{Orchestrator, Policy, Pool, Turn};
 use crate::event::{Change, EventKind};
@@ -29,7 +30,7 @@ impl Orchestrator {
     }
 
     fn place_ready(&mut self, free: &mut FreeSlots, turn: &mut Turn<'_>) {
-        let mut next = self.ready.first().copied();
+        let mut next = self.line.ready().first().copied();
         while let Some(place) = next {
             if free.is_empty() {
                 return;
@@ -40,7 +41,8 @@ impl Orchestrator {
                 self.assign(execution, worker, turn);
             }
             next = self
-                .ready
+                .line
+                .ready()
                 .range((std::ops::Bound::Excluded(place), std::ops::Bound::Unbounded))
                 .next()
                 .copied();
@@ -275,7 +277,8 @@ impl Orchestrator {
         match self.policy.pool.clone() {
             Pool::None => {}
             Pool::Shared { min, max, slots, .. } => {
-                let active = u32::try_from(self.executions.len()).unwrap_or(u32::MAX);
+                let active = self.executions.len().saturating_sub(self.line.held_back());
+                let active = u32::try_from(active).unwrap_or(u32::MAX);
                 let wanted = active.div_ceil(slots.max(1)).clamp(min, max.max(min));
                 for _ in self.provisioned_count()..wanted {
                     let worker = self.want_worker(Purpose::Any, slots, turn);
@@ -288,10 +291,12 @@ impl Orchestrator {
 
     fn provision_each(&mut self, max: u32, turn: &mut Turn<'_>) {
         let room = max.saturating_sub(self.provisioned_count()) as usize;
-        let waiting: Vec<ExecutionId> = self.ready.iter().map(|(_, id)| *id).take(room).collect();
-        let without = self.ready.len().saturating_sub(room);
-        for id in waiting {
-            let Some(mut execution) = self.executions.get(&id).cloned() else {
+        let waiting: Vec<Place> = self.line.ready().iter().copied().take(room).collect();
+        let without = self.line.ready().len().saturating_sub(room);
+        for place in waiting {
+            // The one before may have taken the last room under their key.
+            let ready = self.line.ready().contains(&place);
+            let Some(mut execution) = self.executions.get(&place.1).filter(|_| ready).cloned() else {
                 continue;
             };
             let request = self.policy.own_machine(&execution, turn.now.wall);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::line::Line;
 use super::needs::Needs;
 use super::schedules::Schedules;
 use super::starts::Starts;
@@ -54,7 +55,7 @@ impl Orchestrator {
                 .map(|workflow| (workflow.id, Arc::new(workflow)))
                 .collect(),
             repos: snapshot.repos.into_iter().map(|repo| (repo.name.clone(), Arc::new(repo))).collect(),
-            ready: BTreeSet::new(),
+            line: Line::default(),
             timers: BTreeSet::new(),
             logs: snapshot.logs.into_iter().map(|(claim, stored)| (claim.attempt, stored)).collect(),
             liveness: BTreeMap::new(),

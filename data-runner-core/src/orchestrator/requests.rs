@@ -58,6 +58,13 @@ impl Orchestrator {
             return Err(Rejection::StartSettled(Box::new(start.clone())));
         }
 
+        if let Err(rejection) = self.make_way(&submit, turn) {
+            if let Some(start) = start {
+                self.skip_start(&start, rejection.to_string(), turn);
+            }
+            return Err(rejection);
+        }
+
         let now = turn.now.wall;
         let id = ExecutionId::generate(now, turn.entropy);
         if let Some(key) = submit.idempotency.take() {
@@ -82,7 +89,8 @@ impl Orchestrator {
         }
         turn.record_execution(EventKind::ExecutionQueued, &execution, how);
         self.put_execution(Arc::clone(&execution), turn);
-        Ok(Answer::Execution(execution))
+        self.retell_place(id, turn);
+        Ok(Answer::Execution(self.executions.get(&id).cloned().unwrap_or(execution)))
     }
 
     fn check_runnable(&self, id: WorkflowId) -> Result<(), Rejection> {
@@ -96,7 +104,12 @@ impl Orchestrator {
         }
     }
 
-    fn cancel(&mut self, id: ExecutionId, by: &str, turn: &mut Turn<'_>) -> Result<Answer, Rejection> {
+    pub(super) fn cancel(
+        &mut self,
+        id: ExecutionId,
+        by: &str,
+        turn: &mut Turn<'_>,
+    ) -> Result<Answer, Rejection> {
         let mut execution = Arc::clone(self.executions.get(&id).ok_or(Rejection::NoSuchExecution(id))?);
         let now = turn.now.wall;
         let wanted = Stop { reason: StopReason::Cancelled, at: now };
@@ -125,11 +138,17 @@ impl Orchestrator {
             ExecutionState::Running { live, run: RunState::Working } => {
                 ExecutionState::Running { live: *live, run: RunState::Stopping(wanted) }
             }
-            // Wished before, or the job has ended and its own end counts.
-            ExecutionState::Starting { stop: Some(_), .. }
-            | ExecutionState::Running { run: RunState::Stopping(_) | RunState::Finishing { .. }, .. } => {
-                return Ok(Answer::Execution(execution));
+            // The job has ended and its own end counts; but it is not tried again.
+            ExecutionState::Running { live, run: RunState::Finishing { report, stop: None, until } } => {
+                let run = RunState::Finishing { report: report.clone(), stop: Some(wanted), until: *until };
+                ExecutionState::Running { live: *live, run }
             }
+            // Wished before.
+            ExecutionState::Starting { stop: Some(_), .. }
+            | ExecutionState::Running {
+                run: RunState::Stopping(_) | RunState::Finishing { stop: Some(_), .. },
+                ..
+            } => return Ok(Answer::Execution(execution)),
             ExecutionState::Success { .. }
             | ExecutionState::Failed { .. }
             | ExecutionState::Cancelled { .. } => {
@@ -286,7 +305,7 @@ impl Orchestrator {
     /// What is ready to run waits for another reason: the supervisor ends, or is there again, or no machine can be had, or
     /// one can again.
     pub(super) fn retell_waiting(&mut self, turn: &mut Turn<'_>) {
-        let ready: Vec<ExecutionId> = self.ready.iter().map(|(_, id)| *id).collect();
+        let ready: Vec<ExecutionId> = self.line.ready().iter().map(|(_, id)| *id).collect();
         for id in ready {
             let Some(mut execution) = self.executions.get(&id).cloned() else { continue };
             let ExecutionState::Queued { waiting } = &execution.state else { continue };
@@ -311,7 +330,7 @@ impl Orchestrator {
         }
     }
 
-    fn why_waiting(&self) -> WaitingReason {
+    pub(super) fn why_waiting(&self) -> WaitingReason {
         if self.is_ending() {
             return WaitingReason::Draining;
         }
@@ -367,27 +386,16 @@ impl Orchestrator {
     /// Keeps `executions` and what is derived from it in step.
     pub(super) fn index_execution(&mut self, execution: &Arc<Execution>) {
         let id = execution.id;
-        if let Some(before) = self.executions.get(&id) {
-            self.ready.remove(&(before.rank(), id));
-            if let Some(due) = due(before) {
-                self.timers.remove(&(due, id));
-            }
+        let before = self.executions.remove(&id);
+        let after = Some(execution).filter(|it| !it.state.name().is_terminal());
+        self.line.update(before.as_deref(), after.map(AsRef::as_ref));
+        if let Some(due) = before.as_deref().and_then(due) {
+            self.timers.remove(&(due, id));
         }
-        if execution.state.name().is_terminal() {
-            self.executions.remove(&id);
-            return;
+        if let Some(after) = after {
+            self.timers.extend(due(after).map(|due| (due, id)));
+            self.executions.insert(id, Arc::clone(after));
         }
-        match due(execution) {
-            Some(due) => {
-                self.timers.insert((due, id));
-            }
-            None => {
-                if matches!(execution.state, ExecutionState::Queued { .. }) {
-                    self.ready.insert((execution.rank(), id));
-                }
-            }
-        }
-        self.executions.insert(id, Arc::clone(execution));
     }
 }
 
@@ -398,6 +406,7 @@ fn due(execution: &Execution) -> Option<crate::time::Timestamp> {
             WaitingReason::Backoff { until, .. } => Some(*until),
             WaitingReason::Worker
             | WaitingReason::WorkerLimit { .. }
+            | WaitingReason::Concurrency { .. }
             | WaitingReason::Hold { .. }
             | WaitingReason::Draining => None,
         },

@@ -105,6 +105,13 @@ impl Orchestrator {
         }
     }
 
+    /// Leaves a claimed start out, since it would have to wait for others.
+    pub(super) fn skip_start(&mut self, start: &Start, reason: String, turn: &mut Turn<'_>) {
+        let said = format!("{}: {start} is skipped: {reason}", self.start_called(start));
+        turn.record_start(EventKind::StartSkipped, start.workflow(), said);
+        self.settle_start(start, StartOutcome::Skipped { reason }, turn);
+    }
+
     /// Whose start it is, as people know it.
     fn start_called(&self, start: &Start) -> String {
         match start {

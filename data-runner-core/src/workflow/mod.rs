@@ -24,7 +24,7 @@ pub use job::{
 };
 pub use needs::{Need, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, SettledNeeds, WorkflowRef};
 pub use notification::{NotAWebhook, Notification, NotifyOn, Webhook};
-pub use queueing::QueueingRules;
+pub use queueing::{ConcurrencyRule, KeyTemplate, QueueingRules, UnknownReference};
 pub use registry::{FolderFound, SyncReport, sync};
 pub use repo_url::{UrlRefused, check_repo_url};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};

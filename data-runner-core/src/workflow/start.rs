@@ -62,6 +62,11 @@ pub enum StartOutcome {
         /// Why.
         reason: String,
     },
+    /// It was left out, since as many executions of its workflow had not ended as may run at one time.
+    Skipped {
+        /// The same for people.
+        reason: String,
+    },
     /// It had no execution, however often it was tried.
     GivenUp {
         /// Why the last try failed.

@@ -1,12 +1,13 @@
 //! Workflows that run by themselves.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use data_runner_core::event::{
     Answer, Effect, Event, EventKind, Idempotency, Outcome, Pausing, Rejection, Request, ShutDown, Submit,
     Synced,
 };
-use data_runner_core::execution::{StateName, Trigger};
+use data_runner_core::execution::{Concurrency, OnConflict, Queueing, StateName, Trigger};
 use data_runner_core::id::{ExecutionId, Sha256, WorkerType};
 use data_runner_core::port::EventQuery;
 use data_runner_core::time::Timestamp;
@@ -346,4 +347,29 @@ fn nothing_is_claimed_while_the_supervisor_ends_and_it_need_not_wake_for_it() {
     assert!(wanted(&it.send(Event::Tick)).is_empty());
     assert!(it.it.next_deadline(it.now).is_none_or(|due| due.at > it.now.mono));
     assert_eq!(dues(&it.away_until("2026-08-01T04:00:20Z")), ["2026-08-01T04:00"], "the next one is in time");
+}
+
+#[test]
+fn a_tick_is_skipped_while_the_one_before_runs_and_an_event_says_so() {
+    let mut it = Scene::scheduled("2026-08-01T00:00:00Z", &[("0 * * * *", "UTC")]);
+    let ticks = it.live_until("2026-08-01T02:30:00Z");
+    let only_one = |order: Submit| {
+        let on_conflict = OnConflict::Skip;
+        let concurrency = Some(Concurrency { limit: NonZeroU32::MIN, key: String::new(), on_conflict });
+        Submit { queueing: Queueing { concurrency, ..Queueing::default() }, ..order }
+    };
+    let order = only_one(it.order_of(&ticks[0]));
+    let first = it.submit_as(order);
+    let order = only_one(it.order_of(&ticks[1]));
+    let (answer, _) = it.request(Request::Submit(order.clone()));
+    assert!(matches!(answer, Some(Answer::Rejected(Rejection::Skipped { .. }))), "{answer:?}");
+    let why = format!("at most 1 may run at one time, and there is {first}");
+    assert_eq!(it.last(), StartOutcome::Skipped { reason: why.clone() });
+    let told = it.told(EventKind::StartSkipped);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with(&why), "{told:?}");
+    it.cancel(first);
+    let again = it.request(Request::Submit(order)).0;
+    assert!(matches!(again, Some(Answer::Rejected(Rejection::StartSettled(_)))), "it has had its turn");
+    assert_eq!(it.it.executions().len(), 0);
 }

@@ -250,6 +250,10 @@ impl Actor {
             if !same(&published.needs, orchestrator.needs()) {
                 published.needs = Arc::new(orchestrator.needs().clone());
             }
+            let running = orchestrator.running_under_keys();
+            if *published.running_under_keys != running {
+                published.running_under_keys = Arc::new(running);
+            }
             *published = Published {
                 sequence,
                 epoch: self.epoch,
@@ -258,6 +262,7 @@ impl Actor {
                 schedules: Arc::clone(&published.schedules),
                 needs: Arc::clone(&published.needs),
                 deliveries: Arc::clone(&published.deliveries),
+                running_under_keys: Arc::clone(&published.running_under_keys),
                 stage,
                 active_executions: orchestrator.executions().len(),
                 workers: orchestrator.workers().len(),

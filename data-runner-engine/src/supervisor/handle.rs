@@ -1,11 +1,11 @@
 //! How everybody else talks to the supervisor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Answer, Pausing, Rejection, Request, ShutDown};
-use data_runner_core::execution::Execution;
+use data_runner_core::execution::{ConcurrencyKey, Execution};
 use data_runner_core::id::{
     AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId,
 };
@@ -38,6 +38,8 @@ pub struct Published {
     pub needs: Arc<BTreeMap<WorkflowId, Arc<NeedsProgress>>>,
     /// Messages to addresses outside that are tried to be delivered.
     pub deliveries: Arc<BTreeMap<DeliveryId, Arc<Delivery>>>,
+    /// Which executions run under each concurrency key.
+    pub running_under_keys: Arc<BTreeMap<ConcurrencyKey, BTreeSet<ExecutionId>>>,
     /// What it is doing.
     pub stage: Stage,
     /// How many executions are active.

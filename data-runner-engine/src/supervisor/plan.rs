@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::event::Submit;
-use data_runner_core::execution::{StateName, Trigger, Waiting, WaitingReason};
+use data_runner_core::execution::{Queueing, StateName, Trigger, Waiting, WaitingReason};
 use data_runner_core::id::{ExecutionId, Sha256};
 use data_runner_core::port::ExecutionQuery;
 use data_runner_core::worker::{Candidate, MachineRequest};
@@ -23,7 +23,7 @@ impl Preparation<'_> {
         let workflow = self.current(given, order.reference.as_deref()).await?;
         let Defined { revision, mut config } = self.defined(&workflow, order.reference.as_deref()).await?;
         sized(&mut config, order)?;
-        // As it would be submitted now, but for its code and parameters, which no machine is chosen by.
+        // As it would be submitted now, but for its code, parameters and place in line, which no machine is chosen by.
         let no_code = BundleRef { hash: Sha256::of(b""), bytes: 0 };
         let job = prepare_job(&workflow, &revision, &config, no_code, Default::default());
         let timeout = job.timeout;
@@ -36,7 +36,7 @@ impl Preparation<'_> {
             keep_warm: config.keep_warm,
             compute: config.compute,
             notifications: Vec::new(),
-            queueing: config.queueing.resolve(),
+            queueing: Queueing::default(),
             trigger: Trigger::Manual,
             dates: None,
             retry_of: None,

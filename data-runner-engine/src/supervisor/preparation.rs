@@ -194,6 +194,7 @@ impl Preparation<'_> {
             RequestError::Invalid { what: "the parameters are wrong".to_owned(), problems }
         })?;
         let bundle = self.bundle(workflow, &revision, &config).await?;
+        let queueing = config.queueing.resolve(&params);
         let job: JobSpec = prepare_job(workflow, &revision, &config, bundle, params);
         self.ask_submit(Submit {
             workflow: workflow.id,
@@ -204,7 +205,7 @@ impl Preparation<'_> {
             keep_warm: config.keep_warm,
             compute: config.compute,
             notifications: config.notifications,
-            queueing: config.queueing.resolve(),
+            queueing,
             trigger,
             dates,
             retry_of,

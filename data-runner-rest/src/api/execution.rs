@@ -119,7 +119,7 @@ pub struct NeededExecution {
 /// Why an execution does not run yet.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// `worker`, `worker_limit`, `backoff`, `hold` or `draining`.
+    /// `worker`, `worker_limit`, `concurrency`, `backoff`, `hold` or `draining`.
     pub reason: String,
     /// The same for people.
     pub message: String,
@@ -127,6 +127,10 @@ pub struct Waiting {
     pub since: Timestamp,
     /// When it goes on, where that is known.
     pub until: Option<Timestamp>,
+    /// The executions of its workflow that it has to wait for, with the reason `concurrency`.
+    #[serde(default)]
+    #[schema(value_type = Vec<uuid::Uuid>)]
+    pub behind: Vec<ExecutionId>,
     /// What was tried in vain to get a machine for it, the oldest first.
     #[serde(default)]
     pub tries: Vec<LaunchTry>,
@@ -258,6 +262,13 @@ impl From<&core::Execution> for Execution {
 }
 
 impl Execution {
+    /// Names those that it waits for.
+    pub(crate) fn set_behind(&mut self, others: impl Iterator<Item = ExecutionId>) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.behind = others.collect();
+        }
+    }
+
     pub(crate) fn set_cost(&mut self, cost: Option<CoreCost>) {
         self.cost_usd = cost.map(|cost| cost.total().usd());
         self.cost = cost.map(Cost::from);
@@ -397,20 +408,18 @@ fn waiting(execution: &core::Execution) -> Option<Waiting> {
         | ExecutionState::Failed { .. }
         | ExecutionState::Cancelled { .. } => return None,
     };
-    let (reason, message, until) = match &waiting.reason {
-        WaitingReason::Worker => ("worker", "no worker that fits is free".to_owned(), None),
-        WaitingReason::WorkerLimit { limit } => {
-            ("worker_limit", format!("all workers that may exist ({limit}) are busy"), None)
-        }
-        WaitingReason::Backoff { until, failure } => {
-            ("backoff", format!("the last attempt failed: {}", failure.message), Some(moment(*until)))
-        }
-        WaitingReason::Hold { message } => ("hold", message.clone(), None),
-        WaitingReason::Draining => ("draining", "it runs after the supervisor's next start".to_owned(), None),
+    let (reason, until) = match &waiting.reason {
+        WaitingReason::Worker => ("worker", None),
+        WaitingReason::WorkerLimit { .. } => ("worker_limit", None),
+        WaitingReason::Concurrency { .. } => ("concurrency", None),
+        WaitingReason::Backoff { until, .. } => ("backoff", Some(moment(*until))),
+        WaitingReason::Hold { .. } => ("hold", None),
+        WaitingReason::Draining => ("draining", None),
     };
     let since = moment(waiting.since);
     let tries = execution.launch_tries.iter().map(LaunchTry::from).collect();
-    Some(Waiting { reason: reason.to_owned(), message, since, until, tries })
+    let message = waiting.reason.to_string();
+    Some(Waiting { reason: reason.to_owned(), message, since, until, behind: Vec::new(), tries })
 }
 
 #[cfg(test)]

@@ -37,7 +37,9 @@ pub use schedule::{LastTick, Schedule};
 pub use server::{Health, Readiness, Version};
 pub use token::{CreateToken, CreatedToken, Token};
 pub use worker::Worker;
-pub use workflow::{ConfigProblem, Location, Need, Param, Registered, Validated, Workflow, WorkflowState};
+pub use workflow::{
+    Concurrency, ConfigProblem, Location, Need, Param, Registered, Validated, Workflow, WorkflowState,
+};
 
 /// A page of a listing.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

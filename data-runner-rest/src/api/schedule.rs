@@ -30,7 +30,7 @@ pub struct Schedule {
 pub struct LastTick {
     /// When it was due.
     pub due: Timestamp,
-    /// `submitted`, `missed` or `given_up`.
+    /// `submitted`, `missed`, `skipped` or `given_up`.
     pub outcome: String,
     /// Its execution, if it has one.
     #[schema(value_type = Option<uuid::Uuid>)]

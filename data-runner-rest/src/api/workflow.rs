@@ -45,6 +45,9 @@ pub struct Workflow {
     /// The priority of its executions, 0 to 100.
     #[serde(default)]
     pub priority: Option<u8>,
+    /// How many of its executions may run at one time; null: as many as are asked for.
+    #[serde(default)]
+    pub concurrency: Option<Concurrency>,
     /// Its parameters, in order of their names.
     #[serde(default)]
     pub params: Vec<Param>,
@@ -87,6 +90,17 @@ pub struct Need {
     pub workflow: String,
     /// How long its success counts, in seconds.
     pub within_seconds: f64,
+}
+
+/// How many executions may run at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Concurrency {
+    /// So many.
+    pub limit: u32,
+    /// Those whose key is the same count together; it may refer to parameters.
+    pub key: String,
+    /// What becomes of one that cannot start at once: `queue`, `skip` or `cancel_running`.
+    pub on_conflict: String,
 }
 
 /// A declared parameter.
@@ -187,6 +201,7 @@ impl From<&core::Workflow> for Workflow {
             entrypoint: config.map(|it| it.entrypoint.clone()),
             timeout_seconds: config.map(|it| it.timeout.as_secs_f64()),
             priority: config.map(|it| it.queueing.priority.points()),
+            concurrency: config.and_then(|it| it.queueing.concurrency.as_ref()).map(Concurrency::from),
             params: config.map(params).unwrap_or_default(),
             needs: needs(workflow),
             needed_by: None,
@@ -196,6 +211,13 @@ impl From<&core::Workflow> for Workflow {
             created_at: moment(workflow.created_at),
             updated_at: moment(workflow.updated_at),
         }
+    }
+}
+
+impl From<&core::ConcurrencyRule> for Concurrency {
+    fn from(rule: &core::ConcurrencyRule) -> Self {
+        let on_conflict = rule.on_conflict.as_str().to_owned();
+        Self { limit: rule.limit.get(), key: rule.key.to_string(), on_conflict }
     }
 }
 

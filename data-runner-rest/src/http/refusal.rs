@@ -41,6 +41,7 @@ pub(crate) enum Kind {
     NotAcceptable,
     Ambiguous,
     AlreadyEnded,
+    ConcurrencyLimit,
     WorkflowGone,
     TokenNameTaken,
     NoLogin,
@@ -62,7 +63,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
@@ -86,6 +87,7 @@ impl Kind {
         Self::NotAcceptable,
         Self::Ambiguous,
         Self::AlreadyEnded,
+        Self::ConcurrencyLimit,
         Self::WorkflowGone,
         Self::TokenNameTaken,
         Self::NoLogin,
@@ -136,6 +138,9 @@ impl Kind {
                 (S::NOT_ACCEPTABLE, "not_acceptable", "It cannot be answered in that form")
             }
             Self::Ambiguous => (S::CONFLICT, "ambiguous", "The name means more than one thing"),
+            Self::ConcurrencyLimit => {
+                (S::CONFLICT, "concurrency_limit", "As many executions have not ended as may run at one time")
+            }
             Self::AlreadyEnded => (S::CONFLICT, "already_ended", "The execution has ended"),
             Self::WorkflowGone => (S::CONFLICT, "workflow_gone", "The workflow is there no more"),
             Self::TokenNameTaken => (S::CONFLICT, "token_name_taken", "Another token has that name"),
@@ -198,6 +203,7 @@ impl Kind {
             | Self::NotAcceptable
             | Self::Ambiguous
             | Self::AlreadyEnded
+            | Self::ConcurrencyLimit
             | Self::WorkflowGone
             | Self::TokenNameTaken
             | Self::NoLogin

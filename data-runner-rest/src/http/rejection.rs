@@ -52,6 +52,7 @@ impl From<Rejection> for Refusal {
             | Rejection::NoSuchWorker(_)
             | Rejection::WorkflowGone { .. }
             | Rejection::AlreadyEnded { .. }
+            | Rejection::Skipped { .. }
             | Rejection::StartSettled(_)
             | Rejection::NotWelcome(_)
             | Rejection::ShuttingDown => rejection.to_string(),
@@ -63,6 +64,7 @@ impl From<Rejection> for Refusal {
             Rejection::WorkflowGone { .. } => Kind::WorkflowGone,
             Rejection::KeyReused { .. } => Kind::IdempotencyKeyReused,
             Rejection::AlreadyEnded { .. } => Kind::AlreadyEnded,
+            Rejection::Skipped { .. } => Kind::ConcurrencyLimit,
             // Machines and what starts by itself ask for these, not callers of REST.
             Rejection::NotWelcome(_) | Rejection::StartSettled(_) => Kind::Internal,
             Rejection::ShuttingDown => Kind::Unavailable,

@@ -8,7 +8,7 @@ use data_runner_engine::supervisor::Repeat as How;
 use http::header::LOCATION;
 use http::{Extensions, HeaderMap, StatusCode};
 
-use super::find;
+use super::{costed, find};
 use crate::api::{Execution, Problem, Repeat};
 use crate::app::{App, Prefix};
 use crate::http::body::{OptionalBody, idempotency_key};
@@ -34,7 +34,7 @@ pub(crate) async fn cancel(
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
     let id = find::execution_id(&app.handle, &given).await?;
     let execution = app.handle.cancel(id, &caller(&extensions)).await?;
-    Ok((StatusCode::ACCEPTED, Json(Execution::from(&*execution))))
+    Ok((StatusCode::ACCEPTED, Json(costed::fresh(&app.handle, &execution))))
 }
 
 /// Runs the same commit with the same parameters again, as a new execution.
@@ -102,7 +102,7 @@ async fn repeat(
         .map(|key| IdempotencyKey { key: format!("POST /executions/{id}/{verb} {key}"), body: body.hash });
     let execution = app.handle.repeat(id, how, idempotency).await?;
     let location = [(LOCATION, prefix.execution(execution.id))];
-    Ok((StatusCode::ACCEPTED, location, Json(Execution::from(&*execution))).into_response())
+    Ok((StatusCode::ACCEPTED, location, Json(costed::fresh(&app.handle, &execution))).into_response())
 }
 
 /// Who asks, for the record.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use data_runner_core::cost::{self, Cost, WorkerCost};
-use data_runner_core::execution::{Attempt, Execution as CoreExecution};
+use data_runner_core::execution::{Attempt, Execution as CoreExecution, StateName};
 use data_runner_core::id::{AttemptId, WorkerId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
@@ -38,8 +38,8 @@ impl Machines {
         cost::of_execution(execution, &self.costs)
     }
 
-    fn show(&self, execution: &CoreExecution) -> Execution {
-        let mut shown = Execution::from(execution);
+    fn show(&self, handle: &Handle, execution: &CoreExecution) -> Execution {
+        let mut shown = fresh(handle, execution);
         shown.set_cost(self.cost(execution));
         for (attempt, shown) in execution.attempts.iter().zip(&mut shown.attempts) {
             let id = execution.attempt_id(attempt.number);
@@ -53,6 +53,17 @@ impl Machines {
     }
 }
 
+/// An execution as REST shows it, without what its machines tell: right after it was asked for.
+pub(crate) fn fresh(handle: &Handle, execution: &CoreExecution) -> Execution {
+    let mut shown = Execution::from(execution);
+    if let (StateName::Queued, Some(key)) = (execution.state.name(), execution.concurrency_key()) {
+        let running = handle.published().running_under_keys;
+        let others = running.get(&key).into_iter().flatten();
+        shown.set_behind(others.copied().filter(|other| *other != execution.id));
+    }
+    shown
+}
+
 /// The machines of these executions.
 pub(crate) async fn machines(handle: &Handle, executions: &[CoreExecution]) -> Result<Machines, StateError> {
     Machines::of(handle, executions.iter().flat_map(CoreExecution::workers).collect()).await
@@ -64,7 +75,7 @@ pub(crate) async fn executions(
     executions: &[CoreExecution],
 ) -> Result<Vec<Execution>, StateError> {
     let machines = machines(handle, executions).await?;
-    Ok(executions.iter().map(|execution| machines.show(execution)).collect())
+    Ok(executions.iter().map(|execution| machines.show(handle, execution)).collect())
 }
 
 /// One execution as REST shows it; the workers that cost nothing tell their part of the timeline too.
@@ -77,7 +88,7 @@ pub(crate) async fn execution(handle: &Handle, execution: &CoreExecution) -> Res
             machines.workers.insert(worker.id, worker);
         }
     }
-    Ok(machines.show(execution))
+    Ok(machines.show(handle, execution))
 }
 
 /// Workers as REST shows them.

@@ -54,6 +54,7 @@ fn last(tick: &SettledTick) -> LastTick {
     let (outcome, execution, message) = match &tick.outcome {
         StartOutcome::Submitted { execution } => ("submitted", Some(*execution), None),
         StartOutcome::Missed { reason } => ("missed", None, Some(reason.clone())),
+        StartOutcome::Skipped { reason } => ("skipped", None, Some(reason.clone())),
         StartOutcome::GivenUp { message } => ("given_up", None, Some(message.clone())),
     };
     LastTick { due: moment(tick.due), outcome: outcome.to_owned(), execution, message }

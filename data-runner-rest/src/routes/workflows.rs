@@ -12,6 +12,7 @@ use data_runner_engine::{IdempotencyKey, Order, Registration};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
+use super::costed;
 use crate::api::{
     ConfigProblem, Execute, Execution, Page, PatchWorkflow, Plan, Problem, RegisterRepo, Registered, Workflow,
 };
@@ -203,7 +204,7 @@ pub(crate) async fn execute(
     };
     let execution = app.handle.execute(&workflow.id.to_string(), order).await?;
     let location = [(LOCATION, prefix.execution(execution.id))];
-    Ok((StatusCode::ACCEPTED, location, Json(Execution::from(&*execution))).into_response())
+    Ok((StatusCode::ACCEPTED, location, Json(costed::fresh(&app.handle, &execution))).into_response())
 }
 
 /// How a path names a workflow: by one segment or by two.

@@ -1,8 +1,9 @@
 //! Registering workflows and running them.
 
 use data_runner_testkit::memory::workflow_source::RepoFile;
+use data_runner_testkit::sample;
 
-use crate::fixture::{Rest, SIMPLE, URL, files};
+use crate::fixture::{Agent, Rest, SIMPLE, URL, files};
 
 #[tokio::test]
 async fn registering_a_repository_tells_what_can_be_run_and_what_is_wrong_with_the_rest() {
@@ -158,4 +159,29 @@ async fn validate_finds_everything_that_is_wrong_and_refuses_nothing() {
     let missing = serde_json::json!({"config": SIMPLE, "files": ["config.yaml"]});
     let answer = rest.post("/validate", &missing.to_string()).await.json();
     assert_eq!(answer["valid"], false, "workflow.py is not there");
+}
+
+#[tokio::test]
+async fn a_second_run_is_refused_or_says_for_whom_it_waits() {
+    let rest = Rest::start().await;
+    let limited = |on_conflict| format!("{SIMPLE}concurrency: {{limit: 1, on_conflict: {on_conflict}}}\n");
+    let (skipping, queueing) = (limited("skip"), limited("queue"));
+    rest.source.publish("main", files(&[("skipping", &skipping), ("queueing", &queueing)]));
+    rest.post("/workflows", &format!(r#"{{"repo": "{URL}", "ref": "main"}}"#)).await;
+    let shown = rest.get("/workflows/skipping").await.json();
+    let concurrency = serde_json::json!({"limit": 1, "key": "", "on_conflict": "skip"});
+    assert_eq!((&shown["concurrency"], shown["priority"].as_u64()), (&concurrency, Some(50)));
+    rest.post("/workflows/skipping/execute", "").await;
+    let refused = rest.post("/workflows/skipping/execute", "").await;
+    assert_eq!((refused.status, refused.code().as_str()), (409, "concurrency_limit"), "{}", refused.text());
+
+    rest.post("/executions/latest/cancel", "").await;
+    let first = rest.post("/workflows/queueing/execute", "").await.json()["id"].clone();
+    let agent = Agent::join(&rest, sample::worker_id(1)).await;
+    agent.assigned().await;
+    let second = rest.post("/workflows/queueing/execute", "").await.json();
+    assert_eq!(second["waiting"]["reason"], "concurrency", "{second:#}");
+    assert_eq!(second["waiting"]["behind"], serde_json::json!([first]));
+    let again = rest.get("/executions/latest").await.json();
+    assert_eq!(again["waiting"], second["waiting"]);
 }

@@ -1,8 +1,8 @@
 //! What must hold: safety after every step, liveness once everything has healed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use data_runner_core::execution::{AttemptEnd, ExecutionState, StateName};
+use data_runner_core::execution::{AttemptEnd, ConcurrencyKey, ExecutionState, StateName};
 use data_runner_core::id::{AttemptId, ExecutionId, WorkerId};
 use data_runner_core::log::{LogChunk, LogOffset, Segment};
 use data_runner_core::orchestrator::Orchestrator;
@@ -18,7 +18,8 @@ impl World {
         }
         self.check_processes()?;
         self.check_ended()?;
-        self.check_cap()
+        self.check_cap()?;
+        self.check_keys()
     }
 
     fn violation(&self, invariant: &'static str, what: String) -> Box<Violation> {
@@ -99,6 +100,31 @@ impl World {
             self.hosts.iter().filter(|(worker, host)| host.life == MachineLife::On && ours(worker)).count();
         if on > self.size.workers as usize {
             return Err(self.violation("I9", format!("{on} machines run, {} may", self.size.workers)));
+        }
+        Ok(())
+    }
+
+    /// I9: never more executions under a key than may run at one time, by what runs on hosts and by what is launched or
+    /// assigned.
+    fn check_keys(&self) -> Result<(), Box<Violation>> {
+        let on_hosts: BTreeSet<ExecutionId> =
+            self.hosts.values().flat_map(super::host::Host::alive).map(|attempt| attempt.execution).collect();
+        let mut under_way: BTreeMap<ConcurrencyKey, u32> = BTreeMap::new();
+        for execution in self.store.executions_now() {
+            let claimed = match execution.state.name() {
+                StateName::Provisioning | StateName::Starting | StateName::Running => true,
+                StateName::Queued | StateName::Success | StateName::Failed | StateName::Cancelled => false,
+            };
+            if let (Some(key), Some(rule)) = (execution.concurrency_key(), &execution.queueing.concurrency)
+                && (claimed || on_hosts.contains(&execution.id))
+            {
+                let count = under_way.entry(key).or_insert(0);
+                *count += 1;
+                if *count > rule.limit.get() {
+                    let what = format!("{count} run under the key {:?}, {} may", rule.key, rule.limit);
+                    return Err(self.violation("I9", what));
+                }
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The supervisor: batches, commits, effects; and its deaths between them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use data_runner_core::cost::Market;
 use data_runner_core::event::{
     Answer, Effect, Event, Idempotency, Outcome, ReplyTo, Request, Submit, Synced,
 };
-use data_runner_core::execution::{RetryPolicy, Trigger};
+use data_runner_core::execution::{Concurrency, OnConflict, Queueing, RetryPolicy, Trigger};
 use data_runner_core::id::{Epoch, ExecutionId, MachineId, Sha256, WorkerId};
 use data_runner_core::message::{LogAppend, LogOutcome};
 use data_runner_core::orchestrator::{Absence, Orchestrator, Policy, Pool};
@@ -221,7 +222,7 @@ impl World {
                 ..Compute::default()
             },
             notifications: Vec::new(),
-            queueing: Default::default(),
+            queueing: Queueing { concurrency: concurrency(n), ..Queueing::default() },
             trigger: Trigger::Manual,
             dates: None,
             retry_of: None,
@@ -448,6 +449,21 @@ impl World {
 
 pub(super) fn machine_id(worker: WorkerId) -> MachineId {
     format!("m-{worker}").parse().expect("printable and short")
+}
+
+/// Two of three clients share a key with others, and its limit.
+fn concurrency(client: u32) -> Option<Concurrency> {
+    let (key, limit) = match client % 3 {
+        0 => return None,
+        1 => ("one", NonZeroU32::MIN),
+        _ => ("two", NonZeroU32::MIN.saturating_add(1)),
+    };
+    let on_conflict = match client / 3 % 4 {
+        0 | 1 => OnConflict::Queue,
+        2 => OnConflict::Skip,
+        _ => OnConflict::CancelRunning,
+    };
+    Some(Concurrency { limit, key: key.to_owned(), on_conflict })
 }
 
 fn candidate() -> Candidate {

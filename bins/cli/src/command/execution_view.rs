@@ -189,6 +189,10 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
             "waiting",
             format!("{} (for {})", waiting.message, time::duration(time::between(waiting.since, now))),
         );
+        if !waiting.behind.is_empty() {
+            let others: Vec<String> = waiting.behind.iter().map(ToString::to_string).collect();
+            fact("behind", others.join(", "));
+        }
     }
     if let Some(cost) = execution.cost_usd {
         fact("cost", format!("{}{}", money::usd(cost), execution.cost.map(waste).unwrap_or_default()));

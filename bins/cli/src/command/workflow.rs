@@ -6,8 +6,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use data_runner_core::workflow::config::Severity;
 use data_runner_rest::api::{
-    ConfigProblem, Param, PatchWorkflow, RegisterRepo, Registered, SyncRepos, SyncResult, Synced, Workflow,
-    WorkflowState,
+    Concurrency, ConfigProblem, Param, PatchWorkflow, RegisterRepo, Registered, SyncRepos, SyncResult,
+    Synced, Workflow, WorkflowState,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -179,6 +179,7 @@ fn page(workflow: &Workflow) -> String {
     fact("size", workflow.instance_size.as_deref());
     fact("script", workflow.entrypoint.as_deref());
     fact("priority", workflow.priority.map(|points| points.to_string()).as_deref());
+    fact("concurrency", workflow.concurrency.as_ref().map(concurrency).as_deref());
     fact("folder", Some(&workflow.path));
     fact("revision", Some(&workflow.revision));
     fact("id", Some(&workflow.id.to_string()));
@@ -216,6 +217,11 @@ fn graph(text: &mut String, workflow: &Workflow) {
             let _ = writeln!(text, "  {name}");
         }
     }
+}
+
+fn concurrency(rule: &Concurrency) -> String {
+    let key = if rule.key.is_empty() { String::new() } else { format!(" for each {}", rule.key) };
+    format!("{} at a time{key}, then {}", rule.limit, rule.on_conflict)
 }
 
 fn param_line(param: &Param) -> String {

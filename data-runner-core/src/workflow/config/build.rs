@@ -57,7 +57,7 @@ pub(super) fn build(
     let dependencies =
         dependencies::dependencies(config.object("dependencies"), worker_type, context, report);
     let retries = retries::retries(config.list("retries"), report);
-    let queueing = queueing::queueing(&mut config);
+    let queueing = queueing::queueing(&mut config, &params, report);
     Some(WorkflowConfig {
         worker_type: worker_type?.name.clone(),
         instance_size: size?,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::execution::FailureCause;
+use crate::execution::{FailureCause, OnConflict};
 use crate::workflow::{NotifyOn, Spot};
 use crate::yaml::{Key, Need, Shape};
 
@@ -19,6 +19,16 @@ const CAUSES: [&str; FailureCause::ALL.len()] = {
     let mut index = 0;
     while index < names.len() {
         names[index] = FailureCause::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
+
+const ON_CONFLICT: [&str; OnConflict::ALL.len()] = {
+    let mut names = [""; OnConflict::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = OnConflict::ALL[index].as_str();
         index += 1;
     }
     names
@@ -49,6 +59,8 @@ static NEED: Shape = Shape::Object(&NEED_KEYS);
 static NOTIFY_ON: Shape = Shape::Growing { now: &NOTIFY_ON_NAMES, later: &["recovered", "late"] };
 static PARAM: Shape = Shape::Object(&PARAM_KEYS);
 static RETRY: Shape = Shape::Object(&RETRY_KEYS);
+static CONCURRENCY_LIMIT: Shape = Shape::Int { min: 1, max: 10_000 };
+static CONCURRENCY: Shape = Shape::Object(&CONCURRENCY_KEYS);
 // Linux refuses an environment variable of 128 KiB; its name counts too.
 static ENV_VALUE: Shape = Shape::free_text(100 * 1_024);
 
@@ -98,6 +110,11 @@ static CONFIG_KEYS: [Key; 25] = [
     key("compute", Shape::Object(&COMPUTE_KEYS), "How its machine is chosen and made."),
     key("notifications", list(&NOTIFICATION, 20), "Whom to tell."),
     key(
+        "concurrency",
+        Shape::Either { scalar: &CONCURRENCY_LIMIT, other: &CONCURRENCY },
+        "How many of its executions may run at one time; a number, or a limit with its key.",
+    ),
+    key(
         "priority",
         Shape::Int { min: 0, max: 100 },
         "Each point counts as a minute of waiting. Default: 50.",
@@ -105,7 +122,6 @@ static CONFIG_KEYS: [Key; 25] = [
     key("needs", list(&NEED, 20), "Workflows whose success starts it."),
     Shape::not_yet("late_after", "How long after its due time it counts as late."),
     Shape::not_yet("start_within", "How long it may wait for a machine."),
-    Shape::not_yet("concurrency", "How many of its executions may run at once."),
     Shape::not_yet("matrix", "One execution for each combination of values."),
     Shape::not_yet("artifacts", "Files to keep."),
     Shape::not_yet("budget", "What it may cost."),
@@ -155,6 +171,20 @@ static BACKOFF_KEYS: [Key; 3] = [
         "What each further wait is multiplied by. Default: 2.",
     ),
     key("max", seconds(0, 7 * DAY), "The longest wait. Default: 10m."),
+];
+
+static CONCURRENCY_KEYS: [Key; 3] = [
+    required("limit", Shape::Int { min: 1, max: 10_000 }, "How many may run at one time."),
+    key(
+        "key",
+        Shape::text(255),
+        "Those with the same key count together, such as ${params.region}. Default: all.",
+    ),
+    key(
+        "on_conflict",
+        Shape::Choice(&ON_CONFLICT),
+        "What becomes of one that cannot start at once: queue, skip or cancel_running. Default: queue.",
+    ),
 ];
 
 static SCHEDULE_KEYS: [Key; 5] = [

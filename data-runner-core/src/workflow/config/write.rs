@@ -5,7 +5,7 @@ use serde_yaml::{Mapping, Value};
 use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
 use crate::execution::RetryRule;
 use crate::workflow::{
-    Compute, Dependencies, Need, Notification, ParamValue, PythonDependency, Schedule, Spot,
+    Compute, ConcurrencyRule, Dependencies, Need, Notification, ParamValue, PythonDependency, Schedule, Spot,
 };
 use crate::yaml::{write_duration, write_size};
 
@@ -34,6 +34,9 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     put(&mut yaml, "timeout", write_duration(config.timeout));
     put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
     put(&mut yaml, "priority", config.queueing.priority.points());
+    if let Some(rule) = &config.queueing.concurrency {
+        put(&mut yaml, "concurrency", concurrency(rule));
+    }
     let compute = compute(&config.compute);
     if !compute.is_empty() {
         put(&mut yaml, "compute", compute);
@@ -120,6 +123,15 @@ fn retry(rule: &RetryRule) -> Value {
     put(&mut yaml, "max_attempts", rule.max_attempts);
     put(&mut yaml, "backoff", backoff);
     yaml.into()
+}
+
+fn concurrency(rule: &ConcurrencyRule) -> Mapping {
+    let mut yaml = Mapping::new();
+    put(&mut yaml, "limit", rule.limit.get());
+    let key = rule.key.to_string();
+    put_some(&mut yaml, "key", Some(key.as_str()).filter(|key| !key.is_empty()));
+    put(&mut yaml, "on_conflict", rule.on_conflict.as_str());
+    yaml
 }
 
 /// Only what is asked for: what is not said is the installation's, which a configuration does not know.

@@ -1,6 +1,7 @@
 //! What a store is tested with: values of every shape, and a model of what it must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
-    Attempt, AttemptEnd, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport, LaunchTry,
-    LiveAttempt, Phase, Phases, Priority, Queueing, RunState, StateName, Stop, StopReason, Trigger, Usage,
-    Waiting, WaitingReason,
+    Attempt, AttemptEnd, Concurrency, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport,
+    LaunchTry, LiveAttempt, OnConflict, Phase, Phases, Priority, Queueing, RunState, StateName, Stop,
+    StopReason, Trigger, Usage, Waiting, WaitingReason,
 };
 use data_runner_core::id::{
     AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, Lease, RepoName, Sha256,
@@ -77,7 +78,14 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         keep_warm: Duration::new(300, 1),
         compute: Compute { spot: Spot::Prefer, disk_bytes: Some(50 << 30), ..Compute::default() },
         notifications: vec![Notification { on: vec![NotifyOn::Failure], webhook: webhook() }],
-        queueing: Queueing { priority: Priority::new(80) },
+        queueing: Queueing {
+            priority: Priority::new(80),
+            concurrency: Some(Concurrency {
+                limit: NonZeroU32::MAX,
+                key: "'\u{2603}".to_owned(),
+                on_conflict: OnConflict::CancelRunning,
+            }),
+        },
         trigger: Trigger::Needs { by: vec![needed_by(1)] },
         dates: Some(dates()),
         retry_of: Some(execution_id(0)),
@@ -133,6 +141,7 @@ pub(in crate::contract) fn states(worker: u64) -> Vec<ExecutionState> {
     vec![
         waiting(WaitingReason::Worker),
         waiting(WaitingReason::WorkerLimit { limit: 4 }),
+        waiting(WaitingReason::Concurrency { key: "eu".to_owned(), limit: NonZeroU32::MIN }),
         waiting(WaitingReason::Backoff { until: at(8), failure: failure() }),
         waiting(WaitingReason::Hold { message: "no capacity".to_owned() }),
         waiting(WaitingReason::Draining),
@@ -338,6 +347,7 @@ pub(in crate::contract) fn schedules() -> Vec<ScheduleProgress> {
         None,
         settled(StartOutcome::Submitted { execution: execution_id(1) }),
         settled(StartOutcome::Missed { reason: "paused".to_owned() }),
+        settled(StartOutcome::Skipped { reason: "one runs".to_owned() }),
         settled(StartOutcome::GivenUp { message: "no \"such\" branch".to_owned() }),
     ];
     let shapes = outcomes.into_iter().enumerate().map(|(n, last)| {
