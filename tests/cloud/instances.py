@@ -53,7 +53,7 @@ def _set_state(self, state):
 
 Instance._state = property(_state, _set_state)
 # Until the hypervisor says so.
-Instance.booted = Instance.has_host = Instance.gone = Instance.settling = False
+Instance.booted = Instance.has_host = Instance.gone = Instance.settling = Instance.forgotten = False
 
 def _as_stored(change):
     """Moto changes the state that it gets to see in place: it must be the stored one."""
@@ -132,6 +132,17 @@ def _run_once(self, image_id, count, user_data, security_group_names, **argument
 
 EC2Backend.run_instances = _run_once
 
+_associate = EC2Backend.associate_iam_instance_profile
+
+
+def _associate_once(self, instance_id, *arguments, **named):
+    """Moto does it for each launch, and refuses the second time: a launch that is repeated must find it done."""
+    done = self.iam_instance_profile_associations.get(instance_id)
+    return done or _associate(self, instance_id, *arguments, **named)
+
+
+EC2Backend.associate_iam_instance_profile = _associate_once
+
 
 def remember_parameters(form):
     """What makes two requests the same."""
@@ -161,7 +172,7 @@ def _visible_reservations(self, filters=None):
     for reservation in _all_reservations(self, filters):
         def shown(instance):
             launched = instance.__dict__.get("launched", 0)
-            visible = time.monotonic() >= launched + SETTINGS["invisible"]
+            visible = time.monotonic() >= launched + SETTINGS["invisible"] and not instance.forgotten
             return visible and (tokens is None or instance.__dict__.get("client_token") in tokens)
 
         reservation.instances = [instance for instance in reservation.instances if shown(instance)]

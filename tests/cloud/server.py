@@ -9,12 +9,14 @@ INDEX is a folder of wheels, which is served as a package index below /_index/si
     POST /_cloud/machines/ID/booted        its host runs
     POST /_cloud/machines/ID/gone          its host is gone; {"powered_off": true}: by its own doing
     POST /_cloud/machines/ID/end           {"code", "message"}: the cloud ends it for this reason
+    POST /_cloud/machines/ID/forget        the AWS APIs do not show it any more, as an hour after its end
     POST /_cloud/machines/ID/metadata      {PATH: TEXT or null}: what its metadata say there
     POST /_cloud/settings                  see SETTINGS in instances.py and images.py, and "denied": actions that nobody may do
     POST /_cloud/faults                    a list of faults, see `fault_for`; replaces those that were
     GET  /_cloud/account/REGION            what is there at the beginning: {"subnets": {ID: ZONE}, "security_group"}
-    POST /_cloud/profiles/NAME             makes an instance profile with a role of the same name; {"arn"}
-    GET  /_cloud/calls                     all calls of the AWS APIs so far: action, parameters, when, access key, status
+    POST /_cloud/profiles/NAME             makes an instance profile with a role of the same name, once; {"arn"}
+    GET  /_cloud/calls                     all calls of the AWS APIs so far: action, parameters, when, access key, status,
+                                           whether a fault has executed it
     GET  /_cloud/index                     all requests to the package index so far: who, by address, and the path
 """
 
@@ -59,9 +61,11 @@ def fault_for(action, form):
     """The first fault that is for this call, and one time less of it. A fault is
 
     {"action": "RunInstances", "match": {"InstanceType": "t3.small"}, "times": 1, "delay": seconds,
-     "code": "InsufficientInstanceCapacity", "message": "...", "status": 500, "execute": bool, "drop": bool}
+     "code": "InsufficientInstanceCapacity", "message": "...", "status": 500, "execute": bool, "hold": seconds,
+     "drop": bool}
 
-    With `execute` the call is carried out before the answer goes wrong; with `drop` there is no answer at all.
+    With `execute` the call is carried out before the answer goes wrong; with `hold` it then waits for so long; with
+    `drop` there is no answer at all.
     """
     with instances.LOCK:
         for fault in FAULTS:
@@ -101,7 +105,8 @@ class Cloud:
         action = action or f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         key = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
         key = key.group(1) if key else None
-        record = {"action": action, "parameters": form, "at": time.time(), "access_key": key, "status": None}
+        record = {"action": action, "parameters": form, "at": time.time(), "access_key": key}
+        record |= {"status": None, "executed": False}
         CALLS.append(record)
         instances.remember_parameters(form)
 
@@ -118,6 +123,8 @@ class Cloud:
             time.sleep(fault.get("delay", 0))
             if fault.get("execute"):
                 list(self.moto(environ, lambda *_: None))
+                record["executed"] = True
+            time.sleep(fault.get("hold", 0))
             if fault.get("drop"):
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 raise ConnectionResetError("as the test wanted")
@@ -185,6 +192,8 @@ class Cloud:
                 instance.gone = True
             case "end":
                 instances.end(instance, told["code"], told.get("message", "as the test wanted"))
+            case "forget":
+                instance.forgotten = True
             case "metadata":
                 metadata.SET.setdefault(instance.id, {}).update(told)
             case _:
@@ -223,6 +232,9 @@ def account(region):
 
 def make_profile(name):
     iam = iam_backends[ACCOUNT]["aws"]
+    made = next((profile for profile in iam.instance_profiles.values() if profile.name == name), None)
+    if made:
+        return made.arn
     iam.create_role(name, "{}", "/", None, "", [], 3600)
     profile = iam.create_instance_profile(name, "/", [])
     iam.add_role_to_instance_profile(name, name)

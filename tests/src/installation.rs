@@ -34,21 +34,29 @@ impl<'a> Installation<'a> {
         Self::with(sandbox, cloud, &Self::settings(cloud, more)).await
     }
 
-    /// Starts it with these settings.
-    pub async fn with(sandbox: &'a Sandbox, cloud: &Cloud, settings: &str) -> Self {
-        cloud.mock.instance_profile("jobs").await;
-        Self::at(sandbox, cloud.address(), cloud.mock.aws(), settings).await
+    /// A second one in the same account, with another name and other ports; its state is in a sandbox of its own.
+    pub async fn neighbour(sandbox: &'a Sandbox, cloud: &Cloud) -> Self {
+        let settings = Self::settings(cloud, "").replace("installation: test", "installation: neighbour");
+        let settings = settings.replace(&format!(":{REST}"), ":8444").replace(&format!(":{GRPC}"), ":7444");
+        Self::with(sandbox, cloud, &settings).await
     }
 
-    /// Starts it where it listens at `address`, with its workers at `endpoint`. It needs no test cloud, and its machines
-    /// need not boot.
-    pub async fn at(sandbox: &'a Sandbox, address: Ipv4Addr, endpoint: &Endpoint, settings: &str) -> Self {
+    /// Starts it with these settings. Its calls of AWS are signed with [`access_key`] of its name.
+    pub async fn with(sandbox: &'a Sandbox, cloud: &Cloud, settings: &str) -> Self {
+        cloud.mock.instance_profile("jobs").await;
+        Self::at(sandbox, cloud.mock.aws(), settings).await
+    }
+
+    /// Starts it with its workers at `endpoint`. It needs no test cloud, and its machines need not boot.
+    pub async fn at(sandbox: &'a Sandbox, endpoint: &Endpoint, settings: &str) -> Self {
         let config = sandbox.fresh("supervisor.yaml");
         std::fs::write(&config, settings).unwrap();
-        let environment = endpoint.environment().to_vec();
+        let mut environment = endpoint.environment().to_vec();
+        environment.push(("AWS_ACCESS_KEY_ID", access_key(setting(settings, "installation"))));
         let agent = stripped_agent(sandbox);
         let program = spawn(sandbox, &config, &environment, &agent);
-        let (rest, token) = (Rest::new(format!("https://{address}:{REST}")), String::new());
+        let address = format!("https://{}", setting(settings, "listen"));
+        let (rest, token) = (Rest::new(address), String::new());
         let mut this = Self { sandbox, config, environment, agent, program, rest, token };
         this.log_in().await;
         this
@@ -145,6 +153,17 @@ agents:
         })
         .await;
     }
+}
+
+/// The access key of an installation's supervisor, by which its calls are told from others'.
+pub fn access_key(installation: &str) -> String {
+    format!("AKIA{}", installation.to_uppercase())
+}
+
+/// What settings say for a key of the first level.
+fn setting<'a>(settings: &'a str, key: &str) -> &'a str {
+    let mut found = settings.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+    found.next().unwrap()
 }
 
 fn supervisor(sandbox: &Sandbox, environment: &[(&'static str, String)]) -> Command {

@@ -9,15 +9,17 @@ mod installation;
 mod process;
 mod program;
 mod proxy;
+mod receiver;
 mod repository;
 mod rest;
 mod sandbox;
 mod server;
 
-pub use installation::Installation;
+pub use installation::{Installation, access_key};
 pub use process::{Found, is_alive, signal};
 pub use program::{Finished, Program, cli, cli_with, on_host};
 pub use proxy::Proxy;
+pub use receiver::{Received, Receiver};
 pub use repository::{Repository, polars, query, workflow};
 pub use rest::{Answer, Follow, Rest};
 pub use rustix::process::Signal;

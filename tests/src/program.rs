@@ -21,9 +21,11 @@ pub(crate) fn built(name: &str) -> PathBuf {
     program
 }
 
-/// A command that runs one of our programs, with nothing of the developer's own settings.
+/// A command that runs one of our programs, with nothing of the developer's own settings. The kernel kills it with the
+/// thread of its test: a supervisor that outlives a killed test would hold the address of a later one.
 pub(crate) fn command(name: &str, sandbox: &Sandbox) -> Command {
-    let mut command = Command::new(built(name));
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(built(name));
     for (variable, _) in std::env::vars_os() {
         if variable.as_encoded_bytes().starts_with(b"DATA_RUNNER_") {
             command.env_remove(variable);

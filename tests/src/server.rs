@@ -24,7 +24,7 @@ pub struct Server<'a> {
 #[derive(Debug)]
 enum Kind {
     Dev { arguments: Vec<String> },
-    Supervisor { config: PathBuf },
+    Supervisor { config: PathBuf, variables: Vec<(String, String)> },
 }
 
 impl Kind {
@@ -43,7 +43,8 @@ impl Kind {
                 command.args(["dev", "--state-dir", &sandbox.text("state"), "--listen", listen]);
                 command.args(["--grpc-listen", "127.0.0.1:0"]).args(arguments);
             }
-            Self::Supervisor { config } => {
+            Self::Supervisor { config, variables } => {
+                command.envs(variables.iter().map(|(name, value)| (name, value)));
                 command.arg("--config").arg(config).env("DATA_RUNNER_LISTEN", listen);
                 command.env("DATA_RUNNER_GRPC_LISTEN", "127.0.0.1:0");
                 command.env("DATA_RUNNER_STATE", sandbox.join("state"));
@@ -62,9 +63,15 @@ impl<'a> Server<'a> {
 
     /// `data-runner-supervisor` with these settings; addresses and state are given by the environment.
     pub async fn supervisor(sandbox: &'a Sandbox, settings: &str) -> Self {
+        Self::supervisor_with(sandbox, settings, &[]).await
+    }
+
+    /// The same, with these variables.
+    pub async fn supervisor_with(sandbox: &'a Sandbox, settings: &str, variables: &[(&str, &str)]) -> Self {
         let config = sandbox.fresh("supervisor.yaml");
         std::fs::write(&config, settings).unwrap();
-        Self::start(sandbox, Kind::Supervisor { config }).await
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::start(sandbox, Kind::Supervisor { config, variables: variables.collect() }).await
     }
 
     async fn start(sandbox: &'a Sandbox, kind: Kind) -> Self {

@@ -58,7 +58,7 @@ async fn a_job_gets_a_machine_at_any_endpoint_and_a_cancelled_one_leaves_none() 
     };
     let sandbox = Sandbox::new();
     let settings = settings(&aws).await;
-    let installation = Installation::at(&sandbox, own_address(), &aws, &settings).await;
+    let installation = Installation::at(&sandbox, &aws, &settings).await;
     let repository = Repository::with(sandbox.join("etl"), [workflow("job", &polars(""), "print('here')")]);
     let rest = &installation.rest;
     rest.register(&repository.url()).await;

@@ -70,6 +70,8 @@ pub struct Call {
     pub access_key: Option<String>,
     /// The HTTP status of its answer; `None` while there is none.
     pub status: Option<u16>,
+    /// Whether it was carried out although its answer goes wrong, or is held.
+    pub executed: bool,
 }
 
 /// What goes wrong with a call.
@@ -86,6 +88,8 @@ pub struct Fault {
     pub delay: f64,
     /// Whether it is carried out before its answer goes wrong.
     pub execute: bool,
+    /// Seconds that the answer is held once the call is carried out.
+    pub hold: f64,
     /// Whether the connection breaks instead of an answer.
     pub drop: bool,
     /// The error that is answered; `None`: the real answer.
@@ -237,6 +241,11 @@ impl Mock {
     /// `Server.InsufficientInstanceCapacity`, `Client.UserInitiatedShutdown` (a person).
     pub async fn end(&self, id: &str, code: &str) {
         self.control.post(&format!("machines/{id}/end"), &json!({ "code": code })).await;
+    }
+
+    /// The cloud does not show an instance any more, as EC2 about an hour after its end.
+    pub async fn forget(&self, id: &str) {
+        self.control.post(&format!("machines/{id}/forget"), &json!({})).await;
     }
 
     /// What an instance's metadata say at `path`, such as `meta-data/spot/instance-action`; `None`: nothing there.

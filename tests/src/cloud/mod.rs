@@ -139,11 +139,30 @@ impl Cloud {
 
     /// Puts a machine's clock ahead, as its shell scripts see it; its programs do not.
     pub fn put_clock_ahead(&self, id: &str, seconds: u32) {
+        std::fs::write(self.inside(id, "/clock-ahead"), seconds.to_string()).unwrap();
+    }
+
+    /// Where a file of a machine that runs can be read and written.
+    pub fn inside(&self, id: &str, path: &str) -> PathBuf {
+        let root = |pid: i32| PathBuf::from(format!("/proc/{pid}/root"));
+        let inside = |root: &PathBuf| root.join("sbin/machine-init").exists();
+        self.processes(id).into_iter().map(root).find(inside).unwrap().join(path.trim_start_matches('/'))
+    }
+
+    /// Kills those processes of a machine whose program and arguments are exactly these; how many there were.
+    pub fn kill_inside(&self, id: &str, command: &str) -> usize {
+        let is = |pid: &i32| {
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&arguments).replace('\0', " ").trim_end() == command
+        };
+        let found: Vec<i32> = self.processes(id).into_iter().filter(is).collect();
+        found.iter().for_each(|pid| crate::signal(*pid, crate::Signal::KILL));
+        found.len()
+    }
+
+    fn processes(&self, id: &str) -> Vec<i32> {
         let said = Command::new("ip").args(["netns", "pids", &self.namespace(id)]).output().unwrap();
-        let said = String::from_utf8(said.stdout).unwrap();
-        let inside = |pid: &&str| Path::new(&format!("/proc/{pid}/root/sbin/machine-init")).exists();
-        let pid = said.lines().find(inside).unwrap();
-        std::fs::write(format!("/proc/{pid}/root/clock-ahead"), seconds.to_string()).unwrap();
+        String::from_utf8(said.stdout).unwrap().lines().map(|pid| pid.parse().unwrap()).collect()
     }
 
     /// Cuts a machine's wire.

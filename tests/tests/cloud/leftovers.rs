@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use data_runner_tests::{is_alive, until};
+use data_runner_tests::{Installation, Sandbox, is_alive, until};
 
 use crate::{cloud_or_skip, launch};
 
@@ -20,13 +20,16 @@ async fn a_cloud_that_is_left_behind() {
     let namespace = cloud.namespace(&id);
     let pids = Command::new("ip").args(["netns", "pids", &namespace]).output().unwrap().stdout;
     let pids = String::from_utf8(pids).unwrap().replace('\n', " ");
+    let sandbox = Sandbox::new();
+    let installation = Installation::start(&sandbox, &cloud, "").await;
+    let pids = format!("{pids}{}", installation.program.pid());
     std::fs::write(file.with_extension("tmp"), format!("{namespace} {pids}")).unwrap();
     std::fs::rename(file.with_extension("tmp"), file).unwrap();
     std::future::pending().await
 }
 
 #[tokio::test]
-async fn machines_die_with_their_test_and_the_next_one_clears_what_is_left() {
+async fn machines_and_supervisors_die_with_their_test_and_the_next_one_clears_what_is_left() {
     // Nothing to see where there are no clouds.
     drop(cloud_or_skip!());
     let folder = tempfile::tempdir().unwrap();
@@ -34,6 +37,7 @@ async fn machines_die_with_their_test_and_the_next_one_clears_what_is_left() {
     let mut test = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "leftovers::a_cloud_that_is_left_behind"])
         .env(VARIABLE, &file)
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -46,7 +50,7 @@ async fn machines_die_with_their_test_and_the_next_one_clears_what_is_left() {
     let pids: Vec<i32> = said.map(|pid| pid.parse().unwrap()).collect();
     assert!(!pids.is_empty());
     for pid in pids {
-        until("the machine to die with its test", async || (!is_alive(pid)).then_some(())).await;
+        until("a machine or supervisor to die with its test", async || (!is_alive(pid)).then_some(())).await;
     }
     assert!(namespace.exists(), "nobody was there to remove it");
     drop(cloud_or_skip!());

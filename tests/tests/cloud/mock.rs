@@ -21,6 +21,10 @@ async fn a_launch_with_the_same_token_is_the_same_launch() {
     let token = ("ClientToken", "one");
     let first = launch(&mock, b"data", &[token]).await;
     assert_eq!(launch(&mock, b"data", &[token]).await, first);
+    mock.instance_profile("jobs").await;
+    let with_profile = [("ClientToken", "with a profile"), ("IamInstanceProfile.Name", "jobs")];
+    let once = launch(&mock, b"data", &with_profile).await;
+    assert_eq!(launch(&mock, b"data", &with_profile).await, once);
     assert_ne!(launch(&mock, b"data", &[("ClientToken", "two")]).await, first);
     assert_ne!(launch(&mock, b"data", &[]).await, launch(&mock, b"data", &[]).await);
 
@@ -66,6 +70,8 @@ async fn an_instance_may_be_invisible_for_a_while() {
     }
     mock.settings(json!({ "invisible": 0 })).await;
     assert!(mock.call("ec2", &describe).await.good().contains(&id));
+    mock.forget(&id).await;
+    assert!(!mock.call("ec2", &describe).await.good().contains(&id), "long after its end");
 }
 
 #[tokio::test]

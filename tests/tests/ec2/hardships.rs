@@ -30,26 +30,6 @@ fn cause(execution: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_job_runs_on_while_its_machine_is_cut_off_and_its_log_is_whole() {
-    let (sandbox, cloud) = (Sandbox::new(), cloud_or_skip!());
-    let installation = Installation::start(&sandbox, &cloud, "").await;
-    let script = TICKER.replace("1200", "150");
-    register(&sandbox, &installation.rest, "ticker", "", &script).await;
-    let (id, instance) = running(&installation.rest, &cloud, "ticker").await;
-
-    cloud.cut(&instance);
-    // Longer than an agent may be silent before it gets no new work, and shorter than what gives it up.
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    cloud.mend(&instance);
-    installation.rest.succeeded(&id).await;
-    let numbers: String = (0..150).map(|number| format!("{number}\n")).collect();
-    let log = installation.rest.log(&id, "stream=stdout").await;
-    assert_eq!(String::from_utf8(log).unwrap(), format!("started\n{numbers}"));
-    cloud.mock.reaches(&instance, "terminated").await;
-    assert_eq!(cloud.mock.instances().await.len(), 1);
-}
-
-#[tokio::test]
 async fn a_machine_that_a_person_terminates_is_noticed_within_20_s() {
     let (sandbox, cloud) = (Sandbox::new(), cloud_or_skip!());
     let installation = Installation::start(&sandbox, &cloud, "").await;
@@ -140,33 +120,6 @@ async fn machines_power_off_at_their_deadline_when_the_supervisor_is_gone_for_ev
     cloud.put_clock_ahead(&instance, 24 * 3600);
     let ended = cloud.mock.reaches(&instance, "terminated").await;
     assert_eq!(ended.reason, "Client.InstanceInitiatedShutdown", "{}", cloud.console(&instance));
-}
-
-#[tokio::test]
-async fn a_supervisor_that_is_killed_around_a_launch_makes_no_second_machine_and_loses_none() {
-    let (sandbox, cloud) = (Sandbox::new(), cloud_or_skip!());
-    let mut installation = Installation::start(&sandbox, &cloud, "").await;
-    register(&sandbox, &installation.rest, "job", "", "print('done')").await;
-
-    // The machine is there, and nobody hears of it.
-    let lost = Fault { delay: 3.0, ..Fault::lost_reply("RunInstances") };
-    cloud.mock.faults(&[lost]).await;
-    let id = installation.rest.execute("job", json!({})).await;
-    until("the call", async || cloud.mock.calls().await.iter().any(is_launch).then_some(())).await;
-    installation.kill();
-    let instance = cloud.launched().await;
-    installation.again().await;
-    installation.rest.succeeded(&id).await;
-
-    // It is to go, and the supervisor with it.
-    installation.kill();
-    installation.again().await;
-    cloud.mock.reaches(&instance, "terminated").await;
-    assert_eq!(cloud.mock.instances().await.len(), 1);
-}
-
-fn is_launch(call: &data_runner_tests::cloud::Call) -> bool {
-    call.action == "RunInstances" && !call.parameters.contains_key("DryRun")
 }
 
 #[tokio::test]
