@@ -13,7 +13,7 @@ use std::time::Duration;
 use data_runner_core::event::ShutDown;
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::Provisioner;
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::{Polling, WorkerTypes};
 use data_runner_engine::{Gate, Order, SupervisorBuilder};
 use data_runner_examples::{
     Repository, TaskOptions, TaskProvisioner, print_outcome, shell_executor, shell_worker_type,
@@ -64,7 +64,7 @@ async fn run(folder: &Path) -> anyhow::Result<()> {
         // costs nothing, so they are looked at often.
         policy: Policy { list_every: Duration::from_millis(200), ..Policy::local(2, 1) },
         worker_types: WorkerTypes::default().with(shell_worker_type()?),
-        poll: Duration::from_secs(60),
+        polling: Polling::default(),
         clock: SupervisorBuilder::system_clock(),
     }
     .start()

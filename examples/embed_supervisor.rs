@@ -7,13 +7,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser;
 use data_runner_agent::AgentOptions;
 use data_runner_core::event::ShutDown;
 use data_runner_core::orchestrator::Policy;
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::{Polling, WorkerTypes};
 use data_runner_engine::{Gate, Order, SupervisorBuilder};
 use data_runner_examples::{Repository, print_outcome, shell_executor, shell_worker_type};
 use data_runner_exec::ShimCommand;
@@ -69,7 +68,7 @@ async fn supervise(folder: &Path) -> anyhow::Result<()> {
         provisioner: Some(Arc::new(provisioner)),
         policy: Policy::local(1, 1),
         worker_types: WorkerTypes::default().with(shell_worker_type()?),
-        poll: Duration::from_secs(60),
+        polling: Polling::default(),
         clock: SupervisorBuilder::system_clock(),
     }
     .start()

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use data_runner_agent::AgentOptions;
 use data_runner_core::orchestrator::{Policy, Pool};
 use data_runner_core::port::{Executor, Prepared, Provisioner};
-use data_runner_core::workflow::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
+use data_runner_core::workflow::{Polling, ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 use data_runner_engine::{Gate, Supervisor, SupervisorBuilder};
 use data_runner_exec::{CommandExecutor, Runner, ShimCommand};
 use data_runner_git::{LocalPaths, Opener, OpenerOptions};
@@ -92,7 +92,7 @@ pub async fn parts(
         provisioner,
         policy,
         worker_types: worker_types()?,
-        poll: Duration::from_secs(3600),
+        polling: Polling::every(Duration::from_secs(3600)),
         clock: SupervisorBuilder::system_clock(),
     };
     Ok(Parts { supervisor: builder.start().await?, store, grpc: address })

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::execution::{Execution, ExecutionState, Queueing, RetryPolicy, Trigger, Waiting};
+use crate::hook::{HookDelivery, HookRecord};
 use crate::id::{
     AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, MachineId, RepoName, Revision, SessionId,
     WorkerId, WorkflowId,
@@ -206,6 +207,8 @@ pub enum Request {
         /// The hash of its public key.
         key: crate::id::Sha256,
     },
+    /// A webhook says that somebody pushed to a repository.
+    Hook(HookDelivery),
     /// The supervisor is to end.
     ShutDown(ShutDown),
 }
@@ -309,6 +312,10 @@ pub enum Answer {
     Workflow(Box<Workflow>),
     /// The worker as it stands now.
     Worker(Box<Worker>),
+    /// These repositories are looked at now.
+    Looking(Vec<RepoName>),
+    /// The delivery came before, and did what it does then.
+    Repeated,
     /// All workers are gone.
     ShutDown,
     /// It cannot be done.
@@ -366,6 +373,12 @@ pub enum Rejection {
     /// The worker has no machine that may join, or has joined with another key.
     #[error("worker {0} cannot join with that key")]
     NotWelcome(WorkerId),
+    /// No repository that is watched has that URL.
+    #[error("no repository that is watched here is at {url}")]
+    NoSuchRemote {
+        /// One of the URLs that were given.
+        url: String,
+    },
     /// The supervisor takes no new work.
     #[error("the supervisor is shutting down")]
     ShuttingDown,
@@ -412,6 +425,13 @@ pub enum Change {
     PutDelivery(Arc<Delivery>),
     /// What an idempotency key made.
     PutIdempotency(IdempotencyRecord),
+    /// A name of a delivery that was acted upon.
+    PutHook(HookRecord),
+    /// Deliveries that came before this are known no more.
+    ForgetHooks {
+        /// The time.
+        before: Timestamp,
+    },
     /// Opens the log of an attempt for this claim: appends under it are taken from now on.
     OpenLog(Claim),
     /// Closes the log of an attempt; with a gap if something is missing at its end.
@@ -479,6 +499,11 @@ pub enum Effect {
     },
     /// Prepare and submit the execution of a start.
     Prepare(Box<Start>),
+    /// Look at a repository now, without waiting for its turn. After a restart each is looked at anyway.
+    Look {
+        /// Which.
+        repo: RepoName,
+    },
 }
 
 /// Something that happened, for people, `/events` and the audit.

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent_binary::AgentBinary;
+use crate::hooks::Hooks;
 use crate::http::refusal::{Kind, Refusal};
 
 /// What the handlers share.
@@ -27,11 +28,20 @@ pub(crate) struct App {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) agents: Arc<BTreeMap<Architecture, AgentBinary>>,
     pub(crate) downloads: Arc<Semaphore>,
+    pub(crate) hooks: Option<Arc<Hooks>>,
+    pub(crate) hooks_at_once: Arc<Semaphore>,
     pub(crate) images: Option<Arc<dyn ImageBaker>>,
     pub(crate) checkups: Arc<[Arc<dyn Checkup>]>,
 }
 
 impl App {
+    /// The right to have one more webhook looked at.
+    pub(crate) fn open_hook(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.hooks_at_once).try_acquire_owned().map_err(|_| {
+            Refusal::new(Kind::TooManyHooks, "as many webhooks are looked at as may be at one time")
+        })
+    }
+
     /// The right to hold one more stream open.
     pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         Arc::clone(&self.streams)

@@ -2,6 +2,7 @@
 //! in an own application, and [`serve`] and [`serve_tls`], a small server for it.
 //!
 //! - `api`: the JSON of requests and answers.
+//! - `hooks`: whether webhooks come from who they say, and what they say.
 //! - `http`: how requests are read, guarded and refused.
 //! - `log`: logs on their way out, as text, lines or events.
 //! - `routes`: the handlers; `router` lists them.
@@ -9,6 +10,7 @@
 mod agent_binary;
 pub mod api;
 mod app;
+mod hooks;
 mod http;
 mod log;
 mod router;
@@ -17,5 +19,6 @@ mod serve;
 
 pub use agent_binary::AgentBinary;
 pub use app::Closing;
+pub use hooks::{HookSecrets, Hooks};
 pub use router::{RouterOptions, openapi, router};
 pub use serve::{serve, serve_tls};

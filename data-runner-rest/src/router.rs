@@ -14,25 +14,29 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::agent_binary::AgentBinary;
 use crate::app::App;
+use crate::hooks::Hooks;
 use crate::http::body::LIMIT;
 use crate::http::edge;
 use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, commands, costs, doctor, events, executions, history, images, logs, repos, schedules, server,
-    tokens, validate, workers, workflows,
+    agent, commands, costs, doctor, events, executions, history, hooks, images, logs, repos, schedules,
+    server, tokens, validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
 const DOWNLOADS: usize = 64;
+
+/// How many webhooks are read and checked at one time: whoever sends them need not have shown anything yet.
+const HOOKS: usize = 16;
 
 /// What a router is made of, beside the engine.
 #[derive(Clone)]
@@ -54,6 +58,8 @@ pub struct RouterOptions {
     pub agents: BTreeMap<Architecture, AgentBinary>,
     /// Bakes images; `None` where machines are not made of any.
     pub images: Option<Arc<dyn ImageBaker>>,
+    /// What the senders of webhooks are known by; `None`: all webhooks are refused.
+    pub hooks: Option<Arc<Hooks>>,
     /// What `/doctor` asks.
     pub checkups: Vec<Arc<dyn Checkup>>,
 }
@@ -69,6 +75,7 @@ impl Default for RouterOptions {
             login: None,
             agents: BTreeMap::new(),
             images: None,
+            hooks: None,
             checkups: Vec::new(),
         }
     }
@@ -92,6 +99,11 @@ impl Modify for Login {
             .description(Some("An API token; each scope includes those before it: read, run, admin."));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme(login::SCHEME, SecurityScheme::Http(bearer.build()));
+        let signature = ApiKeyValue::with_description(
+            "X-Hub-Signature-256",
+            "A webhook's own signature: this header of GitHub's, webhook-signature or X-Gitlab-Token of GitLab's.",
+        );
+        components.add_security_scheme(login::SIGNED, SecurityScheme::ApiKey(ApiKey::Header(signature)));
     }
 }
 
@@ -109,6 +121,8 @@ pub fn router(handle: Handle, options: RouterOptions) -> Router {
         images: options.images,
         checkups: options.checkups.into(),
         downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+        hooks: options.hooks,
+        hooks_at_once: Arc::new(Semaphore::new(HOOKS)),
     };
     let hosts = Hosts(Arc::new(options.allowed_hosts));
     let needed = Needed::from_document(&serde_json::to_value(&document).unwrap_or_default(), &TWO_SEGMENTS);
@@ -167,6 +181,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(agent::download))
         .routes(routes!(images::bake, images::list))
         .routes(routes!(images::get))
+        .routes(routes!(hooks::github))
+        .routes(routes!(hooks::gitlab))
         .routes(routes!(doctor::check))
         .routes(routes!(validate::validate))
         .routes(routes!(server::healthz))

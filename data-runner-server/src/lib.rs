@@ -11,6 +11,7 @@ mod machines;
 mod notifications;
 mod registration;
 mod running;
+mod secrets;
 mod secured;
 mod telemetry;
 mod tokens;

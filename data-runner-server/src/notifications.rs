@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use data_runner_aws_light::{Aws, AwsSecrets, EnvironmentSecrets, Imds};
 use data_runner_core::settings::Settings;
 use data_runner_engine::{Notifications, Supervisor};
 use data_runner_notify::{SigningSecret, WebhookNotifier};
 use data_runner_pki::InstallationKey;
 
+use crate::secrets::own_secrets;
 use crate::secured::{FOLDER, keys};
 use crate::wiring::StartupError;
 
@@ -30,11 +30,7 @@ pub(crate) fn deliver(
 ) -> Result<(), StartupError> {
     let notifications = Notifications {
         notifier: Arc::new(WebhookNotifier::new(signing_secret(state)?)),
-        // References of notifications are the supervisor's own.
-        secrets: Arc::new(AwsSecrets::new(
-            Aws::of_machine(Imds::from_env().ok()),
-            EnvironmentSecrets::Served,
-        )),
+        secrets: own_secrets(),
         public_url: settings.public_url.clone(),
     };
     let handle = supervisor.handle();

@@ -7,17 +7,18 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::{Checkup, ImageBaker, StateError};
-use data_runner_core::settings::{KeySource, ProvisionerSettings, RepositorySettings, Settings};
-use data_runner_core::workflow::{Architecture, WorkerTypes};
+use data_runner_core::settings::{
+    HookSettings, KeySource, ProvisionerSettings, RepositorySettings, Settings,
+};
+use data_runner_core::workflow::{Architecture, Polling, WorkerTypes};
 use data_runner_engine::supervisor::{Gate, StartError};
 use data_runner_engine::{Supervisor, SupervisorBuilder, Tokens};
 use data_runner_git::{Access, Opener, OpenerOptions, SshKey};
 use data_runner_grpc::{GrpcTransport, ServerOptions};
-use data_runner_rest::{AgentBinary, RouterOptions};
+use data_runner_rest::{AgentBinary, Hooks, RouterOptions};
 use data_runner_sqlite::SqliteStore;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -31,6 +32,7 @@ use crate::listen::{self, ListenError, Listener};
 use crate::machines::Machines;
 use crate::notifications;
 use crate::running::Running;
+use crate::secrets::own_secrets;
 use crate::secured::Secured;
 
 /// Why an installation could not be started.
@@ -145,7 +147,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         provisioner: Some(provisioner),
         policy: policy(settings),
         worker_types: WorkerTypes::default(),
-        poll: poll(settings),
+        polling: polling(settings),
         clock: SupervisorBuilder::system_clock(),
     };
     let supervisor = builder.start().await.map_err(|error| StartupError::of_state(error, &state))?;
@@ -223,6 +225,7 @@ fn serve(supervisor: Supervisor, store: Arc<SqliteStore>, served: Served, settin
         login: tokens,
         agents,
         images,
+        hooks: Some(hooks(settings)),
         checkups,
         ..RouterOptions::default()
     };
@@ -237,6 +240,12 @@ fn serve(supervisor: Supervisor, store: Arc<SqliteStore>, served: Served, settin
         None => tokio::spawn(data_runner_rest::serve(listener, router, stopped)),
     };
     Running { supervisor, store, scheme, rest, grpc, stop_rest, serving, persisting: None }
+}
+
+/// What webhooks are known by. Without any secret all are refused.
+fn hooks(settings: &Settings) -> Arc<Hooks> {
+    let HookSettings { github, gitlab } = settings.hooks.clone();
+    Arc::new(Hooks::new(github, gitlab, own_secrets()))
 }
 
 /// The recorder of this process, unless it has another one already.
@@ -263,10 +272,10 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
-/// How often repositories are looked at: as often as the most impatient one wants.
-fn poll(settings: &Settings) -> Duration {
-    const DEFAULT: Duration = Duration::from_secs(60);
-    settings.repositories.iter().map(|repo| repo.poll).min().unwrap_or(DEFAULT)
+/// How often repositories are looked at.
+fn polling(settings: &Settings) -> Polling {
+    let of = settings.repositories.iter().map(|repo| (repo.name.clone(), repo.poll)).collect();
+    Polling { of, ..Polling::default() }
 }
 
 /// With what a repository is reached.

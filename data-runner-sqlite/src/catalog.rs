@@ -16,7 +16,7 @@ use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker;
 use data_runner_core::workflow::{Repo, Workflow};
 
-use crate::body::{ExecutionRow, Key, attempt_id, execution_id, json, signed, unsigned};
+use crate::body::{ExecutionRow, Key, attempt_id, execution_id, json, signed, to_json, unsigned};
 use crate::error::{corrupt, store_error};
 use crate::store::SqliteStore;
 
@@ -176,6 +176,17 @@ impl Catalog for SqliteStore {
             })
         })
         .transpose()
+    }
+
+    async fn hook_known(&self, keys: Vec<String>) -> Result<bool, StateError> {
+        let keys = to_json(&keys)?;
+        let known = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM hooks WHERE key IN (SELECT value FROM json_each(?))) AS "known!: bool""#,
+            keys
+        )
+        .fetch_one(&self.readers)
+        .await;
+        known.map_err(store_error)
     }
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, StateError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use data_runner_core::event::ShutDown;
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::Executor;
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::{Polling, WorkerTypes};
 use data_runner_engine::{Gate, Handle, Supervisor, SupervisorBuilder};
 use data_runner_git::{LocalPaths, Opener, OpenerOptions};
 use data_runner_grpc::{GrpcTransport, ServerOptions};
@@ -54,7 +54,7 @@ impl SmallSystem {
             // To look at tasks of this program costs nothing.
             policy: Policy { list_every: Duration::from_millis(200), ..Policy::local(1, 1) },
             worker_types,
-            poll: Duration::from_secs(60),
+            polling: Polling::default(),
             clock: SupervisorBuilder::system_clock(),
         };
         Ok(Self { supervisor: builder.start().await?, store })

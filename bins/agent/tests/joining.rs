@@ -11,7 +11,7 @@ use data_runner_core::id::WorkerId;
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::{Catalog as _, JoinAuthority as _, JoinRequest};
 use data_runner_core::worker::{Candidate, WorkerStateName};
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::{Polling, WorkerTypes};
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{Supervisor, SupervisorBuilder, SystemClock};
 use data_runner_grpc::{AgentTls, GrpcAgentTransport, GrpcTransport, ServerOptions, ServerTls};
@@ -69,7 +69,7 @@ impl House {
             provisioner: Some(Arc::new(cloud)),
             policy: Policy::local(1, 1),
             worker_types: WorkerTypes::default(),
-            poll: Duration::from_secs(60),
+            polling: Polling::default(),
             clock: Arc::new(SystemClock::start()),
         };
         let supervisor = builder.start().await.unwrap();

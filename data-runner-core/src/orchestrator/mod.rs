@@ -7,12 +7,13 @@
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
 //! report, `launching` for how machines are had, `line` for who is next, `machines` for how they end, `reaper` for what
 //! listings show, `place` for who runs what where, `wish` for what machine an execution wants, `starts` for workflows
-//! that run by themselves, by `schedules` or by what they need (`needs`), `deadlines` for what is due, `recover` for how
-//! all of it is rebuilt from the store.
+//! that run by themselves, by `schedules` or by what they need (`needs`), `hooks` for pushes that are told of, `deadlines`
+//! for what is due, `recover` for how all of it is rebuilt from the store.
 
 mod attempts;
 mod deadlines;
 mod deliveries;
+mod hooks;
 mod join;
 mod launching;
 mod line;
@@ -78,6 +79,8 @@ pub struct Orchestrator {
     pause: Option<Pause>,
     /// Idempotency keys of this batch: the store does not have them yet.
     keys: BTreeMap<String, IdempotencyRecord>,
+    /// Names of webhooks' deliveries of this batch, likewise.
+    hooks: BTreeSet<String>,
     schedules: Schedules,
     needs: Needs,
     starts: Starts,
@@ -162,6 +165,7 @@ impl Orchestrator {
     pub fn settle(&mut self, now: Now, entropy: &mut Entropy) -> Outcome {
         let mut turn = Turn::new(now, entropy);
         self.keys.clear();
+        self.hooks.clear();
         self.retell_line(&mut turn);
         self.place(&mut turn);
         self.fill_pool(&mut turn);

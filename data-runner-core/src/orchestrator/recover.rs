@@ -63,6 +63,7 @@ impl Orchestrator {
             last_list: None,
             pause: None,
             keys: BTreeMap::new(),
+            hooks: BTreeSet::new(),
             schedules: Schedules::default(),
             needs: Needs::default(),
             starts: Starts::default(),

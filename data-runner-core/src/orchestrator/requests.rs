@@ -28,6 +28,7 @@ impl Orchestrator {
             Request::DrainWorker { worker } => self.drain_worker(worker, turn),
             Request::TerminateWorker { worker } => self.terminate_worker(worker, turn),
             Request::Join { worker, key } => Ok(self.join(worker, key, turn)),
+            Request::Hook(delivery) => self.hook(delivery, turn),
             Request::ShutDown(how) => {
                 self.shut_down(how, reply, turn);
                 return;

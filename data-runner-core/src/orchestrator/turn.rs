@@ -130,6 +130,8 @@ impl Outcome {
                 Change::PutDelivery(delivery) => Thing::Delivery(delivery.id),
                 Change::PutRepo(_)
                 | Change::PutIdempotency(_)
+                | Change::PutHook(_)
+                | Change::ForgetHooks { .. }
                 | Change::OpenLog(_)
                 | Change::CloseLog { .. }
                 | Change::Record(_) => {

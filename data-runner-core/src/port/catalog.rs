@@ -54,6 +54,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// What was answered to this idempotency key.
     async fn idempotent(&self, key: &str) -> Result<Option<IdempotencyRecord>, StateError>;
 
+    /// Whether any of these keys is one of a webhook's delivery that was acted upon.
+    async fn hook_known(&self, keys: Vec<String>) -> Result<bool, StateError>;
+
     /// How many executions are in each state.
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, StateError>;
 }

@@ -9,6 +9,9 @@ const HOUR: u64 = 3_600;
 static REPOSITORY: Shape = Shape::Object(&REPOSITORY_KEYS);
 static OWN: Shape = Shape::Choice(&["own"]);
 static CERTIFICATE: Shape = Shape::Object(&CERTIFICATE_KEYS);
+static REFERENCE: Shape = Shape::Reference;
+static REFERENCES: Shape = Shape::List { of: &REFERENCE, min: 1, max: 4 };
+const SECRETS: Shape = Shape::Either { scalar: &REFERENCE, other: &REFERENCES };
 static NAME: Shape = Shape::text(128);
 static TAG: Shape = Shape::free_text(256);
 
@@ -40,7 +43,7 @@ pub(super) const SCALARS: [&str; 7] =
 /// `supervisor.yaml` itself.
 pub(super) static SETTINGS: Shape = Shape::Object(&SETTINGS_KEYS);
 
-static SETTINGS_KEYS: [Key; 15] = [
+static SETTINGS_KEYS: [Key; 16] = [
     key("listen", Shape::text(255), "Where REST and the UI listen."),
     key("grpc_listen", Shape::text(255), "Where agents connect to."),
     key("public_url", Shape::text(2_000), "What people dial."),
@@ -48,6 +51,7 @@ static SETTINGS_KEYS: [Key; 15] = [
     key("installation", Shape::text(63), "The mark on everything that is started."),
     key("state", Shape::text(4_000), "The folder that everything is kept in."),
     key("repositories", Shape::List { of: &REPOSITORY, min: 0, max: 200 }, "Repositories to watch."),
+    key("hooks", Shape::Object(&HOOK_KEYS), "Webhooks that tell of pushes."),
     key("provisioner", Shape::Choice(&["local", "ec2"]), "What starts workers."),
     key("local", Shape::Object(&LOCAL_KEYS), "Workers on this machine."),
     key("agents", Shape::Object(&AGENT_KEYS), "When a silent agent counts as lost."),
@@ -69,6 +73,11 @@ static REPOSITORY_KEYS: [Key; 6] = [
     key("poll", seconds(1, 24 * HOUR), "How often to look for what is new."),
     key("ssh_key", Shape::text(4_000), "The private key: an absolute path, or env://NAME."),
     key("known_hosts", Shape::text(4_000), "The file of known host keys."),
+];
+
+static HOOK_KEYS: [Key; 2] = [
+    key("github", SECRETS, "The secrets of GitHub's webhooks: where they are."),
+    key("gitlab", SECRETS, "The signing or secret tokens of GitLab's webhooks: where they are."),
 ];
 
 static LOCAL_KEYS: [Key; 2] = [

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::keys::{SCALARS, SETTINGS};
 use super::{
-    AgentSettings, KeySource, LocalSettings, ProvisionerSettings, PythonSettings, RepositorySettings,
-    Settings, TlsSettings,
+    AgentSettings, HookSettings, KeySource, LocalSettings, ProvisionerSettings, PythonSettings,
+    RepositorySettings, Settings, TlsSettings,
 };
 use crate::id::RepoName;
 use crate::workflow::config::{Parsed, decode};
@@ -92,6 +92,7 @@ fn build(mut given: Object, report: &mut Report<'_>) -> Option<Settings> {
             .text("state")
             .map_or_else(|| PathBuf::from("/var/lib/data-runner"), |path| path.value.into()),
         repositories: repositories(given.list("repositories"), report),
+        hooks: hooks(given.object("hooks")),
         agents: agents(given.place("agents"), given.object("agents"), report),
         python: PythonSettings {
             index_url: given.object("python").text("index_url").and_then(|url| links::web_url(url, report)),
@@ -223,6 +224,19 @@ fn key_source(key: &Placed<String>, report: &mut Report<'_>) -> Option<KeySource
         return None;
     }
     absolute(key, report).map(KeySource::File)
+}
+
+fn hooks(mut given: Object) -> HookSettings {
+    let mut secrets = |key| {
+        let given = given.take(key);
+        let items = match given {
+            Some(Placed { value: Value::List(items), .. }) => items,
+            one => one.into_iter().collect(),
+        };
+        // What is no reference was refused by its shape.
+        items.into_iter().filter_map(Placed::into_text).filter_map(|text| text.value.parse().ok()).collect()
+    };
+    HookSettings { github: secrets("github"), gitlab: secrets("gitlab") }
 }
 
 fn absolute(path: &Placed<String>, report: &mut Report<'_>) -> Option<PathBuf> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Ec2Settings;
 use crate::id::RepoName;
+use crate::workflow::SecretRef;
 
 /// A supervisor's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// Repositories that are registered at the start, and watched.
     pub repositories: Vec<RepositorySettings>,
+    /// Webhooks that tell of pushes.
+    pub hooks: HookSettings,
     /// What starts workers.
     pub provisioner: ProvisionerSettings,
     /// When an agent that is silent counts as lost.
@@ -83,6 +86,16 @@ pub struct RepositorySettings {
     pub ssh_key: Option<KeySource>,
     /// The file of known host keys; `None`: the user's own.
     pub known_hosts: Option<PathBuf>,
+}
+
+/// The secrets by which webhooks are known to come from who they say. Several of one sender are all good, so that one can
+/// be exchanged for another; without any, that sender's webhooks are refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HookSettings {
+    /// GitHub's.
+    pub github: Vec<SecretRef>,
+    /// GitLab's: signing tokens (`whsec_…`) or secret tokens.
+    pub gitlab: Vec<SecretRef>,
 }
 
 /// Where a private key is.

@@ -57,6 +57,33 @@ pub fn check_repo_url(url: &str) -> Result<(), UrlRefused> {
     }
 }
 
+/// Whether two URLs mean the same repository, whatever way they take: `https://github.com/acme/etl` and
+/// `git@github.com:acme/etl.git` do. Ports are left out, since ssh has another one than https; what is on this machine
+/// has one URL only.
+pub fn same_remote(one: &str, other: &str) -> bool {
+    one == other || place(one).is_some_and(|one| place(other) == Some(one))
+}
+
+/// The host and the path; `None` for what is on this machine.
+fn place(url: &str) -> Option<(String, String)> {
+    let (authority, path) = match url.split_once("://") {
+        Some(("file", _)) => return None,
+        Some((_, rest)) => rest.split_once('/')?,
+        // `user@host:path`; a path of this machine has no such colon before its first slash.
+        None => url.split_once(':').filter(|(host, _)| !host.contains('/'))?,
+    };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match host.rsplit_once(':') {
+        // Not the colons within `[::1]`.
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let named = !host.is_empty() && !path.is_empty();
+    named.then(|| (host.to_ascii_lowercase(), path.to_ascii_lowercase()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +120,37 @@ mod tests {
         assert_eq!(check_repo_url("ftp://host/x"), Err(UrlRefused::Scheme));
         assert_eq!(check_repo_url("http://host/x"), Err(UrlRefused::Scheme));
         assert_eq!(check_repo_url(""), Err(UrlRefused::Malformed));
+    }
+
+    #[test]
+    fn a_repository_is_known_by_its_host_and_path_whatever_way_leads_there() {
+        let same = [
+            "https://github.com/acme/etl.git",
+            "https://GitHub.com/Acme/ETL",
+            "git@github.com:acme/etl.git",
+            "ssh://git@github.com:2222/acme/etl.git",
+            "git://github.com/acme/etl/",
+            "https://github.com:8443/acme/etl",
+        ];
+        for (one, other) in same.iter().flat_map(|one| same.iter().map(move |other| (one, other))) {
+            assert!(same_remote(one, other), "{one} and {other}");
+        }
+        assert!(same_remote("git://[::1]:9418/etl", "ssh://git@[::1]/etl.git"));
+        for other in [
+            "https://github.com/acme/etl2",
+            "https://github.com/other/etl",
+            "https://gitlab.com/acme/etl",
+            "https://github.com.evil.example/acme/etl",
+            "/acme/etl",
+            "file:///acme/etl",
+            "file://github.com/acme/etl",
+            "https://github.com/",
+            "",
+        ] {
+            assert!(!same_remote("https://github.com/acme/etl", other), "{other}");
+            assert!(!same_remote(other, "https://github.com/acme/etl"), "{other}");
+        }
+        assert!(same_remote("file:///srv/etl", "file:///srv/etl"));
+        assert!(!same_remote("file:///srv/etl", "file:///srv/etl.git"));
     }
 }

@@ -8,6 +8,7 @@ mod cancelling;
 mod cloud;
 mod ending;
 mod every_pair;
+mod hooks;
 mod machines;
 mod needs;
 mod notifications;

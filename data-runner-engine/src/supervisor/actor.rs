@@ -135,27 +135,42 @@ impl Actor {
         });
     }
 
-    /// Attaches what `handle` does not hold: what the store knows of an idempotency key. All earlier batches are
-    /// committed, so the answer is complete; duplicates within this batch are core's.
+    /// Attaches what `handle` does not hold: what the store knows of an idempotency key or a delivery. All earlier
+    /// batches are committed, so the answer is complete; duplicates within this batch are core's.
     async fn attach_facts(&mut self, events: &mut Vec<Event>) {
         let mut failed = BTreeSet::new();
         for event in events.iter_mut() {
             if let Event::Request { reply, request } = event
-                && let Request::Submit(submit) = request.as_mut()
-                && let Some(key) = &mut submit.idempotency
+                && let Err(error) = self.attach(request).await
             {
-                match self.shared.catalog.idempotent(&key.key).await {
-                    Ok(known) => key.known = known,
-                    Err(error) => {
-                        self.answer(*reply, Err(error.into()));
-                        failed.insert(*reply);
-                    }
-                }
+                self.answer(*reply, Err(error.into()));
+                failed.insert(*reply);
             }
         }
         if !failed.is_empty() {
             events.retain(|event| !matches!(event, Event::Request { reply, .. } if failed.contains(reply)));
         }
+    }
+
+    async fn attach(&self, request: &mut Request) -> Result<(), StateError> {
+        let catalog = &self.shared.catalog;
+        match request {
+            Request::Submit(submit) => {
+                if let Some(key) = &mut submit.idempotency {
+                    key.known = catalog.idempotent(&key.key).await?;
+                }
+            }
+            Request::Hook(delivery) => delivery.known = catalog.hook_known(delivery.keys()).await?,
+            Request::Cancel { .. }
+            | Request::Register { .. }
+            | Request::Pause { .. }
+            | Request::DeleteWorkflow { .. }
+            | Request::DrainWorker { .. }
+            | Request::TerminateWorker { .. }
+            | Request::Join { .. }
+            | Request::ShutDown(_) => {}
+        }
+        Ok(())
     }
 
     async fn commit_and_perform(&mut self, outcome: Outcome, now: Now) -> Turn {
@@ -304,6 +319,8 @@ impl News {
                 | Change::PutNeeds(_)
                 | Change::PutDelivery(_)
                 | Change::PutIdempotency(_)
+                | Change::PutHook(_)
+                | Change::ForgetHooks { .. }
                 | Change::OpenLog(_)
                 | Change::Record(_) => {}
             }

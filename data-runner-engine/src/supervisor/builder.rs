@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use data_runner_core::event::Event;
 use data_runner_core::orchestrator::{Orchestrator, Policy};
@@ -10,7 +9,7 @@ use data_runner_core::port::{
     BlobStore, Catalog, LogStore, Provisioner, SourceOpener, StateError, StateStore, Transport,
 };
 use data_runner_core::time::Entropy;
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::{Polling, WorkerTypes};
 use rand::TryRng as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -21,7 +20,8 @@ use super::actor::Actor;
 use super::gate::Gate;
 use super::handle::{Handle, Published, Stage};
 use super::watch::Announcer;
-use super::{Shared, log_intake, preparation, pump, repos};
+use super::watcher::Watcher;
+use super::{Shared, log_intake, preparation, pump};
 use crate::{Clock, SystemClock};
 
 /// How many requests, and how many messages of agents, may wait for the loop.
@@ -53,7 +53,7 @@ pub struct SupervisorBuilder {
     /// The worker types that configurations may name.
     pub worker_types: WorkerTypes,
     /// How often repositories are looked at.
-    pub poll: Duration,
+    pub polling: Polling,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -81,8 +81,7 @@ pub struct Supervisor {
 impl SupervisorBuilder {
     /// Takes the state, recovers it, and starts the loop. The machine's clocks are used unless `clock` is replaced.
     pub async fn start(self) -> Result<Supervisor, StartError> {
-        let mut seed = [0; 32];
-        rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(StartError::Entropy)?;
+        let seed = random_seed()?;
         let now = self.clock.now();
         let epoch = self.state.acquire(now.wall).await?;
         let snapshot = self.state.load(epoch).await?;
@@ -91,6 +90,7 @@ impl SupervisorBuilder {
 
         let (asks_in, asks) = mpsc::channel(INBOX);
         let (sessions_in, sessions) = mpsc::channel(INBOX);
+        let (looks_in, looks) = mpsc::unbounded_channel();
         let (reporter, reports) = mpsc::unbounded_channel::<Event>();
         let published = Published { sequence, epoch, stage: Stage::Recovering, ..Published::default() };
         let shared = Arc::new(Shared {
@@ -100,7 +100,6 @@ impl SupervisorBuilder {
             blobs: self.blobs,
             opener: self.opener,
             worker_types: self.worker_types,
-            poll: self.poll,
             provisioner: self.provisioner.clone(),
             policy: self.policy.clone(),
             asks: asks_in,
@@ -110,6 +109,7 @@ impl SupervisorBuilder {
             sources: std::sync::Mutex::new(BTreeMap::new()),
             bundles: preparation::Bundles::default(),
             starts: Semaphore::new(SCHEDULED_AT_ONCE),
+            looks: looks_in,
             reports: reporter.clone(),
         });
         self.gate.open(&shared);
@@ -122,7 +122,8 @@ impl SupervisorBuilder {
             reporter.clone(),
             stop.clone(),
         ));
-        tasks.spawn(repos::watch(Arc::clone(&shared), reporter.clone(), stop.clone()));
+        let watcher = Watcher::new(Arc::clone(&shared), self.polling, Entropy::from_seed(random_seed()?));
+        tasks.spawn(watcher.run(looks, stop.clone()));
         let actor = Actor {
             orchestrator: Orchestrator::recover(snapshot, self.policy.clone(), epoch, now),
             shared: Arc::clone(&shared),
@@ -151,6 +152,12 @@ impl SupervisorBuilder {
     pub fn system_clock() -> Arc<dyn Clock> {
         Arc::new(SystemClock::start())
     }
+}
+
+fn random_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(StartError::Entropy)?;
+    Ok(seed)
 }
 
 impl Supervisor {

@@ -53,6 +53,7 @@ impl Actor {
                 Some(Event::ConsoleRead { worker, text })
             }),
             Effect::Prepare(start) => self.prepare(start),
+            Effect::Look { repo } => self.shared.look_now(repo),
             Effect::List => {
                 let asked_at = self.shared.clock.now().wall;
                 self.ask_provisioner(

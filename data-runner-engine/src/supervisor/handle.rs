@@ -6,6 +6,7 @@ use std::sync::Arc;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Answer, Pausing, Rejection, Request, ShutDown};
 use data_runner_core::execution::{ConcurrencyKey, Execution};
+use data_runner_core::hook::HookDelivery;
 use data_runner_core::id::{
     AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId,
 };
@@ -117,6 +118,16 @@ impl Handle {
     /// Fetches one repository, or all, now.
     pub async fn sync(&self, repo: Option<&str>) -> Result<Vec<SyncOutcome>, RequestError> {
         self.shared.repos().sync(repo).await
+    }
+
+    /// A webhook says that somebody pushed: the repositories that are at one of its URLs are looked at now. Answered when
+    /// the delivery's names are durable, with what is looked at; `None`: this delivery came before.
+    pub async fn hook(&self, delivery: HookDelivery) -> Result<Option<Vec<RepoName>>, RequestError> {
+        match self.shared.ask(Request::Hook(delivery)).await {
+            Ok(Answer::Looking(repos)) => Ok(Some(repos)),
+            Ok(Answer::Repeated) => Ok(None),
+            other => unexpected(other),
+        }
     }
 
     /// Pauses or resumes a workflow's schedules.

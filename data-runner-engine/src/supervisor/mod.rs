@@ -15,10 +15,10 @@ mod pump;
 mod repos;
 mod request;
 mod watch;
+mod watcher;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use data_runner_core::event::{Answer, Event, Request};
 use data_runner_core::id::RepoName;
@@ -56,7 +56,6 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) opener: Arc<dyn SourceOpener>,
     pub(crate) worker_types: WorkerTypes,
-    pub(crate) poll: Duration,
     pub(crate) provisioner: Option<Arc<dyn Provisioner>>,
     pub(crate) policy: Policy,
     pub(crate) asks: mpsc::Sender<Ask>,
@@ -68,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) bundles: Bundles,
     /// How many executions that start by themselves may be prepared at one time.
     pub(crate) starts: Semaphore,
+    /// Repositories that are to be looked at now, for the watcher.
+    pub(crate) looks: mpsc::UnboundedSender<RepoName>,
     /// To the loop, past its bounded inbox.
     pub(crate) reports: mpsc::UnboundedSender<Event>,
 }
@@ -84,6 +85,12 @@ impl Shared {
     pub(crate) fn report(&self, event: Event) {
         // The loop has ended if nobody listens; the next start looks again.
         drop(self.reports.send(event));
+    }
+
+    /// Has a repository looked at, without waiting for its turn.
+    pub(crate) fn look_now(&self, repo: RepoName) {
+        // Nobody watches any more when the supervisor ends; the next one begins with a look at each.
+        drop(self.looks.send(repo));
     }
 
     /// Today, in UTC.

@@ -7,9 +7,7 @@ use data_runner_core::event::{Answer, Event, Request, Synced};
 use data_runner_core::id::{RepoName, Revision};
 use data_runner_core::port::{SourceError, WorkflowFolder, WorkflowSource};
 use data_runner_core::workflow::config::{self, NeedsOf, Problem, Severity};
-use data_runner_core::workflow::{DefinitionState, FolderFound, Presence, Repo, RepoKind};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use data_runner_core::workflow::{DefinitionState, FolderFound, Presence, Repo};
 
 use super::handle::unexpected;
 use super::preparation::invalid;
@@ -126,7 +124,7 @@ impl Repos<'_> {
     }
 
     /// Looks at one repository.
-    async fn look(&self, repo: &Repo) -> Look {
+    pub(super) async fn look(&self, repo: &Repo) -> Look {
         match self.look_closely(repo).await {
             Ok(look) => look,
             Err(error) => Look::Failed(chain(&error)),
@@ -246,7 +244,8 @@ fn with_needs_checked(
     found.into_iter().zip(problems).map(checked).collect()
 }
 
-enum Look {
+/// What a look at a repository found.
+pub(super) enum Look {
     Same(Revision),
     News(Synced),
     Failed(String),
@@ -274,38 +273,6 @@ impl Shared {
         self.published.borrow().repos.get(name).cloned()
     }
 }
-
-/// Looks at every repository again and again.
-pub(super) async fn watch(
-    shared: Arc<Shared>,
-    reports: mpsc::UnboundedSender<Event>,
-    stop: CancellationToken,
-) {
-    loop {
-        let repos = Arc::clone(&shared.published.borrow().repos);
-        for repo in repos.values() {
-            let look = stop.run_until_cancelled(shared.repos().look(repo)).await;
-            let result = match look {
-                None => return,
-                Some(Look::Same(_)) => continue,
-                Some(Look::News(synced)) => Ok(synced),
-                Some(Look::Failed(message)) => Err(message),
-            };
-            drop(reports.send(Event::Synced { repo: repo.name.clone(), result }));
-        }
-        let pause = if repos.values().all(|repo| repo.kind() == RepoKind::Folder) {
-            shared.poll.min(FOLDER_POLL)
-        } else {
-            shared.poll
-        };
-        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// Plain folders cost little to look at, and whoever edits one watches the screen.
-const FOLDER_POLL: Duration = Duration::from_secs(2);
 
 fn registered(name: &RepoName, workflows: Vec<data_runner_core::workflow::Workflow>) -> Registered {
     let mut registered = Registered::default();

@@ -13,7 +13,7 @@ use data_runner_core::log::{LogOffset, Segment};
 use data_runner_core::orchestrator::{Policy, Pool};
 use data_runner_core::port::{Catalog as _, LogRange, LogStore as _, RunRequest};
 use data_runner_core::time::{Mono, Now, Timestamp};
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::{Polling, WorkerTypes};
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{
     AgentBuilder, Clock, CodeUnpacker, Handle, NoSecrets, Order, Registration, Signal, Supervisor,
@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub const CONFIG: &str = "worker_type: polars\ninstance_size: t3.medium\n";
-pub const URL: &str = "memory://samples";
+pub const URL: &str = "memory://host/samples";
 
 pub struct Kit {
     pub store: MemoryStore,
@@ -113,7 +113,7 @@ impl Kit {
             provisioner: None,
             policy: Policy { pool: Pool::None, ..Policy::local(1, 1) },
             worker_types: WorkerTypes::default(),
-            poll: Duration::from_secs(60),
+            polling: Polling::default(),
             clock: Arc::new(SystemClock::start()),
         }
     }

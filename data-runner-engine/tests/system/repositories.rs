@@ -1,9 +1,12 @@
 use std::time::Duration;
 
 use data_runner_core::execution::StateName;
-use data_runner_core::workflow::Presence;
-use data_runner_engine::{Order, Registration, RequestError};
+use data_runner_core::hook::{HookDelivery, HookSender};
+use data_runner_core::workflow::{Polling, Presence};
+use data_runner_engine::{Handle, Order, Registration, RequestError, SupervisorBuilder};
 use data_runner_testkit::memory::executor::Script;
+
+use tokio::time::Instant;
 
 use crate::kit::{CONFIG, Kit, URL, execute, files, register, until};
 
@@ -132,4 +135,95 @@ async fn a_folder_that_is_not_there_is_refused_also_where_the_whole_repository_i
     let registration = Registration { url: URL.to_owned(), path, ..Registration::default() };
     let error = handle.register(registration).await.unwrap_err();
     assert!(matches!(error, RequestError::Source(_)), "{error}");
+}
+
+/// Waits until the repository is at `revision`; how long that took.
+async fn seen(handle: &Handle, revision: &data_runner_core::id::Revision) -> Duration {
+    let begun = Instant::now();
+    let mut published = handle.commits();
+    let there = published.wait_for(|it| it.repos.values().any(|repo| repo.head.as_ref() == Some(revision)));
+    tokio::time::timeout(Duration::from_secs(7200), there).await.expect("it is seen").unwrap();
+    begun.elapsed()
+}
+
+fn push(id: &str) -> HookDelivery {
+    let (names, urls) = (vec![id.to_owned()], vec![URL.to_owned()]);
+    HookDelivery { sender: HookSender::Gitlab, names, urls, known: false }
+}
+
+fn changed(n: u32) -> data_runner_testkit::memory::workflow_source::RepoFiles {
+    files(&[("orders", &format!("{CONFIG}owner: me-{n}\n"))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_has_a_push_seen_at_once_and_each_delivery_counts_once() {
+    let mut kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let pushed = kit.repo().publish("main", changed(1));
+    let looked = handle.hook(push("1")).await.unwrap();
+    assert_eq!(looked, Some(vec!["samples".parse().unwrap()]));
+    assert!(seen(&handle, &pushed).await < Duration::from_secs(1));
+    let again = kit.repo().publish("main", changed(2));
+    assert_eq!(handle.hook(push("1")).await.unwrap(), None);
+    assert!(seen(&handle, &again).await > Duration::from_secs(30), "the poll saw it, not the delivery");
+
+    kit.crash(supervisor).await;
+    let supervisor = kit.supervisor().await;
+    assert_eq!(supervisor.handle().hook(push("1")).await.unwrap(), None, "it is known after a restart");
+    let unknown = HookDelivery { urls: vec!["https://host/elsewhere".to_owned()], ..push("2") };
+    let error = supervisor.handle().hook(unknown).await.unwrap_err();
+    assert!(error.to_string().contains("host/elsewhere"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_repository_is_polled_at_its_own_pace() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    let often = kit.opener.at("memory://often/repository");
+    often.publish("main", files(&[("often", CONFIG)]));
+    kit.repo().publish("main", files(&[("orders", CONFIG)]));
+    let of = [("often".parse().unwrap(), Duration::from_secs(5))].into();
+    let polling = Polling { default: Duration::from_secs(600), of };
+    let supervisor = SupervisorBuilder { polling, ..kit.builder() }.start().await.unwrap();
+    let handle = supervisor.handle();
+    register(&handle).await;
+    let registration = Registration {
+        url: "memory://often/repository".to_owned(),
+        name: Some("often".to_owned()),
+        reference: Some("main".to_owned()),
+        path: None,
+    };
+    handle.register(registration).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    let (fast, slow) = (often.publish("main", changed(1)), kit.repo().publish("main", changed(2)));
+    let fast = seen(&handle, &fast).await;
+    assert!(fast < Duration::from_secs(6), "{fast:?}");
+    let slow = fast + seen(&handle, &slow).await;
+    assert!(slow > Duration::from_secs(300) && slow < Duration::from_secs(610), "{slow:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_is_away_is_asked_more_and_more_rarely_and_a_webhook_does_not_wait_for_that() {
+    let mut kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    kit.repo().go_down();
+    tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+    let error = |handle: &Handle| handle.published().repos.values().next().unwrap().error.clone();
+    assert!(error(&handle).unwrap().contains("cannot reach"));
+    kit.repo().come_back();
+    let first = kit.repo().publish("main", changed(1));
+    let waited = seen(&handle, &first).await;
+    assert!(waited < Duration::from_secs(15 * 60 + 5), "never longer than a quarter of an hour: {waited:?}");
+    assert_eq!(error(&handle), None);
+    let second = kit.repo().publish("main", changed(2));
+    assert!(seen(&handle, &second).await < Duration::from_secs(61), "and then as often as ever");
+
+    kit.repo().go_down();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    kit.repo().come_back();
+    let third = kit.repo().publish("main", changed(3));
+    handle.hook(push("1")).await.unwrap();
+    assert!(seen(&handle, &third).await < Duration::from_secs(1));
 }

@@ -19,11 +19,16 @@ use super::refusal::{Kind, Refusal};
 /// The name of the security scheme in the document.
 pub(crate) const SCHEME: &str = "token";
 
+/// The name of the scheme of routes that check a signature of the request by themselves.
+pub(crate) const SIGNED: &str = "hook";
+
 /// What a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Nothing: anybody may ask.
     Nothing,
+    /// A signature of the request, which the route itself checks; a token is no help.
+    Signature,
     /// A token of this scope or a wider one.
     Token(Scope),
 }
@@ -66,7 +71,7 @@ impl Needed {
     }
 }
 
-/// `security: [{}]` is open to all, `security: [{token: [SCOPE]}]` needs that scope.
+/// `security: [{}]` is open to all, `security: [{token: [SCOPE]}]` needs that scope, `security: [{hook: []}]` a signature.
 fn declared(operation: &serde_json::Value) -> Needs {
     let requirement = match operation["security"].as_array().map(Vec::as_slice) {
         Some([requirement]) => requirement.as_object(),
@@ -75,6 +80,9 @@ fn declared(operation: &serde_json::Value) -> Needs {
     let Some(requirement) = requirement else { return Needs::Token(Scope::Admin) };
     if requirement.is_empty() {
         return Needs::Nothing;
+    }
+    if requirement.len() == 1 && requirement.contains_key(SIGNED) {
+        return Needs::Signature;
     }
     let scope = requirement.get(SCHEME).and_then(|scopes| scopes[0].as_str());
     Needs::Token(scope.and_then(|scope| scope.parse().ok()).unwrap_or(Scope::Admin))
@@ -94,7 +102,7 @@ pub(crate) async fn check(
         Err(_) => path,
     });
     let needs = match needed.of(&parts.method, path) {
-        Needs::Nothing => return next.run(Request::from_parts(parts, body)).await,
+        Needs::Nothing | Needs::Signature => return next.run(Request::from_parts(parts, body)).await,
         Needs::Token(scope) => scope,
     };
     match admit(&tokens, &parts.headers, needs).await {
@@ -164,9 +172,10 @@ mod tests {
         let document = serde_json::json!({"paths": {
             "/open": {"get": {"security": [{}]}},
             "/things/{thing}": {"get": {"security": [{"token": ["read"]}]}, "post": {"security": [{"token": ["run"]}]}},
+            "/signed": {"post": {"security": [{"hook": []}]}},
             "/silent": {"get": {}},
             "/odd": {"get": {"security": [{"token": ["everybody"]}]}, "post": {"security": []},
-                     "put": {"security": [{}, {"token": ["read"]}]}, "patch": {"security": [{"other": []}]}},
+                     "put": {"security": [{}, {"token": ["read"]}]}, "delete": {"security": [{"hook": [], "token": ["all"]}]}, "patch": {"security": [{"other": []}]}},
         }});
         Needed::from_document(&document, &[("/things/{thing}/{part}", "/things/{thing}")])
     }
@@ -175,6 +184,7 @@ mod tests {
     fn a_route_needs_what_it_declares() {
         let needed = needed();
         assert_eq!(needed.of(&Method::GET, Some("/open")), Needs::Nothing);
+        assert_eq!(needed.of(&Method::POST, Some("/signed")), Needs::Signature);
         assert_eq!(needed.of(&Method::GET, Some("/things/{thing}")), Needs::Token(Scope::Read));
         assert_eq!(needed.of(&Method::HEAD, Some("/things/{thing}")), Needs::Token(Scope::Read));
         assert_eq!(needed.of(&Method::POST, Some("/things/{thing}/{part}")), Needs::Token(Scope::Run));
@@ -193,6 +203,8 @@ mod tests {
             (Method::POST, "/odd"),
             (Method::PUT, "/odd"),
             (Method::PATCH, "/odd"),
+            (Method::DELETE, "/odd"),
+            (Method::GET, "/signed"),
         ] {
             assert_eq!(needed.of(&method, Some(path)), Needs::Token(Scope::Admin), "{method} {path}");
         }

@@ -24,6 +24,7 @@ pub(crate) enum Kind {
     LoginRequired,
     TokenRefused,
     TokenExpired,
+    SignatureRefused,
     ScopeTooWeak,
     HostRefused,
     OriginRefused,
@@ -53,6 +54,7 @@ pub(crate) enum Kind {
     IdempotencyKeyReused,
     TooManyStreams,
     TooManyDownloads,
+    TooManyHooks,
     Internal,
     SourceUnreachable,
     ProvisionerUnreachable,
@@ -63,13 +65,14 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::LoginRequired,
         Self::TokenRefused,
         Self::TokenExpired,
+        Self::SignatureRefused,
         Self::ScopeTooWeak,
         Self::HostRefused,
         Self::OriginRefused,
@@ -99,6 +102,7 @@ impl Kind {
         Self::IdempotencyKeyReused,
         Self::TooManyStreams,
         Self::TooManyDownloads,
+        Self::TooManyHooks,
         Self::Internal,
         Self::SourceUnreachable,
         Self::ProvisionerUnreachable,
@@ -116,6 +120,7 @@ impl Kind {
             Self::LoginRequired => (S::UNAUTHORIZED, "login_required", "A token is needed"),
             Self::TokenRefused => (S::UNAUTHORIZED, "token_refused", "The token is not known here"),
             Self::TokenExpired => (S::UNAUTHORIZED, "token_expired", "The token has expired"),
+            Self::SignatureRefused => (S::UNAUTHORIZED, "signature_refused", "The signature is not right"),
             Self::ScopeTooWeak => (S::FORBIDDEN, "scope_too_weak", "The token may not do this"),
             Self::HostRefused => (S::FORBIDDEN, "host_refused", "This server does not go by that name"),
             Self::OriginRefused => (S::FORBIDDEN, "origin_refused", "Pages of other origins may not ask"),
@@ -161,6 +166,7 @@ impl Kind {
             Self::TooManyDownloads => {
                 (S::TOO_MANY_REQUESTS, "too_many_downloads", "Too many machines fetch their agent")
             }
+            Self::TooManyHooks => (S::TOO_MANY_REQUESTS, "too_many_hooks", "Too many webhooks come at once"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
             Self::SourceUnreachable => {
                 (S::BAD_GATEWAY, "source_unreachable", "The repository did not answer")
@@ -179,13 +185,14 @@ impl Kind {
     const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::Unavailable => Some("1"),
-            Self::TooManyStreams | Self::TooManyDownloads => Some("5"),
+            Self::TooManyStreams | Self::TooManyDownloads | Self::TooManyHooks => Some("5"),
             Self::MalformedRequest
             | Self::InvalidParameter
             | Self::InvalidCursor
             | Self::LoginRequired
             | Self::TokenRefused
             | Self::TokenExpired
+            | Self::SignatureRefused
             | Self::ScopeTooWeak
             | Self::HostRefused
             | Self::OriginRefused

@@ -55,6 +55,7 @@ impl From<Rejection> for Refusal {
             | Rejection::Skipped { .. }
             | Rejection::StartSettled(_)
             | Rejection::NotWelcome(_)
+            | Rejection::NoSuchRemote { .. }
             | Rejection::ShuttingDown => rejection.to_string(),
         };
         let kind = match rejection {
@@ -67,6 +68,7 @@ impl From<Rejection> for Refusal {
             Rejection::Skipped { .. } => Kind::ConcurrencyLimit,
             // Machines and what starts by itself ask for these, not callers of REST.
             Rejection::NotWelcome(_) | Rejection::StartSettled(_) => Kind::Internal,
+            Rejection::NoSuchRemote { .. } => Kind::RepoNotFound,
             Rejection::ShuttingDown => Kind::Unavailable,
         };
         Self::new(kind, detail)

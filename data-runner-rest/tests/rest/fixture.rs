@@ -18,7 +18,7 @@ use data_runner_core::message::{
 };
 use data_runner_core::orchestrator::{Policy, Pool};
 use data_runner_core::port::{AgentSession, Provisioner};
-use data_runner_core::workflow::WorkerTypes;
+use data_runner_core::workflow::{Polling, WorkerTypes};
 use data_runner_engine::supervisor::Gate;
 use data_runner_engine::{Handle, Supervisor, SupervisorBuilder};
 use data_runner_rest::{RouterOptions, router};
@@ -104,7 +104,7 @@ impl Rest {
             provisioner,
             policy,
             worker_types: WorkerTypes::default(),
-            poll: Duration::from_secs(3600),
+            polling: Polling::every(Duration::from_secs(3600)),
             clock: SupervisorBuilder::system_clock(),
         };
         let supervisor = builder.start().await.unwrap();

@@ -61,9 +61,37 @@ async fn ask(rest: &Rest, method: &str, path: &str, token: Option<&str>, body: &
     rest.ask(method, path, &headers, body).await
 }
 
-/// Every route: its method, a path of it, and the scope that it declares (`None`: it is open). From the document, and
-/// those that no document can hold.
-fn routes() -> Vec<(String, String, Option<Scope>)> {
+/// Who may ask for a route.
+#[derive(Clone, Copy)]
+enum Who {
+    Everybody,
+    /// Who signs the request, whatever token comes with it.
+    Signer,
+    Bearer(Scope),
+}
+
+impl Who {
+    fn of(security: &serde_json::Value) -> Self {
+        let requirement = security.as_object().unwrap();
+        match requirement.iter().next() {
+            None => Self::Everybody,
+            Some((scheme, _)) if scheme == "hook" => Self::Signer,
+            Some((_, scopes)) => Self::Bearer(scopes[0].as_str().unwrap().parse().unwrap()),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Everybody => "open",
+            Self::Signer => "signed",
+            Self::Bearer(scope) => scope.as_str(),
+        }
+    }
+}
+
+/// Every route: its method, a path of it, and who it declares may ask. From the document, and those that no document can
+/// hold.
+fn routes() -> Vec<(String, String, Who)> {
     let document: serde_json::Value = serde_json::from_str(&data_runner_rest::openapi()).unwrap();
     let mut routes = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -71,15 +99,14 @@ fn routes() -> Vec<(String, String, Option<Scope>)> {
             let security = operation["security"].as_array();
             let security = security.unwrap_or_else(|| panic!("{method} {path} declares no scope"));
             assert_eq!(security.len(), 1, "{method} {path}");
-            let scope = security[0].get("token").map(|scopes| scopes[0].as_str().unwrap().parse().unwrap());
-            routes.push((method.to_uppercase(), sample(path), scope));
+            routes.push((method.to_uppercase(), sample(path), Who::of(&security[0])));
         }
     }
     for (method, scope) in [("GET", Scope::Read), ("PATCH", Scope::Run), ("DELETE", Scope::Admin)] {
-        routes.push((method.to_owned(), "/workflows/no/such".to_owned(), Some(scope)));
+        routes.push((method.to_owned(), "/workflows/no/such".to_owned(), Who::Bearer(scope)));
     }
-    routes.push(("POST".to_owned(), "/workflows/no/such/execute".to_owned(), Some(Scope::Run)));
-    routes.push(("GET".to_owned(), "/workflows/no/such/plan".to_owned(), Some(Scope::Read)));
+    routes.push(("POST".to_owned(), "/workflows/no/such/execute".to_owned(), Who::Bearer(Scope::Run)));
+    routes.push(("GET".to_owned(), "/workflows/no/such/plan".to_owned(), Who::Bearer(Scope::Read)));
     routes
 }
 
@@ -90,10 +117,8 @@ fn sample(path: &str) -> String {
 
 #[test]
 fn each_route_is_as_open_as_somebody_decided() {
-    let mut listed: Vec<String> = routes()
-        .into_iter()
-        .map(|(method, path, scope)| format!("{} {method} {path}", scope.map_or("open", Scope::as_str)))
-        .collect();
+    let mut listed: Vec<String> =
+        routes().into_iter().map(|(method, path, who)| format!("{} {method} {path}", who.as_str())).collect();
     listed.sort();
     insta::assert_snapshot!(listed.join("\n"));
 }
@@ -102,12 +127,26 @@ fn each_route_is_as_open_as_somebody_decided() {
 async fn every_route_refuses_no_token_a_wrong_one_an_expired_one_and_a_weaker_one() {
     let house = House::new().await;
     let wrong = "dr_".to_owned() + &"0".repeat(64);
-    for (method, path, scope) in routes() {
+    for (method, path, who) in routes() {
         let shown = format!("{method} {path}");
-        let Some(needs) = scope else {
-            let answer = house.ask(&method, &path, None).await;
-            assert!(![401, 403].contains(&answer.status), "{shown}: {}", answer.text());
-            continue;
+        let needs = match who {
+            Who::Everybody => {
+                let answer = house.ask(&method, &path, None).await;
+                assert!(![401, 403].contains(&answer.status), "{shown}: {}", answer.text());
+                continue;
+            }
+            Who::Signer => {
+                for token in [None, Some(&wrong), Some(&house.read), Some(&house.run), Some(&house.admin)] {
+                    let answer = house.ask(&method, &path, token.map(String::as_str)).await;
+                    assert_eq!(
+                        (answer.status, answer.code().as_str()),
+                        (401, "signature_refused"),
+                        "{shown}"
+                    );
+                }
+                continue;
+            }
+            Who::Bearer(needs) => needs,
         };
         let refusals = [
             (None, "login_required"),

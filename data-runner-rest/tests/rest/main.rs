@@ -9,6 +9,7 @@ mod document;
 mod fixture;
 mod follow;
 mod history;
+mod hooks;
 mod images;
 mod listing;
 mod login;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, EventRecord};
 use data_runner_core::execution::Execution;
+use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{
     AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, RepoName, WorkerId, WorkflowId,
 };
@@ -31,8 +32,14 @@ pub(super) struct Batch {
     needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
     deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     idempotency: BTreeMap<String, IdempotencyRecord>,
+    hooks: Vec<HookChange>,
     logs: Vec<LogChange>,
     events: Vec<(CommitSequence, u32, EventRecord)>,
+}
+
+enum HookChange {
+    Put(HookRecord),
+    Forget { before: Timestamp },
 }
 
 enum LogChange {
@@ -70,6 +77,8 @@ impl Batch {
                 Change::PutIdempotency(record) => {
                     self.idempotency.insert(record.key.clone(), record.clone());
                 }
+                Change::PutHook(record) => self.hooks.push(HookChange::Put(record.clone())),
+                Change::ForgetHooks { before } => self.hooks.push(HookChange::Forget { before: *before }),
                 Change::OpenLog(claim) => self.logs.push(LogChange::Open(*claim)),
                 Change::CloseLog { attempt, gap } => {
                     self.logs.push(LogChange::Close { attempt: *attempt, at, gap: *gap });
@@ -104,6 +113,9 @@ impl Batch {
         }
         if !self.idempotency.is_empty() {
             self.write_idempotency(connection).await?;
+        }
+        for change in &self.hooks {
+            change.write(connection).await?;
         }
         for change in &self.logs {
             change.write(connection).await?;
@@ -331,6 +343,28 @@ fn json_list<T: serde::Serialize>(
     rows: impl Iterator<Item = Result<T, StateError>>,
 ) -> Result<String, StateError> {
     to_json(&rows.collect::<Result<Vec<T>, StateError>>()?)
+}
+
+impl HookChange {
+    async fn write(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
+        let done = match self {
+            Self::Put(record) => {
+                let at = record.at.micros();
+                sqlx::query!(
+                    "INSERT INTO hooks (key, at) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at",
+                    record.key,
+                    at
+                )
+                .execute(connection)
+                .await
+            }
+            Self::Forget { before } => {
+                let before = before.micros();
+                sqlx::query!("DELETE FROM hooks WHERE at < ?", before).execute(connection).await
+            }
+        };
+        done.map(drop).map_err(store_error)
+    }
 }
 
 impl LogChange {

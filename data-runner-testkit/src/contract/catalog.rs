@@ -9,6 +9,7 @@ use std::sync::Arc;
 use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::event::{Change, EventKind};
 use data_runner_core::execution::{Attempt, Execution, ExecutionState, StateName};
+use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256};
 use data_runner_core::port::{EventPosition, EventQuery, ExecutionQuery};
 use data_runner_core::worker::{Launched, Worker};
@@ -340,6 +341,22 @@ pub async fn an_idempotency_key_leads_to_what_it_made(fixture: &dyn StoreFixture
     assert_eq!(read, Some(record));
 }
 
+/// Invariant I10 rests on this.
+pub async fn a_delivery_is_known_by_each_of_its_names_until_it_is_forgotten(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let put = |key: &str, second| Change::PutHook(HookRecord { key: key.to_owned(), at: at(second) });
+    let known = async |keys: &[&str]| {
+        store.hook_known(keys.iter().map(|&key| key.to_owned()).collect()).await.expect("read")
+    };
+    store.commit(epoch, at(5), vec![put("github/a", 4), put("github/b", 5)]).await.expect("commit");
+    assert!(known(&["github/a"]).await && known(&["github/x", "github/b"]).await);
+    assert!(!known(&["github/x"]).await && !known(&["gitlab/a"]).await && !known(&[]).await);
+    let changes = vec![put("gitlab/'%", 9), Change::ForgetHooks { before: at(5) }];
+    store.commit(epoch, at(9), changes).await.expect("commit");
+    assert!(!known(&["github/a"]).await, "it is too old");
+    assert!(known(&["github/b"]).await && known(&["gitlab/'%"]).await);
+}
+
 /// The contract of a Catalog, a test a clause, in a module `catalog`.
 #[macro_export]
 macro_rules! catalog_contract {
@@ -358,6 +375,7 @@ macro_rules! catalog_contract {
             events_resume_after_any_position
             an_event_comes_back_as_it_was_recorded
             an_idempotency_key_leads_to_what_it_made
+            a_delivery_is_known_by_each_of_its_names_until_it_is_forgotten
         );
     };
 }

@@ -177,6 +177,12 @@ impl MemoryStore {
         self.lock().tables.workers.values().cloned().collect()
     }
 
+    /// [`Catalog::hook_known`], at once.
+    pub fn hook_known_now(&self, keys: &[String]) -> bool {
+        let inner = self.lock();
+        keys.iter().any(|key| inner.tables.hooks.contains_key(key))
+    }
+
     /// [`Catalog::idempotent`], at once.
     pub fn idempotent_now(&self, key: &str) -> Option<IdempotencyRecord> {
         self.lock().tables.idempotency.get(key).cloned()
@@ -264,6 +270,10 @@ impl Catalog for MemoryStore {
 
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StateError> {
         Ok(self.events_now(query))
+    }
+
+    async fn hook_known(&self, keys: Vec<String>) -> Result<bool, StateError> {
+        Ok(self.hook_known_now(&keys))
     }
 
     async fn idempotent(&self, key: &str) -> Result<Option<IdempotencyRecord>, StateError> {

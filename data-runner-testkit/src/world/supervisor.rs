@@ -351,7 +351,7 @@ impl World {
                 self.tell_after(wait, Event::ConsoleRead { worker, text });
             }
             // The world's one workflow is run by its clients; what starts by itself has simulations of its own in core.
-            Effect::Prepare(_) => {}
+            Effect::Prepare(_) | Effect::Look { .. } => {}
             Effect::List => {
                 let wait = self.millis(1, 1_000);
                 self.list_after(wait, self.clock().wall);
@@ -366,6 +366,8 @@ impl World {
             Answer::Workflows(_)
             | Answer::Workflow(_)
             | Answer::Worker(_)
+            | Answer::Looking(_)
+            | Answer::Repeated
             | Answer::ShutDown
             | Answer::Rejected(_) => return,
         };

@@ -12,6 +12,7 @@ mod mistakes;
 mod needs;
 mod network;
 mod notifications;
+mod pushes;
 mod requests;
 mod results;
 mod revisions;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use data_runner_core::port::Retry;
 use data_runner_core::settings::{
-    AgentSettings, LocalSettings, ProvisionerSettings, PythonSettings, Settings,
+    AgentSettings, HookSettings, LocalSettings, ProvisionerSettings, PythonSettings, Settings,
 };
 use data_runner_git::LocalPaths;
 use data_runner_server::{Ended, Installation, Notice, Registration, Running, Signals, StartRepository};
@@ -158,6 +158,7 @@ fn settings(args: &DevArgs) -> Settings {
         installation: "dev".to_owned(),
         state: args.state_dir.clone(),
         repositories: Vec::new(),
+        hooks: HookSettings::default(),
         provisioner: ProvisionerSettings::Local(LocalSettings { workers: args.workers, slots: 1 }),
         agents: AgentSettings {
             heartbeat: Duration::from_secs(5),

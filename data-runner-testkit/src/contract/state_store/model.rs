@@ -13,6 +13,7 @@ use data_runner_core::execution::{
     LaunchTry, LiveAttempt, OnConflict, Phase, Phases, Priority, Queueing, RunState, StateName, Stop,
     StopReason, Trigger, Usage, Waiting, WaitingReason,
 };
+use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{
     AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, Lease, RepoName, Sha256,
     WorkerId, WorkflowId,
@@ -49,6 +50,7 @@ pub(in crate::contract) fn one_of_each() -> Vec<Change> {
         Change::PutSchedule(Arc::new(schedule(1, "0 6 * * *"))),
         Change::PutDelivery(Arc::new(deliveries().swap_remove(0))),
         Change::PutNeeds(Arc::new(needs().swap_remove(0))),
+        Change::PutHook(HookRecord { key: "github/1".to_owned(), at: at(1) }),
         Change::OpenLog(claim(1, 1)),
         Change::Record(event(EventKind::ExecutionQueued, Some(1))),
     ]
@@ -490,7 +492,12 @@ impl Model {
             Change::CloseLog { attempt, .. } => {
                 self.logs.remove(attempt);
             }
-            Change::PutNeeds(_) | Change::PutDelivery(_) | Change::PutIdempotency(_) | Change::Record(_) => {}
+            Change::PutNeeds(_)
+            | Change::PutDelivery(_)
+            | Change::PutIdempotency(_)
+            | Change::PutHook(_)
+            | Change::ForgetHooks { .. }
+            | Change::Record(_) => {}
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Tables {
     pub(super) needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
+    pub(super) hooks: BTreeMap<String, Timestamp>,
     pub(super) logs: BTreeMap<AttemptId, Log>,
     pub(super) events: BTreeMap<EventPosition, EventRecord>,
     pub(super) tokens: BTreeMap<TokenName, Token>,
@@ -74,6 +75,10 @@ impl Tables {
                 Change::PutIdempotency(record) => {
                     self.idempotency.insert(record.key.clone(), record);
                 }
+                Change::PutHook(record) => {
+                    self.hooks.insert(record.key, record.at);
+                }
+                Change::ForgetHooks { before } => self.hooks.retain(|_, at| *at >= before),
                 Change::OpenLog(claim) => self.logs.entry(claim.attempt).or_default().open(claim.lease),
                 Change::CloseLog { attempt, gap } => self.logs.entry(attempt).or_default().close(at, gap),
                 Change::Record(record) => {
