@@ -10,8 +10,9 @@ use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Need, Notification, NotifyOn,
-    ParamValue, PythonDependency, QueueingRules, Schedule, SecretRef, Spot, WorkerTypes, WorkflowRef,
+    CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Need, Notification,
+    NotifyOn, ParamValue, PythonDependency, QueueingRules, Schedule, ScheduleLine, SecretRef, Spot,
+    WorkerTypes, WorkflowRef,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -308,12 +309,25 @@ fn compute(wanted: &InstanceSize) -> impl Strategy<Value = Compute> + use<> {
         )
 }
 
-fn schedules() -> impl Strategy<Value = Vec<Schedule>> {
+fn schedules() -> impl Strategy<Value = Vec<ScheduleLine>> {
     let zones = prop::sample::select(vec!["UTC", "Europe/Madrid", "America/New_York", "Asia/Kolkata"]);
     let line = (0_u8..60, "(\\*|\\*/[2-6]|[0-9]|1-5|8,20)", 1_u8..29, "(\\*|[1-7]|1-5|MON,FRI)")
         .prop_map(|(minute, hour, day, weekday)| format!("{minute} {hour} {day} * {weekday}"));
-    prop::collection::btree_set((line, zones), 0..3)
-        .prop_map(|lines| lines.into_iter().map(|(line, zone)| Schedule::new(&line, zone).unwrap()).collect())
+    let window = (60_u64..30 * 86_400).prop_map(Duration::from_secs);
+    let catch_up = prop_oneof![
+        Just(CatchUp::None),
+        window.clone().prop_map(|window| CatchUp::Latest { window }),
+        window.prop_map(|window| CatchUp::All { window }),
+    ];
+    let jitter = (0_u64..3_600).prop_map(Duration::from_secs);
+    btree_map((line, zones), (catch_up, jitter), 0..3).prop_map(|lines| {
+        let line = |((line, zone), (catch_up, jitter)): ((String, &str), _)| ScheduleLine {
+            schedule: Schedule::new(&line, zone).unwrap(),
+            catch_up,
+            jitter,
+        };
+        lines.into_iter().map(line).collect()
+    })
 }
 
 fn secrets() -> impl Strategy<Value = BTreeMap<String, SecretRef>> {

@@ -3,7 +3,7 @@
 //! All ticks up to a schedule's `reached` are dealt with, and that moment is durable: neither a restart nor a clock that
 //! steps back repeats one. A tick that is due is claimed by one commit; `starts` tells how it gets its execution.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::{Orchestrator, Turn};
 use crate::event::{Change, EventKind};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::workflow::{
-    DefinitionState, Schedule, ScheduleId, ScheduleProgress, ScheduleTick, SettledTick, Start, StartOutcome,
-    Workflow,
+    CatchUp, DefinitionState, ScheduleId, ScheduleLine, ScheduleProgress, ScheduleTick, SettledTick, Start,
+    StartOutcome, Workflow,
 };
 
-/// A tick that is later than this is left out: nobody was there when it was due.
+/// A tick that is later than this was missed: nobody was there when it was due. Its line says what becomes of it.
 const LATENESS: Duration = Duration::from_secs(60);
 
 /// A schedule that is further ahead of the clock than this was carried there by a clock that was wrong.
@@ -24,6 +24,9 @@ const TOO_FAR: Duration = Duration::from_secs(24 * 3600);
 
 /// Of a longer absence, only so many ticks are counted.
 const COUNTED: u32 = 1000;
+
+/// Of one absence, at the most so many ticks of a schedule are made up for, the newest ones.
+const CAUGHT_UP: usize = 1000;
 
 /// All schedules, and when each has to be looked at.
 #[derive(Debug, Clone, Default)]
@@ -53,18 +56,22 @@ impl Orchestrator {
             self.schedules.known.insert(progress.id.clone(), Arc::new(progress));
         }
         for workflow in self.workflows.values() {
-            for schedule in running(workflow) {
-                let id = ScheduleId { workflow: workflow.id, schedule: schedule.clone() };
-                self.schedules.plan(&id);
+            for line in running(workflow) {
+                self.schedules.plan(&id_of(workflow, line), line);
             }
         }
     }
 
     /// A workflow has changed: schedules that run from now on begin now, those that do not any more end.
     pub(super) fn reschedule(&mut self, before: Option<&Workflow>, workflow: &Workflow, turn: &mut Turn<'_>) {
-        let id = |schedule: &Schedule| ScheduleId { workflow: workflow.id, schedule: schedule.clone() };
-        let was: BTreeSet<ScheduleId> = before.map(running).unwrap_or_default().iter().map(id).collect();
+        let id = |line: &ScheduleLine| id_of(workflow, line);
+        let before_lines = before.map(running).unwrap_or_default();
+        let was: BTreeSet<ScheduleId> = before_lines.iter().map(id).collect();
         let is: BTreeSet<ScheduleId> = running(workflow).iter().map(id).collect();
+        for line in running(workflow).iter().filter(|line| was.contains(&id(line))) {
+            // Its jitter may be another one.
+            self.schedules.plan(&id(line), line);
+        }
         for ended in was.difference(&is) {
             self.end_schedule(ended, why_not_running(workflow).unwrap_or("its line was taken away"), turn);
         }
@@ -131,17 +138,25 @@ impl Orchestrator {
 
     /// Claims what is due now, and leaves out what was due too long ago.
     fn claim_due(&mut self, id: &ScheduleId, turn: &mut Turn<'_>) {
+        let Some(line) = self.line(id).cloned() else {
+            return self.schedules.unplan(id);
+        };
         let Some(known) = self.schedules.known.get(id) else {
             return self.begin_schedule(id, None, turn);
         };
         let mut progress = ScheduleProgress::clone(known);
         let now = turn.now.wall;
-        // The last moment that is too long ago.
-        let late = now.before(LATENESS).before(Duration::from_micros(1));
-        let missed = Missed::between(&progress, late);
+        let too_long_ago = too_long_ago(&line, now);
+        let missed = Missed::between(&progress, too_long_ago);
         self.record_missed(&mut progress, missed, "nobody was there to run it in time", turn);
-        progress.reached = progress.reached.max(late);
-        while let Some(due) = id.schedule.next_after(progress.reached).filter(|due| *due <= now) {
+        progress.reached = progress.reached.max(too_long_ago);
+        let Due { run, left_out } = Due::by(&progress, &line, now);
+        let why = match line.catch_up {
+            CatchUp::None | CatchUp::All { .. } => "too many were missed at once",
+            CatchUp::Latest { .. } => "a newer one was due by then",
+        };
+        self.record_missed(&mut progress, left_out, why, turn);
+        for due in run {
             progress.reached = due;
             progress.claimed.insert(due);
             let tick = ScheduleTick { of: id.clone(), due };
@@ -223,21 +238,30 @@ impl Orchestrator {
         let progress = Arc::new(progress);
         self.schedules.furthest = self.schedules.furthest.max(progress.reached);
         let before = self.schedules.known.insert(id.clone(), Arc::clone(&progress));
-        let runs = self.workflows.get(&id.workflow).is_some_and(|it| running(it).contains(&id.schedule));
         let moved = before.is_none_or(|before| before.reached != progress.reached);
-        if runs && (moved || !self.schedules.next.contains_key(&id)) {
-            self.schedules.plan(&id);
+        if let Some(line) = self.line(&id).cloned()
+            && (moved || !self.schedules.next.contains_key(&id))
+        {
+            self.schedules.plan(&id, &line);
         }
         turn.change(Change::PutSchedule(progress));
+    }
+
+    /// The line of a schedule that runs.
+    fn line(&self, id: &ScheduleId) -> Option<&ScheduleLine> {
+        running(self.workflows.get(&id.workflow)?).iter().find(|line| line.schedule == id.schedule)
     }
 }
 
 impl Schedules {
-    /// Notes when the schedule is due next.
-    fn plan(&mut self, id: &ScheduleId) {
+    /// Notes when the schedule's next tick begins.
+    fn plan(&mut self, id: &ScheduleId, line: &ScheduleLine) {
         self.unplan(id);
         let next = match self.known.get(id) {
-            Some(progress) => id.schedule.next_after(progress.reached),
+            Some(progress) => {
+                let due = id.schedule.next_after(progress.reached);
+                due.map(|due| line.begins_at(id.workflow, due))
+            }
             // Nothing is stored of it yet: it begins at the first tick of the loop.
             None => Some(Timestamp::default()),
         };
@@ -281,8 +305,57 @@ impl Missed {
     }
 }
 
+/// Ticks that begin now.
+struct Due {
+    run: VecDeque<Timestamp>,
+    /// Those before them, which are left out.
+    left_out: Option<Missed>,
+}
+
+impl Due {
+    /// What has begun by `now` after `progress` has come.
+    fn by(progress: &ScheduleProgress, line: &ScheduleLine, now: Timestamp) -> Self {
+        let keep = match line.catch_up {
+            CatchUp::None | CatchUp::All { .. } => CAUGHT_UP,
+            CatchUp::Latest { .. } => 1,
+        };
+        let mut due = Self { run: VecDeque::new(), left_out: None };
+        let next = |after| {
+            let next = line.schedule.next_after(after);
+            next.filter(|due| line.begins_at(progress.id.workflow, *due) <= now)
+        };
+        let mut reached = progress.reached;
+        while let Some(tick) = next(reached) {
+            reached = tick;
+            due.run.push_back(tick);
+            if due.run.len() > keep
+                && let Some(last) = due.run.pop_front()
+            {
+                due.left_out = Some(match due.left_out.take() {
+                    None => Missed { count: 1, first: last, last },
+                    Some(Missed { count, first, .. }) => {
+                        Missed { count: count.saturating_add(1), first, last }
+                    }
+                });
+            }
+        }
+        due
+    }
+}
+
+/// The last moment that is too long ago for a tick of it to be run.
+fn too_long_ago(line: &ScheduleLine, now: Timestamp) -> Timestamp {
+    let late = LATENESS.saturating_add(line.jitter);
+    let within = line.catch_up.window().map_or(late, |window| window.max(late));
+    now.before(within).before(Duration::from_micros(1))
+}
+
+fn id_of(workflow: &Workflow, line: &ScheduleLine) -> ScheduleId {
+    ScheduleId { workflow: workflow.id, schedule: line.schedule.clone() }
+}
+
 /// The schedules that make executions of a workflow as it is.
-fn running(workflow: &Workflow) -> &[Schedule] {
+fn running(workflow: &Workflow) -> &[ScheduleLine] {
     match &workflow.definition {
         DefinitionState::Valid(definition) if why_not_running(workflow).is_none() => {
             &definition.config.schedule

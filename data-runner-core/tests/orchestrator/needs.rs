@@ -67,7 +67,8 @@ impl Chain {
                 workflow: name.parse().unwrap(),
                 within: seconds(hours * HOUR),
             };
-            let config = WorkflowConfig { needs: needs.iter().map(need).collect(), ..configuration(&[]) };
+            let config =
+                WorkflowConfig { needs: needs.iter().map(need).collect(), ..configuration(Vec::new()) };
             let definition = Definition { revision: sample::revision(1), config, warnings: Vec::new() };
             let definition = DefinitionState::Valid(definition);
             FolderFound { name: name.parse().unwrap(), path: format!("workflows/{name}"), definition }

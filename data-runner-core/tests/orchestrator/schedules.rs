@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use data_runner_core::event::{
     Answer, Effect, Event, EventKind, Idempotency, Outcome, Pausing, Rejection, Request, ShutDown, Submit,
@@ -13,7 +14,8 @@ use data_runner_core::port::EventQuery;
 use data_runner_core::time::Timestamp;
 use data_runner_core::workflow::config::{self, ParseContext, WorkflowConfig};
 use data_runner_core::workflow::{
-    Definition, DefinitionState, FolderFound, Schedule, ScheduleTick, Start, StartOutcome, WorkerTypes,
+    CatchUp, Definition, DefinitionState, FolderFound, Schedule, ScheduleLine, ScheduleTick, Start,
+    StartOutcome, WorkerTypes,
 };
 use data_runner_testkit::sample;
 
@@ -23,12 +25,16 @@ pub fn moment(text: &str) -> Timestamp {
     Timestamp::from_micros(text.parse::<jiff::Timestamp>().unwrap().as_microsecond())
 }
 
-pub fn configuration(schedules: &[(&str, &str)]) -> WorkflowConfig {
+pub fn plain(schedules: &[(&str, &str)]) -> Vec<ScheduleLine> {
+    let plain = |(cron, zone): &(&str, &str)| ScheduleLine::plain(Schedule::new(cron, zone).unwrap());
+    schedules.iter().map(plain).collect()
+}
+
+pub fn configuration(schedule: Vec<ScheduleLine>) -> WorkflowConfig {
     let context = ParseContext { worker_types: &WorkerTypes::default(), files: None };
     let text = b"worker_type: polars\ninstance_size: t3.medium\n";
     let config = config::parse("config.yaml", text, &context).value().unwrap().clone();
     assert_eq!(config.worker_type, WorkerType::try_from("polars".to_owned()).unwrap());
-    let schedule = schedules.iter().map(|(cron, zone)| Schedule::new(cron, zone).unwrap()).collect();
     WorkflowConfig { schedule, ..config }
 }
 
@@ -47,7 +53,11 @@ pub fn wanted(outcome: &Outcome) -> Vec<ScheduleTick> {
 impl Scene {
     /// A push that gives the workflow these schedules.
     pub fn schedules(&mut self, schedules: &[(&str, &str)]) -> Outcome {
-        let config = configuration(schedules);
+        self.lines(plain(schedules))
+    }
+
+    pub fn lines(&mut self, lines: Vec<ScheduleLine>) -> Outcome {
+        let config = configuration(lines);
         self.push(|revision| DefinitionState::Valid(Definition { revision, config, warnings: Vec::new() }))
     }
 
@@ -68,9 +78,13 @@ impl Scene {
 
     /// A stage at that time of the wall clock, whose workflow has these schedules.
     fn scheduled(start: &str, schedules: &[(&str, &str)]) -> Self {
+        Self::scheduled_by(start, plain(schedules))
+    }
+
+    fn scheduled_by(start: &str, lines: Vec<ScheduleLine>) -> Self {
         let mut it = Self::new(joined());
         it.now.wall = moment(start);
-        it.schedules(schedules);
+        it.lines(lines);
         it
     }
 
@@ -194,6 +208,95 @@ fn a_tick_that_was_missed_by_more_than_a_minute_is_left_out_and_said() {
     assert!(it.away_until("2026-08-01T05:00:00Z").is_empty());
     assert_eq!(it.told(EventKind::ScheduleMissed).len(), 1, "it is said once");
     assert_eq!(dues(&it.live_until("2026-08-02T05:00:00Z")), ["2026-08-02T04:00"]);
+}
+
+/// Six o'clock in Madrid, caught up with.
+fn daily(catch_up: CatchUp) -> Vec<ScheduleLine> {
+    vec![ScheduleLine { catch_up, ..plain(&[DAILY]).remove(0) }]
+}
+
+const TWO_DAYS: Duration = Duration::from_secs(2 * 24 * 3600);
+
+#[test]
+fn all_that_was_missed_within_the_window_is_made_up_for_each_with_its_own_date() {
+    let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", daily(CatchUp::All { window: TWO_DAYS }));
+    let ticks = it.away_until("2026-08-05T12:00:00Z");
+    assert_eq!(dues(&ticks), ["2026-08-04T04:00", "2026-08-05T04:00"]);
+    let told = it.told(EventKind::ScheduleMissed);
+    assert!(told.len() == 1 && told[0].contains("3 ticks from 2026-08-01T04:00"), "{told:?}");
+    for tick in &ticks {
+        it.run_tick(tick);
+    }
+    assert!(it.away_until("2026-08-05T13:00:00Z").is_empty(), "they are made up for once");
+    assert_eq!(dues(&it.live_until("2026-08-06T05:00:00Z")), ["2026-08-06T04:00"]);
+}
+
+#[test]
+fn of_all_that_was_missed_only_the_newest_is_made_up_for_if_that_is_wanted() {
+    let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", daily(CatchUp::Latest { window: TWO_DAYS }));
+    assert_eq!(dues(&it.away_until("2026-08-05T12:00:00Z")), ["2026-08-05T04:00"]);
+    let told = it.told(EventKind::ScheduleMissed);
+    assert!(told.iter().any(|it| it.contains("a newer one was due by then")), "{told:?}");
+    let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", daily(CatchUp::Latest { window: TWO_DAYS }));
+    assert_eq!(dues(&it.away_until("2026-08-03T04:00:30Z")), ["2026-08-03T04:00"], "the one that is due now");
+}
+
+#[test]
+fn what_is_older_than_the_window_is_left_out() {
+    for catch_up in [CatchUp::Latest { window: seconds(3600) }, CatchUp::All { window: seconds(3600) }] {
+        let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", daily(catch_up));
+        assert!(it.away_until("2026-08-01T05:30:00Z").is_empty());
+        assert_eq!(it.told(EventKind::ScheduleMissed).len(), 1);
+    }
+}
+
+#[test]
+fn a_flood_of_missed_ticks_is_bounded_to_the_newest_thousand() {
+    let window = 30 * TWO_DAYS / 2;
+    let line = ScheduleLine { catch_up: CatchUp::All { window }, ..plain(&[("* * * * *", "UTC")]).remove(0) };
+    let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", vec![line]);
+    let ticks = it.away_until("2026-08-04T00:00:00Z");
+    assert_eq!((ticks.len(), dues(&ticks[999..]).remove(0).as_str()), (1000, "2026-08-04T00:00"));
+    assert!(it.told(EventKind::ScheduleMissed)[0].contains("too many were missed at once"));
+}
+
+#[test]
+fn what_was_due_while_it_was_paused_is_left_out_whatever_is_caught_up_with() {
+    let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", daily(CatchUp::All { window: TWO_DAYS }));
+    it.pause(Pausing::Pause);
+    assert!(it.live_until("2026-08-02T12:00:00Z").is_empty());
+    it.pause(Pausing::Resume);
+    assert_eq!(dues(&it.live_until("2026-08-03T05:00:00Z")), ["2026-08-03T04:00"]);
+    assert!(it.told(EventKind::ScheduleMissed)[0].contains("2 ticks"));
+}
+
+#[test]
+fn a_tick_with_jitter_begins_later_keeps_its_own_time_and_is_not_late_for_that() {
+    let jitter = seconds(600);
+    let line = ScheduleLine { jitter, ..plain(&[DAILY]).remove(0) };
+    let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", vec![line.clone()]);
+    let due = moment("2026-08-01T04:00:00Z");
+    let begins = line.begins_at(it.workflow(), due);
+    assert!(begins > due && begins <= due.after(jitter), "{begins}");
+    assert!(it.live_until(&begins.before(seconds(1)).to_string()).is_empty());
+    let ticks = it.live_until(&begins.to_string());
+    assert_eq!(dues(&ticks), ["2026-08-01T04:00"]);
+    it.run_tick(&ticks[0]);
+    // A supervisor that comes back within a minute of the beginning still runs it.
+    let tomorrow = line.begins_at(it.workflow(), moment("2026-08-02T04:00:00Z"));
+    let back = tomorrow.after(seconds(30)).to_string();
+    assert_eq!(dues(&it.away_until(&back)), ["2026-08-02T04:00"]);
+}
+
+#[test]
+fn a_push_that_changes_only_how_it_catches_up_is_the_same_schedule() {
+    let mut it = Scene::scheduled_by("2026-08-01T00:00:00Z", daily(CatchUp::None));
+    let tick = it.live_until("2026-08-01T04:00:00Z").remove(0);
+    let id = it.run_tick(&tick);
+    let window = TWO_DAYS;
+    it.lines(vec![ScheduleLine { jitter: seconds(60), ..daily(CatchUp::All { window }).remove(0) }]);
+    assert_eq!(it.submit_tick(&tick), Answer::Existing(id), "it is not run again");
+    assert_eq!(dues(&it.away_until("2026-08-02T12:00:00Z")), ["2026-08-02T04:00"], "the new policy holds");
 }
 
 #[test]

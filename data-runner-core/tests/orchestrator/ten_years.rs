@@ -5,20 +5,32 @@ use std::time::Duration;
 
 use data_runner_core::event::{Answer, Event, Outcome, Pausing, ReplyTo, Request};
 use data_runner_core::time::{Entropy, Timestamp};
-use data_runner_core::workflow::{Schedule, ScheduleId, ScheduleTick};
+use data_runner_core::workflow::{CatchUp, Schedule, ScheduleId, ScheduleLine, ScheduleTick};
 
 use crate::scene::{Scene, joined, seconds};
 use crate::schedules::{moment, start, wanted};
 
-const LINES: [(&str, &str); 7] = [
-    ("0 6 * * 1-5", "Europe/Madrid"),
-    ("30 2 * * *", "Europe/Madrid"),
-    ("30 1 * * *", "America/New_York"),
-    ("0 */8 * * *", "UTC"),
-    ("15 2 * * 0", "Australia/Lord_Howe"),
-    ("0 0 1 * *", "Africa/Cairo"),
-    ("0 12 29 2 *", "Asia/Kolkata"),
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+const LINES: [(&str, &str, CatchUp); 9] = [
+    ("0 6 * * 1-5", "Europe/Madrid", CatchUp::None),
+    ("30 2 * * *", "Europe/Madrid", CatchUp::None),
+    ("30 1 * * *", "America/New_York", CatchUp::None),
+    ("0 */8 * * *", "UTC", CatchUp::None),
+    ("15 2 * * 0", "Australia/Lord_Howe", CatchUp::None),
+    ("0 0 1 * *", "Africa/Cairo", CatchUp::None),
+    ("0 12 29 2 *", "Asia/Kolkata", CatchUp::None),
+    ("20 */6 * * *", "Europe/London", CatchUp::All { window: DAY }),
+    ("40 */6 * * *", "America/Sao_Paulo", CatchUp::Latest { window: DAY }),
 ];
+
+fn lines(chosen: &BTreeSet<usize>) -> Vec<ScheduleLine> {
+    let line = |index: &usize| {
+        let (cron, zone, catch_up) = LINES[*index];
+        ScheduleLine { catch_up, ..ScheduleLine::plain(Schedule::new(cron, zone).unwrap()) }
+    };
+    chosen.iter().map(line).collect()
+}
 
 const QUARTER: Duration = Duration::from_secs(6 * 3600);
 
@@ -45,11 +57,8 @@ impl Decade {
         let mut it = Scene::new(joined());
         it.now.wall = moment("2026-01-01T00:00:00Z");
         let workflow = it.workflow();
-        let id = |(cron, zone): &(&str, &str)| ScheduleId {
-            workflow,
-            schedule: Schedule::new(cron, zone).unwrap(),
-        };
-        let ids = LINES.iter().map(id).collect();
+        let all = lines(&(0..LINES.len()).collect());
+        let ids = all.into_iter().map(|line| ScheduleId { workflow, schedule: line.schedule }).collect();
         let mut decade = Self {
             it,
             chance: Entropy::from_number(seed),
@@ -66,18 +75,24 @@ impl Decade {
         decade
     }
 
-    /// What is due up to now and was not due before. It is expected if somebody was there the whole time, or is not
-    /// late; what is expected of a line that does not run is nothing.
+    /// What is due up to now and was not due before. It is expected if somebody was there the whole time, is not late,
+    /// or is caught up with; what is expected of a line that does not run is nothing.
     fn model(&mut self, watched: bool) {
         let now = self.it.now.wall;
         for line in self.lines.iter().copied().filter(|_| !self.paused) {
+            let (of, catch_up) = (self.ids[line].clone(), LINES[line].2);
+            let within = catch_up.window().unwrap_or(LATENESS);
+            let mut expected = Vec::new();
             while let Some(due) = self.next[&line].filter(|due| *due <= now) {
-                let of = self.ids[line].clone();
                 self.next.insert(line, of.schedule.next_after(due));
-                if watched || now.since(due) <= LATENESS {
-                    self.expected.insert(ScheduleTick { of, due });
+                if watched || now.since(due) <= within {
+                    expected.push(ScheduleTick { of: of.clone(), due });
                 }
             }
+            if !watched && matches!(catch_up, CatchUp::Latest { .. }) {
+                expected.drain(..expected.len().saturating_sub(1));
+            }
+            self.expected.extend(expected);
         }
     }
 
@@ -141,14 +156,13 @@ impl Decade {
         *self.struck.entry(what).or_default() += 1;
     }
 
-    fn define(&mut self, lines: BTreeSet<usize>) {
+    fn define(&mut self, chosen: BTreeSet<usize>) {
         self.model(true);
-        let texts: Vec<_> = lines.iter().map(|line| LINES[*line]).collect();
-        self.it.schedules(&texts);
-        for line in lines.difference(&self.lines.clone()) {
+        self.it.lines(lines(&chosen));
+        for line in chosen.difference(&self.lines.clone()) {
             self.begin(*line);
         }
-        self.lines = lines;
+        self.lines = chosen;
     }
 
     fn pause(&mut self) {

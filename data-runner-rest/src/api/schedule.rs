@@ -17,6 +17,12 @@ pub struct Schedule {
     pub cron: String,
     /// Its time zone.
     pub timezone: String,
+    /// What happens to times that passed while the supervisor was away: `none`, `latest` or `all`.
+    #[serde(default)]
+    pub catch_up: String,
+    /// By how much, at the most, it begins later, in seconds.
+    #[serde(default)]
+    pub jitter_seconds: f64,
     /// Whether a person paused the workflow.
     pub paused: bool,
     /// When it is due next; null while it does not run, because the workflow is paused, broken or gone.

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use data_runner_core::workflow::{DefinitionState, Presence, SettledTick, StartOutcome, Workflow};
+use data_runner_core::workflow::{
+    DefinitionState, Presence, ScheduleLine, SettledTick, StartOutcome, Workflow,
+};
 use data_runner_engine::Published;
 
 use crate::api::{LastTick, Page, Problem, Schedule, moment};
@@ -30,7 +32,8 @@ fn of_workflow(workflow: &Workflow, published: &Published) -> Vec<Schedule> {
         (Presence::Present, DefinitionState::Valid(definition)) => definition.config.schedule.as_slice(),
         (Presence::Present | Presence::Removed { .. } | Presence::Deleted { .. }, _) => &[],
     };
-    let show = |schedule: &data_runner_core::workflow::Schedule| {
+    let show = |line: &ScheduleLine| {
+        let schedule = &line.schedule;
         let known = published
             .schedules
             .values()
@@ -42,6 +45,8 @@ fn of_workflow(workflow: &Workflow, published: &Published) -> Vec<Schedule> {
             workflow_id: workflow.id,
             cron: schedule.cron().to_owned(),
             timezone: schedule.timezone().to_owned(),
+            catch_up: line.catch_up.as_str().to_owned(),
+            jitter_seconds: line.jitter.as_secs_f64(),
             paused: !runs,
             next: next.map(moment),
             last: known.and_then(|known| known.last.as_ref()).map(last),

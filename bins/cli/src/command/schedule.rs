@@ -110,6 +110,8 @@ mod tests {
             workflow_id: "019b76da-a800-7000-8000-000000000001".parse().unwrap(),
             cron: cron.to_owned(),
             timezone: "UTC".to_owned(),
+            catch_up: "none".to_owned(),
+            jitter_seconds: 0.0,
             paused: false,
             next: Some(next.parse().unwrap()),
             last: None,

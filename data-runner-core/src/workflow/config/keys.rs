@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::execution::{FailureCause, OnConflict};
-use crate::workflow::{NotifyOn, Spot};
+use crate::workflow::{CatchUp, NotifyOn, Spot};
 use crate::yaml::{Key, Need, Shape};
 
 const MINUTE: u64 = 60;
@@ -196,11 +196,11 @@ static SCHEDULE_KEYS: [Key; 5] = [
     key("timezone", Shape::text(255), "The IANA name of the time zone, such as Europe/Madrid. Default: UTC."),
     key(
         "catch_up",
-        Shape::Growing { now: &["none"], later: &["latest", "all"] },
+        Shape::Choice(&CatchUp::NAMES),
         "What happens to times that passed while nothing could run. Default: none.",
     ),
-    Shape::not_yet("catch_up_window", "How far back it catches up."),
-    Shape::not_yet("jitter", "By how much it may begin later."),
+    key("catch_up_window", seconds(60, 30 * DAY), "How far back it catches up. Default: 7d."),
+    key("jitter", seconds(0, 3600), "By how much it may begin later. Default: 0."),
 ];
 
 static COMPUTE_KEYS: [Key; 7] = [

@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(schema["properties"]["dependencies"]["additionalProperties"], false);
         assert_eq!(
             schema["properties"]["schedule"]["items"]["properties"]["catch_up"]["enum"],
-            json!(["none"])
+            json!(["none", "latest", "all"])
         );
         assert_eq!(
             schema["properties"]["compute"]["properties"]["spot"]["enum"],

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::execution::RetryPolicy;
 use crate::id::{WorkerType, WorkflowName};
 use crate::workflow::{
-    Compute, Dependencies, InstanceSize, Need, Notification, ParamValue, QueueingRules, Schedule, SecretRef,
+    Compute, Dependencies, InstanceSize, Need, Notification, ParamValue, QueueingRules, ScheduleLine,
+    SecretRef,
 };
 
 /// A workflow's configuration.
@@ -45,7 +46,7 @@ pub struct WorkflowConfig {
     pub compute: Compute,
     /// When it runs by itself.
     #[serde(default)]
-    pub schedule: Vec<Schedule>,
+    pub schedule: Vec<ScheduleLine>,
     /// Environment variables whose values are secrets, resolved where the job runs.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretRef>,

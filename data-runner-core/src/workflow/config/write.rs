@@ -5,7 +5,8 @@ use serde_yaml::{Mapping, Value};
 use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
 use crate::execution::RetryRule;
 use crate::workflow::{
-    Compute, ConcurrencyRule, Dependencies, Need, Notification, ParamValue, PythonDependency, Schedule, Spot,
+    Compute, ConcurrencyRule, Dependencies, Need, Notification, ParamValue, PythonDependency, ScheduleLine,
+    Spot,
 };
 use crate::yaml::{write_duration, write_size};
 
@@ -152,11 +153,15 @@ fn compute(compute: &Compute) -> Mapping {
     yaml
 }
 
-fn schedule(schedule: &Schedule) -> Value {
+fn schedule(line: &ScheduleLine) -> Value {
     let mut yaml = Mapping::new();
-    put(&mut yaml, "cron", schedule.cron());
-    put(&mut yaml, "timezone", schedule.timezone());
-    put(&mut yaml, "catch_up", "none");
+    put(&mut yaml, "cron", line.schedule.cron());
+    put(&mut yaml, "timezone", line.schedule.timezone());
+    put(&mut yaml, "catch_up", line.catch_up.as_str());
+    if let Some(window) = line.catch_up.window() {
+        put(&mut yaml, "catch_up_window", write_duration(window));
+    }
+    put(&mut yaml, "jitter", write_duration(line.jitter));
     yaml.into()
 }
 

@@ -1,29 +1,32 @@
 //! When it runs by itself.
 
-use crate::workflow::{Schedule, ScheduleRefused};
+use crate::workflow::{CatchUp, Schedule, ScheduleLine, ScheduleRefused};
 use crate::yaml::{Object, Placed, Report, Value};
 
 const UTC: &str = "UTC";
 
 /// Reads the schedules; those that are refused are missing in the answer.
-pub(super) fn schedule(given: Vec<Placed<Value>>, report: &mut Report<'_>) -> Vec<Schedule> {
-    let mut schedules: Vec<Schedule> = Vec::new();
+pub(super) fn schedule(given: Vec<Placed<Value>>, report: &mut Report<'_>) -> Vec<ScheduleLine> {
+    let mut lines: Vec<ScheduleLine> = Vec::new();
     for item in given.into_iter().filter_map(Placed::into_object) {
         let at = item.value.place("cron").unwrap_or(item.at);
-        let Some(schedule) = one(item.value, report) else {
+        let Some(line) = one(item.value, report) else {
             continue;
         };
-        if schedules.contains(&schedule) {
+        let schedule = &line.schedule;
+        if lines.iter().any(|known| known.schedule == *schedule) {
             let message = format!("`{}` stands twice in {}", schedule.cron(), schedule.timezone());
             report.error(&at, "duplicate_value", message).help("remove one of them");
         } else {
-            schedules.push(schedule);
+            lines.push(line);
         }
     }
-    schedules
+    lines
 }
 
-fn one(mut given: Object, report: &mut Report<'_>) -> Option<Schedule> {
+fn one(mut given: Object, report: &mut Report<'_>) -> Option<ScheduleLine> {
+    let catch_up = catch_up(&mut given, report);
+    let jitter = given.duration("jitter").unwrap_or_default();
     let zone_at = given.place("timezone");
     let zone = given.text("timezone");
     let cron = given.text("cron");
@@ -33,7 +36,11 @@ fn one(mut given: Object, report: &mut Report<'_>) -> Option<Schedule> {
         report.error(&cron.at, "invalid_cron", refused.to_string()).help(help(&refused));
     }
     match Schedule::new(line, zone.as_ref().map_or(UTC, |zone| zone.value.as_str())) {
-        Ok(schedule) => (cron.is_some() && zone.is_some() == zone_at.is_some()).then_some(schedule),
+        Ok(schedule) => (cron.is_some() && zone.is_some() == zone_at.is_some()).then_some(ScheduleLine {
+            schedule,
+            catch_up,
+            jitter,
+        }),
         Err(refused) => {
             if let (Some(zone), ScheduleRefused::Timezone { nearest, .. }) = (&zone, &refused) {
                 let reported = report.error(&zone.at, "unknown_timezone", refused.to_string());
@@ -43,6 +50,25 @@ fn one(mut given: Object, report: &mut Report<'_>) -> Option<Schedule> {
                 }
             }
             None
+        }
+    }
+}
+
+fn catch_up(given: &mut Object, report: &mut Report<'_>) -> CatchUp {
+    let wanted = given.text("catch_up").map(|it| it.value);
+    let window_at = given.place("catch_up_window");
+    let within = given.duration("catch_up_window").unwrap_or(CatchUp::DEFAULT_WINDOW);
+    match wanted.as_deref() {
+        Some("latest") => CatchUp::Latest { window: within },
+        Some("all") => CatchUp::All { window: within },
+        Some(_) | None => {
+            if let Some(window_at) = window_at {
+                let message = "nothing is caught up with, so that it has no window";
+                report
+                    .error(&window_at, "misplaced_key", message)
+                    .help("add `catch_up: latest` or `catch_up: all`, or remove it");
+            }
+            CatchUp::None
         }
     }
 }
