@@ -48,12 +48,14 @@ async fn a_launch_with_the_same_token_is_the_same_launch() {
 #[tokio::test]
 async fn states_take_their_time_and_have_reasons() {
     let mock = mock_or_skip!();
-    mock.settings(json!({ "pending": 0.5, "shutting_down": 0.5 })).await;
+    mock.settings(json!({ "pending": 600, "shutting_down": 600 })).await;
     let id = launch(&mock, b"", &[]).await;
     assert_eq!(mock.instance(&id).await.state, "pending");
+    mock.settings(json!({ "pending": 0.1 })).await;
     mock.reaches(&id, "running").await;
     mock.end(&id, "Server.SpotInstanceTermination").await;
     assert_eq!(mock.instance(&id).await.state, "shutting-down");
+    mock.settings(json!({ "shutting_down": 0.1 })).await;
     assert_eq!(mock.reaches(&id, "terminated").await.reason, "Server.SpotInstanceTermination");
 }
 
@@ -123,6 +125,7 @@ async fn permissions_can_be_tried_dry() {
 #[tokio::test]
 async fn an_image_takes_its_time_has_its_name_alone_and_goes_with_its_snapshot() {
     let mock = mock_or_skip!();
+    mock.settings(json!({ "imaging": 600 })).await;
     let id = launch(&mock, b"", &[]).await;
     let mark = |prefix: &str, kind: &str| {
         let tag = |end: &str, value: &str| (format!("TagSpecification.{prefix}.{end}"), value.to_owned());
@@ -140,6 +143,7 @@ async fn an_image_takes_its_time_has_its_name_alone_and_goes_with_its_snapshot()
         mock.call("ec2", &of).await.good()
     };
     assert!(ours("DescribeImages").await.contains("<imageState>pending"));
+    mock.settings(json!({ "imaging": 0 })).await;
     until("the image", async || ours("DescribeImages").await.contains("<imageState>available").then_some(()))
         .await;
     assert!(ours("DescribeSnapshots").await.contains("<snapshotId>"));
