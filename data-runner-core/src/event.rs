@@ -275,11 +275,12 @@ impl Submit {
             keep_warm: self.keep_warm,
             compute: self.compute,
             notifications: self.notifications,
-            queueing: self.queueing,
             trigger: self.trigger,
             dates: self.dates,
             retry_of: self.retry_of,
             created_at: waiting.since,
+            start_by: self.queueing.start_within.map(|within| waiting.since.after(within)),
+            queueing: self.queueing,
             state: ExecutionState::Queued { waiting },
             launch_failures: 0,
             launch_tries: Vec::new(),
@@ -389,7 +390,7 @@ fn under(key: &str) -> String {
 }
 
 /// The first of them; who wants to know all asks for the list.
-fn listed(others: &[ExecutionId]) -> String {
+pub(crate) fn listed(others: &[ExecutionId]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<String> = others.iter().take(SHOWN).map(ToString::to_string).collect();
     let more = others.len().saturating_sub(SHOWN);

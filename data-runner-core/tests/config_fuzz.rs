@@ -352,8 +352,10 @@ fn queueing() -> impl Strategy<Value = QueueingRules> {
         let limit = std::num::NonZeroU32::new(limit).unwrap();
         ConcurrencyRule { limit, key, on_conflict }
     });
-    (0_u8..=100, prop::option::of(rule))
-        .prop_map(|(points, concurrency)| QueueingRules { priority: Priority::new(points), concurrency })
+    let within = prop::option::of((1_u64..2_592_000).prop_map(Duration::from_secs));
+    (0_u8..=100, prop::option::of(rule), within).prop_map(|(points, concurrency, start_within)| {
+        QueueingRules { priority: Priority::new(points), concurrency, start_within }
+    })
 }
 
 fn needs() -> impl Strategy<Value = Vec<Need>> {

@@ -41,6 +41,8 @@ pub(crate) struct Spec {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Progress {
     state: ExecutionState,
+    #[serde(default)]
+    start_by: Option<Timestamp>,
     launch_failures: u32,
     #[serde(default)]
     launch_tries: Vec<LaunchTry>,
@@ -64,6 +66,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         retry_of,
         created_at: _,
         state,
+        start_by,
         launch_failures,
         launch_tries,
         attempts: _,
@@ -83,6 +86,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
     };
     let progress = Progress {
         state: state.clone(),
+        start_by: *start_by,
         launch_failures: *launch_failures,
         launch_tries: launch_tries.clone(),
     };
@@ -122,6 +126,7 @@ impl ExecutionRow {
             retry_of: spec.retry_of,
             created_at: Timestamp::from_micros(self.created_at),
             state: progress.state,
+            start_by: progress.start_by,
             launch_failures: progress.launch_failures,
             launch_tries: progress.launch_tries,
             attempts,

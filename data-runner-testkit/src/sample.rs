@@ -102,6 +102,7 @@ pub fn execution(n: u64) -> Execution {
         state: ExecutionState::Queued {
             waiting: Waiting { reason: WaitingReason::Worker, since: created_at },
         },
+        start_by: None,
         launch_failures: 0,
         launch_tries: Vec::new(),
         attempts: Vec::new(),

@@ -64,6 +64,9 @@ pub struct Execution {
     pub created_at: Timestamp,
     /// Where it stands.
     pub state: ExecutionState,
+    /// When it fails if it has not been started by then; since it was submitted, or is to be tried again.
+    #[serde(default)]
+    pub start_by: Option<Timestamp>,
     /// How often no machine could be had for it; such a try is not an attempt.
     pub launch_failures: u32,
     /// What was tried to get a machine for it, the oldest first; the last [`LaunchTry::KEPT`] of them.
@@ -82,6 +85,11 @@ impl Execution {
     /// Its place in line: the earliest is next.
     pub fn rank(&self) -> Timestamp {
         self.queueing.rank(self.created_at)
+    }
+
+    /// It waits to be started from that moment on.
+    pub fn wait_from(&mut self, at: Timestamp) {
+        self.start_by = self.queueing.start_within.map(|within| at.after(within));
     }
 
     /// Where it counts with others of its workflow, if they may not all run at one time.

@@ -17,6 +17,9 @@ pub struct Queueing {
     /// With which others it may not run at one time.
     #[serde(default)]
     pub concurrency: Option<Concurrency>,
+    /// How long it may wait to be started, whatever for, before it fails.
+    #[serde(default)]
+    pub start_within: Option<Duration>,
 }
 
 impl Queueing {

@@ -185,6 +185,26 @@ impl ExecutionState {
         }
     }
 
+    /// When its backoff ends, if it waits to be tried again.
+    pub const fn backoff_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Queued { waiting } => match waiting.reason {
+                WaitingReason::Backoff { until, .. } => Some(until),
+                WaitingReason::Worker
+                | WaitingReason::WorkerLimit { .. }
+                | WaitingReason::Concurrency { .. }
+                | WaitingReason::Hold { .. }
+                | WaitingReason::Draining => None,
+            },
+            Self::Provisioning { .. }
+            | Self::Starting { .. }
+            | Self::Running { .. }
+            | Self::Success { .. }
+            | Self::Failed { .. }
+            | Self::Cancelled { .. } => None,
+        }
+    }
+
     /// When it ended, if it has.
     pub const fn finished_at(&self) -> Option<Timestamp> {
         match self {

@@ -233,7 +233,10 @@ impl Orchestrator {
                 turn.record_execution(EventKind::ExecutionCancelled, &execution, "cancelled");
             }
             Some(failure) => {
-                fail(changed, failure, if cancelled { Again::Never } else { Again::ByPolicy }, turn)
+                fail(changed, failure, if cancelled { Again::Never } else { Again::ByPolicy }, turn);
+                if let Some(until) = changed.state.backoff_until() {
+                    changed.wait_from(until);
+                }
             }
         }
         self.logs.remove(&claim.attempt);
@@ -275,7 +278,7 @@ fn is_cancelled_end(end: &AttemptEnd) -> bool {
 }
 
 /// Fails an execution for good, or puts it back into the queue, as its policy says.
-fn fail(execution: &mut Execution, failure: Failure, again: Again, turn: &mut Turn<'_>) {
+pub(super) fn fail(execution: &mut Execution, failure: Failure, again: Again, turn: &mut Turn<'_>) {
     let now = turn.now.wall;
     let wait = match again {
         Again::ByPolicy => execution.retries.next_wait(failure.cause, execution.failures_by(failure.cause)),

@@ -61,6 +61,11 @@ impl Orchestrator {
                 continue;
             };
             match &execution.state {
+                ExecutionState::Queued { .. } | ExecutionState::Provisioning { .. }
+                    if execution.start_by.is_some_and(|by| by <= turn.now.wall) =>
+                {
+                    self.fail_waiting(execution, turn);
+                }
                 ExecutionState::Queued { .. } => {
                     let waiting = Waiting { reason: WaitingReason::Worker, since: turn.now.wall };
                     Arc::make_mut(&mut execution).state = ExecutionState::Queued { waiting };

@@ -9,13 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::attempts::{Again, fail};
+use super::place::provisioning_worker;
 use super::{Orchestrator, Turn};
-use crate::event::{Rejection, Submit};
+use crate::event::{Rejection, Submit, listed};
 use crate::execution::{
-    ConcurrencyKey, Execution, ExecutionState, OnConflict, RunState, Waiting, WaitingReason,
+    ConcurrencyKey, Execution, ExecutionState, Failure, FailureCause, OnConflict, RunState, Waiting,
+    WaitingReason,
 };
 use crate::id::ExecutionId;
 use crate::time::Timestamp;
+use crate::worker::WorkerState;
+use crate::yaml::write_duration;
 
 /// A place in line: the earliest is next.
 pub(super) type Place = (Timestamp, ExecutionId);
@@ -118,6 +123,10 @@ impl Line {
         self.moved.extend(before.symmetric_difference(&under.admitted).map(|(_, id)| *id));
     }
 
+    fn running(&self, key: &ConcurrencyKey) -> Vec<ExecutionId> {
+        self.keys.get(key).map(|under| under.running.iter().copied().collect()).unwrap_or_default()
+    }
+
     fn all(&self, key: &ConcurrencyKey) -> Vec<ExecutionId> {
         self.keys.get(key).map(|under| under.all.iter().copied().collect()).unwrap_or_default()
     }
@@ -168,6 +177,56 @@ impl Orchestrator {
             | ExecutionState::Success { .. }
             | ExecutionState::Failed { .. }
             | ExecutionState::Cancelled { .. } => false,
+        }
+    }
+
+    /// An execution has waited for as long as it may to be started.
+    pub(super) fn fail_waiting(&mut self, execution: Arc<Execution>, turn: &mut Turn<'_>) {
+        let id = execution.id;
+        let within = execution.queueing.start_within.map(write_duration).unwrap_or_default();
+        let wanted = provisioning_worker(&execution);
+        let why = self.what_it_waits_for(&execution);
+        if let Some(worker) = wanted.and_then(|worker| self.workers.get(&worker).cloned()) {
+            self.note_try(id, &worker, "it took too long", turn);
+        }
+        let Some(mut execution) = self.executions.get(&id).cloned() else {
+            return;
+        };
+        let message = format!("it was not started within {within}: {why}");
+        let failure = Failure::new(FailureCause::NoCapacity, message)
+            .hinting("raise `start_within` in config.yaml if it may wait for longer");
+        fail(Arc::make_mut(&mut execution), failure, Again::Never, turn);
+        self.put_execution(execution, turn);
+        if let Some(worker) = wanted {
+            self.unwant(worker, turn);
+        }
+    }
+
+    fn what_it_waits_for(&self, execution: &Execution) -> String {
+        if let ExecutionState::Queued { waiting } = &execution.state {
+            let others = match (&waiting.reason, execution.concurrency_key()) {
+                (WaitingReason::Concurrency { .. }, Some(key)) => self.line.running(&key),
+                (_, _) => Vec::new(),
+            };
+            return match others.as_slice() {
+                [] => waiting.reason.to_string(),
+                others => format!("{}, and there is {}", waiting.reason, listed(others)),
+            };
+        }
+        let worker = provisioning_worker(execution).and_then(|worker| self.workers.get(&worker));
+        match worker.map(|worker| &worker.state) {
+            Some(WorkerState::Planning { .. }) | None => "a machine was being looked for".to_owned(),
+            Some(WorkerState::Launching { candidate, .. }) => {
+                format!("{} was being launched", candidate.label)
+            }
+            Some(WorkerState::Booting { candidate, .. }) => format!("{} was booting", candidate.label),
+            Some(
+                WorkerState::Idle { .. }
+                | WorkerState::Busy { .. }
+                | WorkerState::Draining { .. }
+                | WorkerState::Terminating { .. }
+                | WorkerState::Terminated { .. },
+            ) => "its machine was not ready".to_owned(),
         }
     }
 

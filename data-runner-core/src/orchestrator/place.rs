@@ -212,6 +212,7 @@ impl Orchestrator {
         let changed = Arc::make_mut(&mut execution);
         changed.attempts.push(Attempt { number, worker: id, lease, phases, end: None });
         changed.state = ExecutionState::Starting { live, stop: None };
+        changed.start_by = None;
         turn.record_execution(
             EventKind::ExecutionStarting,
             &execution,

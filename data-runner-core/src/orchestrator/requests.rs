@@ -403,17 +403,13 @@ impl Orchestrator {
 /// When an execution is to be looked at again, by the wall clock.
 fn due(execution: &Execution) -> Option<crate::time::Timestamp> {
     match &execution.state {
-        ExecutionState::Queued { waiting } => match &waiting.reason {
-            WaitingReason::Backoff { until, .. } => Some(*until),
-            WaitingReason::Worker
-            | WaitingReason::WorkerLimit { .. }
-            | WaitingReason::Concurrency { .. }
-            | WaitingReason::Hold { .. }
-            | WaitingReason::Draining => None,
-        },
+        ExecutionState::Queued { .. } => {
+            let until = execution.state.backoff_until();
+            execution.start_by.map_or(until, |by| Some(until.map_or(by, |until| until.min(by))))
+        }
+        ExecutionState::Provisioning { .. } => execution.start_by,
         ExecutionState::Running { run: RunState::Finishing { until, .. }, .. } => Some(*until),
         ExecutionState::Running { run: RunState::Working | RunState::Stopping(_), .. }
-        | ExecutionState::Provisioning { .. }
         | ExecutionState::Starting { .. }
         | ExecutionState::Success { .. }
         | ExecutionState::Failed { .. }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,9 @@ pub struct QueueingRules {
     /// How many of them may run at one time.
     #[serde(default)]
     pub concurrency: Option<ConcurrencyRule>,
+    /// How long they may wait to be started.
+    #[serde(default)]
+    pub start_within: Option<Duration>,
 }
 
 impl QueueingRules {
@@ -29,7 +33,7 @@ impl QueueingRules {
             key: rule.key.resolve(params),
             on_conflict: rule.on_conflict,
         });
-        Queueing { priority: self.priority, concurrency }
+        Queueing { priority: self.priority, concurrency, start_within: self.start_within }
     }
 }
 

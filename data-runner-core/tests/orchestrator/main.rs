@@ -17,5 +17,6 @@ mod random;
 mod running;
 mod scene;
 mod schedules;
+mod start_within;
 mod submitting;
 mod ten_years;

@@ -238,3 +238,18 @@ fn who_has_to_go_while_its_log_is_awaited_is_not_tried_again_i11() {
     it.send(Event::LogStored { claim, upto: LogOffset(10) });
     assert_eq!(it.state(id), StateName::Cancelled);
 }
+
+#[test]
+fn who_waits_for_others_for_too_long_says_for_whom() {
+    let mut it = Scene::new(joined());
+    it.worker_with_slots(9);
+    let first = it.submit_under("eu", 1, OnConflict::Queue);
+    let mut order = it.under("eu", 1, OnConflict::Queue);
+    order.queueing.start_within = Some(seconds(60));
+    let second = it.submit_as(order);
+    it.tick_after(seconds(60));
+    let told = "it was not started within 1m: at most 1 of its workflow may run at one time under the key \"eu\", and \
+                there is ";
+    assert_eq!(it.failure(second).message, format!("{told}{first}"));
+    assert_eq!(it.state(first), StateName::Starting);
+}

@@ -59,6 +59,9 @@ pub struct Execution {
     pub attempt: u32,
     /// When it was submitted.
     pub created_at: Timestamp,
+    /// When it fails if it has not been started by then; null: it may wait, or runs.
+    #[serde(default)]
+    pub start_by: Option<Timestamp>,
     /// When the job's own code first started.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -222,6 +225,7 @@ impl From<&core::Execution> for Execution {
             priority: execution.queueing.priority.points(),
             attempt: latest.map_or(0, |attempt| attempt.number.0),
             created_at: moment(execution.created_at),
+            start_by: execution.start_by.filter(|_| ended.is_none()).map(moment),
             started_at: execution.started_at().map(moment),
             finished_at: ended.map(moment),
             exit_code: end.and_then(AttemptEnd::exit_code),

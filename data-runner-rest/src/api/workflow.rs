@@ -45,6 +45,9 @@ pub struct Workflow {
     /// The priority of its executions, 0 to 100.
     #[serde(default)]
     pub priority: Option<u8>,
+    /// How long one may wait to be started before it fails, in seconds; null: as long as it takes.
+    #[serde(default)]
+    pub start_within_seconds: Option<f64>,
     /// How many of its executions may run at one time; null: as many as are asked for.
     #[serde(default)]
     pub concurrency: Option<Concurrency>,
@@ -201,6 +204,7 @@ impl From<&core::Workflow> for Workflow {
             entrypoint: config.map(|it| it.entrypoint.clone()),
             timeout_seconds: config.map(|it| it.timeout.as_secs_f64()),
             priority: config.map(|it| it.queueing.priority.points()),
+            start_within_seconds: config.and_then(|it| it.queueing.start_within).map(|it| it.as_secs_f64()),
             concurrency: config.and_then(|it| it.queueing.concurrency.as_ref()).map(Concurrency::from),
             params: config.map(params).unwrap_or_default(),
             needs: needs(workflow),

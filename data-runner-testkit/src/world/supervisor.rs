@@ -9,7 +9,7 @@ use data_runner_core::cost::Market;
 use data_runner_core::event::{
     Answer, Effect, Event, Idempotency, Outcome, ReplyTo, Request, Submit, Synced,
 };
-use data_runner_core::execution::{Concurrency, OnConflict, Queueing, RetryPolicy, Trigger};
+use data_runner_core::execution::{Concurrency, OnConflict, Priority, Queueing, RetryPolicy, Trigger};
 use data_runner_core::id::{Epoch, ExecutionId, MachineId, Sha256, WorkerId};
 use data_runner_core::message::{LogAppend, LogOutcome};
 use data_runner_core::orchestrator::{Absence, Orchestrator, Policy, Pool};
@@ -222,7 +222,11 @@ impl World {
                 ..Compute::default()
             },
             notifications: Vec::new(),
-            queueing: Queueing { concurrency: concurrency(n), ..Queueing::default() },
+            queueing: Queueing {
+                priority: Priority::new(u8::try_from(n % 5 * 20).unwrap_or(0)),
+                concurrency: concurrency(n),
+                start_within: n.is_multiple_of(5).then_some(Duration::from_secs(1200)),
+            },
             trigger: Trigger::Manual,
             dates: None,
             retry_of: None,

@@ -189,6 +189,9 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
             "waiting",
             format!("{} (for {})", waiting.message, time::duration(time::between(waiting.since, now))),
         );
+        if let Some(by) = execution.start_by {
+            fact("start by", time::moment(by));
+        }
         if !waiting.behind.is_empty() {
             let others: Vec<String> = waiting.behind.iter().map(ToString::to_string).collect();
             fact("behind", others.join(", "));

@@ -179,6 +179,8 @@ fn page(workflow: &Workflow) -> String {
     fact("size", workflow.instance_size.as_deref());
     fact("script", workflow.entrypoint.as_deref());
     fact("priority", workflow.priority.map(|points| points.to_string()).as_deref());
+    let within = workflow.start_within_seconds.map(|it| time::duration(Duration::from_secs_f64(it)));
+    fact("start within", within.as_deref());
     fact("concurrency", workflow.concurrency.as_ref().map(concurrency).as_deref());
     fact("folder", Some(&workflow.path));
     fact("revision", Some(&workflow.revision));

@@ -110,6 +110,11 @@ static CONFIG_KEYS: [Key; 25] = [
     key("compute", Shape::Object(&COMPUTE_KEYS), "How its machine is chosen and made."),
     key("notifications", list(&NOTIFICATION, 20), "Whom to tell."),
     key(
+        "start_within",
+        seconds(1, 30 * DAY),
+        "How long it may wait to be started. Default: as long as it takes.",
+    ),
+    key(
         "concurrency",
         Shape::Either { scalar: &CONCURRENCY_LIMIT, other: &CONCURRENCY },
         "How many of its executions may run at one time; a number, or a limit with its key.",
@@ -121,7 +126,6 @@ static CONFIG_KEYS: [Key; 25] = [
     ),
     key("needs", list(&NEED, 20), "Workflows whose success starts it."),
     Shape::not_yet("late_after", "How long after its due time it counts as late."),
-    Shape::not_yet("start_within", "How long it may wait for a machine."),
     Shape::not_yet("matrix", "One execution for each combination of values."),
     Shape::not_yet("artifacts", "Files to keep."),
     Shape::not_yet("budget", "What it may cost."),

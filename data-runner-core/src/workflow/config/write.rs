@@ -35,6 +35,9 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     put(&mut yaml, "timeout", write_duration(config.timeout));
     put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
     put(&mut yaml, "priority", config.queueing.priority.points());
+    if let Some(within) = config.queueing.start_within {
+        put(&mut yaml, "start_within", write_duration(within));
+    }
     if let Some(rule) = &config.queueing.concurrency {
         put(&mut yaml, "concurrency", concurrency(rule));
     }

@@ -87,10 +87,12 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
                 key: "'\u{2603}".to_owned(),
                 on_conflict: OnConflict::CancelRunning,
             }),
+            start_within: Some(Duration::new(1, 1)),
         },
         trigger: Trigger::Needs { by: vec![needed_by(1)] },
         dates: Some(dates()),
         retry_of: Some(execution_id(0)),
+        start_by: Some(at(99)),
         launch_failures: 2,
         launch_tries: vec![LaunchTry {
             at: at(2),

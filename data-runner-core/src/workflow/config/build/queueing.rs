@@ -16,7 +16,11 @@ pub(super) fn queueing(
     // The table of keys lets only numbers from 0 to 100 through.
     let priority = config.int("priority").and_then(|points| u8::try_from(points).ok());
     let concurrency = config.take("concurrency").and_then(|given| concurrency(given, params, report));
-    QueueingRules { priority: priority.map(Priority::new).unwrap_or_default(), concurrency }
+    QueueingRules {
+        priority: priority.map(Priority::new).unwrap_or_default(),
+        concurrency,
+        start_within: config.duration("start_within"),
+    }
 }
 
 fn concurrency(
