@@ -131,18 +131,25 @@ async fn life(installation: &Installation<'_>, cloud: &Cloud, workflow: &str) ->
     let mut times = log.lines().filter(|line| line.len() < 90).filter_map(said);
     let first_line = times.next().context("the job does not say when it runs")?;
     let console = cloud.console(&instance.id);
-    let logged = |what: &str| -> anyhow::Result<Timestamp> {
-        let line = console.lines().find(|line| line.contains(what));
-        let line = line.with_context(|| format!("no {what:?} on the console:\n{console}"))?;
-        Ok(line.split(' ').next().unwrap_or_default().parse()?)
+    let logged = |what: &str| -> Option<Timestamp> {
+        let line = console.lines().find(|line| line.contains(what))?;
+        line.split(' ').next()?.parse().ok()
     };
+    // The machine by itself, or its supervisor: whoever is first. The other may come too late to be seen.
+    let calls = cloud.mock.calls().await;
+    let terminated = calls.iter().find(|call| {
+        call.action == "TerminateInstances" && call.parameters.values().any(|value| *value == instance.id)
+    });
+    let since_1970 = terminated.map(|call| Duration::from_secs_f64(call.at));
+    let terminated = since_1970.and_then(|since| Timestamp::UNIX_EPOCH.checked_add(since).ok());
+    let power_off = logged("this machine powers off").into_iter().chain(terminated).min();
     // Its permissions are changed last, and then it runs.
     let user_data = std::fs::metadata(cloud.file(&instance.id, "/var/lib/user-data"))?;
     Ok(Life {
         begun: Timestamp::new(user_data.ctime(), i32::try_from(user_data.ctime_nsec())?)?,
-        joined: logged(" joined ")?,
+        joined: logged(" joined ").with_context(|| format!("nobody joined:\n{console}"))?,
         first_line,
         last_line: times.next_back().unwrap_or(first_line),
-        power_off: logged("this machine powers off")?,
+        power_off: power_off.context("nobody ended the machine")?,
     })
 }

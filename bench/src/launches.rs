@@ -11,7 +11,7 @@ use crate::report::{Figure, Report};
 
 const LAUNCHES: usize = 200;
 /// What is published is 5 at once and 2 a second; we stay at half of it.
-const AT_ONCE: f64 = 2.0;
+const AT_ONCE: f64 = 2.5;
 const A_SECOND: f64 = 1.0;
 /// 200 at one a second, and some more.
 const LIMIT: Duration = Duration::from_secs(280);
