@@ -8,7 +8,7 @@ use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::{BlobError, BlobStore, JoinAuthority, LaunchAnswer};
 use data_runner_core::worker::Candidate;
-use data_runner_core::workflow::{Architecture, BundleRef};
+use data_runner_core::workflow::BundleRef;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
@@ -211,10 +211,7 @@ pub(crate) fn program(pinned: &PinnedRequest) -> AgentProgram {
         source(&pinned.agent.from_store, TrustedBy::Image),
     ];
     AgentProgram {
-        architecture: match pinned.architecture {
-            Architecture::X86_64 => crate::user_data::Architecture::Amd64,
-            Architecture::Arm64 => crate::user_data::Architecture::Arm64,
-        },
+        architecture: pinned.architecture,
         sha256: pinned.agent.sha256.clone(),
         sources: sources.into_iter().flatten().collect(),
     }

@@ -34,6 +34,6 @@ pub use doctor::Ec2Doctor;
 pub use options::{AgentBinary, Ec2Options};
 pub use provisioner::Ec2Provisioner;
 pub use user_data::{
-    AgentProgram, AgentSource, Architecture, Bake, EmbeddedBundle, MOST_BYTES, POWER_OFF, TrustedBy,
-    UserData, UserDataError,
+    AgentProgram, AgentSource, Bake, EmbeddedBundle, MOST_BYTES, POWER_OFF, TrustedBy, UserData,
+    UserDataError,
 };

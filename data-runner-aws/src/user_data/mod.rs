@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use data_runner_core::id::{Sha256, WorkerId, WorkerType};
 use data_runner_core::time::Timestamp;
+use data_runner_core::workflow::Architecture;
 use flate2::{Compression, GzBuilder};
 
 use quote::quoted;
@@ -33,22 +34,11 @@ const CA_FILE: &str = "/etc/data-runner/ca.pem";
 const TOKEN_FILE: &str = "/run/data-runner/join-token";
 const STATE_FOLDER: &str = "/var/lib/data-runner";
 
-/// A processor architecture that agents are built for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Architecture {
-    /// x86-64.
-    Amd64,
-    /// AArch64.
-    Arm64,
-}
-
-impl Architecture {
-    /// What `uname -m` calls it.
-    fn machine(self) -> &'static str {
-        match self {
-            Self::Amd64 => "x86_64",
-            Self::Arm64 => "aarch64",
-        }
+/// What `uname -m` calls it.
+fn uname(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "x86_64",
+        Architecture::Arm64 => "aarch64",
     }
 }
 
@@ -198,7 +188,7 @@ impl UserData {
             ("DEADLINE", seconds),
             ("POWER_OFF", self.power_off.clone()),
             ("GRACE", GRACE_SECONDS.to_string()),
-            ("ARCHITECTURE", self.agent.architecture.machine().to_owned()),
+            ("ARCHITECTURE", uname(self.agent.architecture).to_owned()),
             ("AGENT_SHA256", self.agent.sha256.to_string()),
             ("BAKED", if self.baked { "yes" } else { "no" }.to_owned()),
             ("BAKE_FOR", bake.map(|bake| bake.worker_type.to_string()).unwrap_or_default()),

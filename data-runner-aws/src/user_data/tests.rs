@@ -12,7 +12,7 @@ fn user_data() -> UserData {
         ca: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
         token: "secret-token".to_owned(),
         agent: AgentProgram {
-            architecture: Architecture::Amd64,
+            architecture: Architecture::X86_64,
             sha256: Sha256::of(b"agent"),
             sources: vec![
                 AgentSource {
