@@ -165,6 +165,14 @@ impl Aws {
         Ok(answer.get("SecretString").and_then(Value::as_str).map(ToOwned::to_owned))
     }
 
+    /// The limit of this account in this region by its code, in its own unit, such as vCPUs.
+    pub async fn quota(&self, service: &str, code: &str) -> Result<f64, CallError> {
+        let body = json!({"ServiceCode": service, "QuotaCode": code});
+        let answer = self.call(Service::Quotas, "GetServiceQuota", &body, None).await?;
+        let value = answer.pointer("/Quota/Value").and_then(Value::as_f64);
+        value.ok_or(CallError::Garbled { service: Service::Quotas.name() })
+    }
+
     async fn call(
         &self,
         service: Service,

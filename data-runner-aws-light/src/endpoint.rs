@@ -7,6 +7,7 @@ use crate::{Variables, of_process};
 pub(crate) enum Service {
     Ssm,
     SecretsManager,
+    Quotas,
 }
 
 impl Service {
@@ -15,6 +16,7 @@ impl Service {
         match self {
             Self::Ssm => "ssm",
             Self::SecretsManager => "secretsmanager",
+            Self::Quotas => "servicequotas",
         }
     }
 
@@ -23,6 +25,7 @@ impl Service {
         match self {
             Self::Ssm => "AmazonSSM",
             Self::SecretsManager => "secretsmanager",
+            Self::Quotas => "ServiceQuotasV20190624",
         }
     }
 }
@@ -36,10 +39,13 @@ pub struct Endpoints {
     pub ssm: Option<String>,
     /// For Secrets Manager.
     pub secrets_manager: Option<String>,
+    /// For Service Quotas.
+    pub service_quotas: Option<String>,
 }
 
 impl Endpoints {
-    /// Those of `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SSM` and `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+    /// Those of `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SSM`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and
+    /// `AWS_ENDPOINT_URL_SERVICE_QUOTAS`.
     pub fn from_env() -> Self {
         Self::from_variables(&of_process)
     }
@@ -49,6 +55,7 @@ impl Endpoints {
             all: variable("AWS_ENDPOINT_URL"),
             ssm: variable("AWS_ENDPOINT_URL_SSM"),
             secrets_manager: variable("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            service_quotas: variable("AWS_ENDPOINT_URL_SERVICE_QUOTAS"),
         }
     }
 
@@ -57,6 +64,7 @@ impl Endpoints {
         let own = match service {
             Service::Ssm => &self.ssm,
             Service::SecretsManager => &self.secrets_manager,
+            Service::Quotas => &self.service_quotas,
         };
         match own.as_ref().or(self.all.as_ref()) {
             Some(url) => format!("{}/", url.trim_end_matches('/')),

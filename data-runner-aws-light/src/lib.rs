@@ -1,5 +1,5 @@
 //! AWS without its SDK, for agents and whoever wants little of it: instance metadata, the machine's credentials, spot
-//! notices, parameters and secrets.
+//! notices, parameters, secrets and quotas.
 //!
 //! [`Imds`] asks the instance metadata service (version 2 only). [`MachineCredentials`] takes credentials from the
 //! environment or, on EC2, from the machine's role; it is a [`ProvideCredentials`] as the SDK's own are, so whatever
@@ -7,7 +7,7 @@
 //! secrets for both.
 //!
 //! Endpoints can be moved: `AWS_EC2_METADATA_SERVICE_ENDPOINT`, `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_SSM`,
-//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, as the SDKs do it.
+//! `AWS_ENDPOINT_URL_SECRETS_MANAGER` and `AWS_ENDPOINT_URL_SERVICE_QUOTAS`, as the SDKs do it.
 
 mod call;
 mod credentials;

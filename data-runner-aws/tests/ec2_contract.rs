@@ -111,7 +111,7 @@ impl Fixture {
 }
 
 fn account(config: &SdkConfig, region: &str, endpoint: &str) -> AwsAccount {
-    let at = Endpoints { all: Some(endpoint.to_owned()), ssm: None, secrets_manager: None };
+    let at = Endpoints { all: Some(endpoint.to_owned()), ..Endpoints::default() };
     AwsAccount::new(config, region, at)
 }
 

@@ -73,6 +73,7 @@ fn action(operation: &str) -> String {
         "GetProducts" => format!("pricing:{operation}"),
         "GetParameter" => format!("ssm:{operation}"),
         "GetSecretValue" => format!("secretsmanager:{operation}"),
+        "GetServiceQuota" => format!("servicequotas:{operation}"),
         ec2 => format!("ec2:{ec2}"),
     }
 }
@@ -82,7 +83,11 @@ fn what_the_supervisor_asks_of_aws_is_in_its_policies() {
     let mut asked = operations("data-runner-aws/src", "CallError::of(\"");
     // Whoever has credentials may ask whose they are.
     asked.remove("GetCallerIdentity");
-    assert!(asked.contains("RunInstances") && asked.len() > 8, "{asked:?}");
+    asked.extend(operations("data-runner-aws-light/src", "Service::Quotas, \""));
+    assert!(
+        asked.contains("RunInstances") && asked.contains("GetServiceQuota") && asked.len() > 8,
+        "{asked:?}"
+    );
     let allowed = allowed(&["supervisor.json", "supervisor-bucket.json"]);
     let missing: Vec<String> =
         asked.iter().map(|name| action(name)).filter(|action| !allowed.contains(action)).collect();

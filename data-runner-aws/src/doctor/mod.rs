@@ -2,6 +2,7 @@
 //! rights are proved by dry runs.
 
 mod network;
+mod quota;
 mod rights;
 
 use std::collections::BTreeMap;
@@ -83,7 +84,8 @@ impl Ec2Doctor {
             findings.extend(rights::launches(&self.account, &self.launcher, &candidate).await);
         }
         findings.extend(rights::on_machines(&self.account, &self.fleet).await);
-        findings.extend([rights::prices(&self.account).await, self.quota()]);
+        findings.push(rights::prices(&self.account).await);
+        findings.extend(quota::vcpus(&self.account, self.options.settings.max_machines).await);
         findings.extend(network::supervisor(&self.public_url).await);
         findings
     }
@@ -133,20 +135,6 @@ impl Ec2Doctor {
                 (Finding::bad("image", in_words(&error), help), None)
             }
         }
-    }
-
-    /// Nobody tells it without a right more; what it has to be can be said.
-    fn quota(&self) -> Finding {
-        let machines = u64::from(self.options.settings.max_machines);
-        let size: Option<InstanceSize> = USUAL_SIZE.parse().ok();
-        let vcpus = machines * size.map_or(2, |size| u64::from(size.resources().cpus));
-        Finding::warning(
-            "quota",
-            format!(
-                "the account's limit of vCPUs is not asked for; {machines} machines of {USUAL_SIZE} use {vcpus}"
-            ),
-            "look at \"Running On-Demand Standard instances\" and its spot counterpart in Service Quotas",
-        )
     }
 }
 

@@ -31,14 +31,14 @@ async fn an_account_in_order_has_nothing_to_mend() {
         "ec2:DescribeSpotPriceHistory",
         "ec2:RunInstances",
         "ec2:RunInstances (spot)",
+        "quota",
+        "quota (spot)",
     ] {
         assert_eq!(of(&findings, check).verdict, Verdict::Good, "{:?}", of(&findings, check));
     }
     assert!(of(&findings, "credentials").message.contains("arn:aws:"));
     // What cannot be known is said to be so.
-    for check in ["quota", "ec2:TerminateInstances"] {
-        assert_eq!(of(&findings, check).verdict, Verdict::Warning);
-    }
+    assert_eq!(of(&findings, "ec2:TerminateInstances").verdict, Verdict::Warning);
     assert_eq!(of(&findings, "public_url").verdict, Verdict::Bad, "machines cannot reach loopback");
     for finding in &findings {
         assert_eq!(finding.help.is_none(), finding.verdict == Verdict::Good, "{finding:?}");
@@ -101,4 +101,28 @@ async fn groups_of_another_network_are_found() {
     options.settings.security_groups = vec!["sg-elsewhere".into()];
     let findings = examined(&fake, options).await;
     assert_eq!(of(&findings, "security groups").verdict, Verdict::Bad);
+}
+
+#[tokio::test]
+async fn limits_of_the_account_are_held_against_what_the_settings_allow() {
+    let fake = Fake::start().await;
+    let mut options = super::options();
+    options.settings.max_machines = 20;
+    fake.world(|world| world.quotas = [("L-1216C47A", 5.0), ("L-34B43A08", 0.0)].into());
+    let findings = examined(&fake, options).await;
+    let on_demand = of(&findings, "quota");
+    assert_eq!(on_demand.verdict, Verdict::Warning);
+    assert!(
+        on_demand.message.starts_with("5 vCPUs") && on_demand.message.ends_with("use 40"),
+        "{on_demand:?}"
+    );
+    assert_eq!(of(&findings, "quota (spot)").verdict, Verdict::Bad, "not one machine");
+
+    let denied = r#"{"__type":"AccessDeniedException","Message":"not authorized to perform servicequotas:GetServiceQuota"}"#;
+    fake.fail("GetServiceQuota", vec![Fault::Say(400, denied.to_owned()); 2]);
+    let findings = examined(&fake, super::options()).await;
+    let unknown = of(&findings, "quota");
+    assert_eq!(unknown.verdict, Verdict::Warning);
+    assert!(unknown.message.contains("not authorized"), "{unknown:?}");
+    assert!(unknown.help.as_ref().unwrap().contains("servicequotas:GetServiceQuota"));
 }

@@ -57,6 +57,8 @@ pub struct World {
     /// Spot prices: zone, type, price.
     pub spot: Vec<(&'static str, &'static str, &'static str)>,
     pub images: BTreeMap<&'static str, &'static str>,
+    /// How many vCPUs the account may have, by the code of the limit.
+    pub quotas: BTreeMap<&'static str, f64>,
     /// Images that were made of machines.
     pub made: Vec<FakeImage>,
     /// The state of the next ones, if they are not available at once.
@@ -74,7 +76,8 @@ pub struct FakeImage {
 impl Fake {
     pub async fn start() -> Self {
         let images = BTreeMap::from([("ami-x86", "x86_64"), ("ami-arm", "arm64")]);
-        let world = Arc::new(Mutex::new(World { page: 1000, images, ..World::default() }));
+        let quotas = BTreeMap::from([("L-1216C47A", 640.0), ("L-34B43A08", 640.0)]);
+        let world = Arc::new(Mutex::new(World { page: 1000, images, quotas, ..World::default() }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let app = axum::Router::new().fallback(answer).with_state(Arc::clone(&world));
@@ -215,6 +218,11 @@ impl World {
                 let arm = parameters["json"].contains("arm64");
                 let id = if arm { "ami-arm" } else { "ami-x86" };
                 Ok(format!(r#"{{"Parameter":{{"Name":"p","Type":"String","Value":"{id}"}}}}"#))
+            }
+            "GetServiceQuota" => {
+                let asked = self.quotas.iter().find(|(code, _)| parameters["json"].contains(*code));
+                let (code, limit) = asked.unwrap();
+                Ok(format!(r#"{{"Quota":{{"ServiceCode":"ec2","QuotaCode":"{code}","Value":{limit:?}}}}}"#))
             }
             _ => Err(("InvalidAction", format!("{action} is not faked"))),
         }

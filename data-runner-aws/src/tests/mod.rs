@@ -54,7 +54,7 @@ async fn account_at(url: &str, one_try: Duration) -> AwsAccount {
         .timeout_config(timeouts)
         .load()
         .await;
-    let endpoints = Endpoints { all: Some(url.to_owned()), ssm: None, secrets_manager: None };
+    let endpoints = Endpoints { all: Some(url.to_owned()), ..Endpoints::default() };
     let mut account = AwsAccount::new(&config, "us-east-1", endpoints);
     account.throttle = Arc::new(Throttle::open());
     account
