@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{DeliveryId, ExecutionId, WorkflowId};
 use crate::time::Timestamp;
-use crate::workflow::Webhook;
+use crate::workflow::{MessageFormat, NotifyOn, Webhook};
 
 /// For how long a message is tried to be delivered.
 const TRY_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -16,18 +16,24 @@ const TRY_FOR: Duration = Duration::from_secs(24 * 3600);
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// The news of a failed execution, for one address. It is delivered at least once; its id tells repetitions.
+/// The news of an execution, for one address. It is delivered at least once; its id tells repetitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Its id.
     pub id: DeliveryId,
-    /// The execution that failed.
+    /// What happened.
+    #[serde(default)]
+    pub on: NotifyOn,
+    /// The execution.
     pub execution: ExecutionId,
     /// Its workflow.
     pub workflow: WorkflowId,
     /// Where to.
     pub webhook: Webhook,
-    /// When the execution failed.
+    /// In which form.
+    #[serde(default)]
+    pub format: MessageFormat,
+    /// When it happened.
     pub created_at: Timestamp,
     /// How far it is.
     pub state: DeliveryState,

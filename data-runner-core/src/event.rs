@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, DeliveryResult};
-use crate::execution::{Execution, ExecutionState, Queueing, RetryPolicy, Trigger, Waiting};
+use crate::execution::{Execution, ExecutionState, Lateness, Queueing, RetryPolicy, Trigger, Waiting};
 use crate::hook::{HookDelivery, HookRecord};
 use crate::id::{
     AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, MachineId, RepoName, Revision, SessionId,
@@ -252,6 +252,8 @@ pub struct Submit {
     pub notifications: Vec<Notification>,
     /// How it stands in line.
     pub queueing: Queueing,
+    /// How long after its due time it counts as late if it has not started.
+    pub late_after: Option<Duration>,
     /// What started it.
     pub trigger: Trigger,
     /// The dates that it runs for, if a schedule began it, be it by other workflows.
@@ -265,7 +267,13 @@ pub struct Submit {
 impl Submit {
     /// The execution that it makes, queued since `waiting.since`.
     pub fn into_execution(self, id: ExecutionId, waiting: Waiting) -> Execution {
+        let due = match &self.trigger {
+            Trigger::Schedule { due, .. } => *due,
+            Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Needs { .. } => waiting.since,
+        };
+        let late = self.late_after.map_or(Lateness::Never, |after| Lateness::At { at: due.after(after) });
         Execution {
+            late,
             id,
             workflow_id: self.workflow,
             job: self.job,
@@ -554,9 +562,11 @@ pub enum EventKind {
     WorkflowChanged,
     /// A repository was registered or synced to a new revision, or could not be.
     RepoChanged,
-    /// Somebody was told of a failure.
+    /// It has not started when it should have long ago.
+    ExecutionLate,
+    /// Somebody was told of something.
     NotificationDelivered,
-    /// Somebody could not be told of a failure.
+    /// Somebody could not be told of something.
     NotificationFailed,
     /// Ticks of a schedule were left out.
     ScheduleMissed,

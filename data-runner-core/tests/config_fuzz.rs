@@ -10,9 +10,9 @@ use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Need, Notification,
-    NotifyOn, ParamValue, PythonDependency, QueueingRules, Schedule, ScheduleLine, SecretRef, Spot,
-    WorkerTypes, WorkflowRef,
+    CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, MessageFormat, Need,
+    Notification, NotifyOn, ParamValue, PythonDependency, QueueingRules, Schedule, ScheduleLine, SecretRef,
+    Spot, WorkerTypes, WorkflowRef,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -340,7 +340,12 @@ fn secrets() -> impl Strategy<Value = BTreeMap<String, SecretRef>> {
 fn notifications() -> impl Strategy<Value = Vec<Notification>> {
     let address = "(env://[A-Z]{1,8}|https://[a-z]{1,8}/[a-z?=]{0,8})";
     let rule =
-        address.prop_map(|text| Notification { on: vec![NotifyOn::Failure], webhook: text.parse().unwrap() });
+        (address, prop::sample::subsequence(NotifyOn::ALL.to_vec(), 1..=NotifyOn::ALL.len()), any::<bool>())
+            .prop_map(|(text, on, slack)| Notification {
+                on,
+                webhook: text.parse().unwrap(),
+                format: if slack { MessageFormat::Slack } else { MessageFormat::Json },
+            });
     vec(rule, 0..3)
 }
 
@@ -396,7 +401,10 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         btree_map(name(), param(), 0..5),
         env,
         retries(),
-        ((1_u64..2_592_000, 0_u64..86_400), (schedules(), secrets(), notifications(), queueing(), needs())),
+        (
+            (1_u64..2_592_000, 0_u64..86_400, prop::option::of(60_u64..86_400)),
+            (schedules(), secrets(), notifications(), queueing(), needs()),
+        ),
     )
         .prop_flat_map(|parts| {
             let size: InstanceSize = parts.1.parse().unwrap();
@@ -404,7 +412,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         })
         .prop_map(
             |((kind, size, (description, labels), include, params, env, retries, (times, rest)), compute)| {
-                let (timeout, keep_warm) = times;
+                let (timeout, keep_warm, late_after) = times;
                 let (schedule, secrets, notifications, queueing, needs) = rest;
                 // What starts by itself has a default for each parameter.
                 let alone = params.values().all(|spec| spec.default.is_some());
@@ -423,6 +431,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     dependencies: kind.1,
                     retries,
                     timeout: Duration::from_secs(timeout),
+                    late_after: late_after.map(Duration::from_secs),
                     keep_warm: Duration::from_secs(keep_warm),
                     compute,
                     schedule,

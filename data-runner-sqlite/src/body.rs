@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::execution::{
-    Attempt, Execution, ExecutionState, LaunchTry, Queueing, RetryPolicy, Trigger,
+    Attempt, Execution, ExecutionState, Lateness, LaunchTry, Queueing, RetryPolicy, Trigger,
 };
 use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, TokenId, WorkerId, WorkflowId};
 use data_runner_core::port::StateError;
@@ -43,6 +43,8 @@ pub(crate) struct Progress {
     state: ExecutionState,
     #[serde(default)]
     start_by: Option<Timestamp>,
+    #[serde(default)]
+    late: Lateness,
     launch_failures: u32,
     #[serde(default)]
     launch_tries: Vec<LaunchTry>,
@@ -64,6 +66,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         trigger,
         dates,
         retry_of,
+        late,
         created_at: _,
         state,
         start_by,
@@ -87,6 +90,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
     let progress = Progress {
         state: state.clone(),
         start_by: *start_by,
+        late: *late,
         launch_failures: *launch_failures,
         launch_tries: launch_tries.clone(),
     };
@@ -124,6 +128,7 @@ impl ExecutionRow {
             trigger: spec.trigger,
             dates: spec.dates,
             retry_of: spec.retry_of,
+            late: progress.late,
             created_at: Timestamp::from_micros(self.created_at),
             state: progress.state,
             start_by: progress.start_by,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_runner_core::execution::{Execution, ExecutionState, RetryPolicy, Trigger, Waiting, WaitingReason};
+use data_runner_core::execution::{
+    Execution, ExecutionState, Lateness, RetryPolicy, Trigger, Waiting, WaitingReason,
+};
 use data_runner_core::id::{
     ExecutionId, Lease, QualifiedName, Revision, SessionId, Sha256, WorkerId, WorkerType, WorkflowId,
 };
@@ -98,6 +100,7 @@ pub fn execution(n: u64) -> Execution {
         trigger: Trigger::Manual,
         dates: None,
         retry_of: None,
+        late: Lateness::Never,
         created_at,
         state: ExecutionState::Queued {
             waiting: Waiting { reason: WaitingReason::Worker, since: created_at },

@@ -60,6 +60,9 @@ pub struct Execution {
     pub dates: Option<ScheduleDates>,
     /// The execution that a person asked to run again, if this is such a one.
     pub retry_of: Option<ExecutionId>,
+    /// Whether it should have started by now.
+    #[serde(default)]
+    pub late: Lateness,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// Where it stands.
@@ -147,6 +150,25 @@ impl Execution {
     pub fn attempt_id(&self, number: AttemptNumber) -> AttemptId {
         AttemptId { execution: self.id, number }
     }
+}
+
+/// Whether an execution should have started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "late", rename_all = "snake_case")]
+pub enum Lateness {
+    /// Nobody minds when it starts.
+    #[default]
+    Never,
+    /// It counts as late from then on, if it has not started before.
+    At {
+        /// When.
+        at: Timestamp,
+    },
+    /// It was found to be late, and whoever wanted to know was told.
+    Since {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// One try to get a machine that came to nothing.

@@ -11,6 +11,7 @@ use crate::worker::{Origin, TerminationCause, Worker, WorkerState};
 impl Orchestrator {
     pub(super) fn on_tick(&mut self, turn: &mut Turn<'_>) {
         self.run_timers(turn);
+        self.tell_late(turn);
         self.run_schedules(turn);
         self.run_starts(turn);
         // Nobody was asked yet, so this is the first tick after a start.
@@ -48,6 +49,7 @@ impl Orchestrator {
             .filter_map(|worker| self.worker_deadline(worker, now))
             .chain(self.pause.as_ref().filter(|pause| pause.until > now.mono).map(Pause::deadline))
             .chain(self.list_deadline(now))
+            .chain(self.late_deadline(now))
             .chain(self.schedule_deadline(now))
             .chain(self.start_deadline());
         workers.fold(timer, |earliest, due| Deadline::earliest(earliest, Some(due)))

@@ -1,4 +1,4 @@
-//! Who is told of a failure, and what comes of telling.
+//! Who is told of what, and what comes of telling.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{Orchestrator, Turn};
 use crate::delivery::{Delivery, DeliveryResult, DeliveryState};
 use crate::event::{Change, EventKind, EventRecord};
-use crate::execution::Execution;
+use crate::execution::{Execution, StateName};
 use crate::id::DeliveryId;
-use crate::workflow::{NotifyOn, Webhook};
+use crate::workflow::{NotifyOn, Webhook, Workflow};
 
 impl Orchestrator {
     /// Deliveries that are tried still.
@@ -16,17 +16,46 @@ impl Orchestrator {
         &self.deliveries
     }
 
-    /// An execution has failed for good: in the same commit, a message for each address that wants to know.
-    pub(super) fn notify_failure(&mut self, execution: &Execution, turn: &mut Turn<'_>) {
-        let wants = execution.notifications.iter().filter(|rule| rule.on.contains(&NotifyOn::Failure));
-        let addresses: BTreeSet<&Webhook> = wants.map(|rule| &rule.webhook).collect();
-        for webhook in addresses {
+    /// An execution has ended: whether its workflow fails, and who wants to know that it did or does not any more.
+    pub(super) fn notify_end(&mut self, execution: &Execution, turn: &mut Turn<'_>) {
+        let workflow = self.workflows.get(&execution.workflow_id).cloned();
+        let failing = workflow.as_ref().and_then(|workflow| workflow.failing_since);
+        let now_failing = match execution.state.name() {
+            StateName::Failed => {
+                self.notify(execution, NotifyOn::Failure, turn);
+                failing.or(Some(turn.now.wall))
+            }
+            StateName::Success => {
+                if failing.is_some() {
+                    self.notify(execution, NotifyOn::Recovered, turn);
+                }
+                None
+            }
+            StateName::Cancelled
+            | StateName::Queued
+            | StateName::Provisioning
+            | StateName::Starting
+            | StateName::Running => return,
+        };
+        if let Some(workflow) = workflow.filter(|_| failing != now_failing) {
+            let workflow = Workflow { failing_since: now_failing, ..Workflow::clone(&workflow) };
+            self.put_workflow(workflow, turn);
+        }
+    }
+
+    /// In the commit of what happened, a message for each address that wants to know.
+    pub(super) fn notify(&mut self, execution: &Execution, on: NotifyOn, turn: &mut Turn<'_>) {
+        let wants = execution.notifications.iter().filter(|rule| rule.on.contains(&on));
+        let addresses: BTreeSet<_> = wants.map(|rule| (&rule.webhook, rule.format)).collect();
+        for (webhook, format) in addresses {
             let now = turn.now.wall;
             let delivery = Arc::new(Delivery {
                 id: DeliveryId::generate(now, turn.entropy),
+                on,
                 execution: execution.id,
                 workflow: execution.workflow_id,
                 webhook: webhook.clone(),
+                format,
                 created_at: now,
                 state: DeliveryState::Pending { attempts: 0, next_at: now },
             });
@@ -40,19 +69,19 @@ impl Orchestrator {
             return;
         };
         let delivery = Arc::new(before.after(result, turn.now.wall));
-        let to = called(&delivery.webhook);
+        let (to, what) = (called(&delivery.webhook), news(delivery.on));
         let told = match (&delivery.state, result) {
             (DeliveryState::Delivered { status, .. }, _) => {
-                Some((EventKind::NotificationDelivered, format!("{to} was told of the failure ({status})")))
+                Some((EventKind::NotificationDelivered, format!("{to} was told {what} ({status})")))
             }
             (DeliveryState::GivenUp { error, .. }, _) => Some((
                 EventKind::NotificationFailed,
-                format!("{to} could not be told of the failure, and is not tried again: {error}"),
+                format!("{to} could not be told {what}, and is not tried again: {error}"),
             )),
             // The first failure is news; those that follow are not.
             (DeliveryState::Pending { attempts: 1, .. }, DeliveryResult::Failed(error)) => Some((
                 EventKind::NotificationFailed,
-                format!("{to} could not be told of the failure yet: {error}; it is tried again"),
+                format!("{to} could not be told {what} yet: {error}; it is tried again"),
             )),
             (DeliveryState::Pending { .. }, _) => None,
         };
@@ -72,6 +101,14 @@ impl Orchestrator {
             self.deliveries.remove(&id);
         }
         turn.change(Change::PutDelivery(delivery));
+    }
+}
+
+const fn news(on: NotifyOn) -> &'static str {
+    match on {
+        NotifyOn::Failure => "of the failure",
+        NotifyOn::Recovered => "that it succeeds again",
+        NotifyOn::Late => "that it is late",
     }
 }
 

@@ -7,14 +7,15 @@
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
 //! report, `launching` for how machines are had, `line` for who is next, `machines` for how they end, `reaper` for what
 //! listings show, `place` for who runs what where, `wish` for what machine an execution wants, `starts` for workflows
-//! that run by themselves, by `schedules` or by what they need (`needs`), `hooks` for pushes that are told of, `deadlines`
-//! for what is due, `recover` for how all of it is rebuilt from the store.
+//! that run by themselves, by `schedules` or by what they need (`needs`), `hooks` for pushes that are told of, `late` for what
+//! should have started, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
 
 mod attempts;
 mod deadlines;
 mod deliveries;
 mod hooks;
 mod join;
+mod late;
 mod launching;
 mod line;
 mod machines;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use late::Late;
 use line::Line;
 use needs::Needs;
 pub use policy::{Absence, Joining, Policy, Pool};
@@ -68,6 +70,7 @@ pub struct Orchestrator {
     line: Line,
     /// What becomes due by the wall clock. Derived from `executions`.
     timers: BTreeSet<(Timestamp, ExecutionId)>,
+    late: Late,
     /// How much of each open log is stored.
     logs: BTreeMap<AttemptId, LogOffset>,
     /// Liveness: never stored, begins anew with each start.

@@ -57,6 +57,7 @@ impl Orchestrator {
             repos: snapshot.repos.into_iter().map(|repo| (repo.name.clone(), Arc::new(repo))).collect(),
             line: Line::default(),
             timers: BTreeSet::new(),
+            late: BTreeSet::new(),
             logs: snapshot.logs.into_iter().map(|(claim, stored)| (claim.attempt, stored)).collect(),
             liveness: BTreeMap::new(),
             strangers: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::late::late_at;
 use super::place::provisioning_worker;
 use super::starts::start_of;
 use super::{Orchestrator, Stage, Turn};
@@ -358,7 +359,7 @@ impl Orchestrator {
         })
     }
 
-    fn put_workflow(&mut self, workflow: Workflow, turn: &mut Turn<'_>) {
+    pub(super) fn put_workflow(&mut self, workflow: Workflow, turn: &mut Turn<'_>) {
         let workflow = Arc::new(workflow);
         let before = self.workflows.insert(workflow.id, Arc::clone(&workflow));
         turn.change(Change::PutWorkflow(Arc::clone(&workflow)));
@@ -375,9 +376,7 @@ impl Orchestrator {
     /// Takes over an execution's new state: in memory, in the derived indexes, and to be committed.
     pub(super) fn put_execution(&mut self, execution: Arc<Execution>, turn: &mut Turn<'_>) {
         self.index_execution(&execution);
-        if execution.state.name() == StateName::Failed {
-            self.notify_failure(&execution, turn);
-        }
+        self.notify_end(&execution, turn);
         if execution.state.name() == StateName::Success {
             self.on_needed_success(&execution, turn);
         }
@@ -393,8 +392,12 @@ impl Orchestrator {
         if let Some(due) = before.as_deref().and_then(due) {
             self.timers.remove(&(due, id));
         }
+        if let Some(at) = before.as_deref().and_then(late_at) {
+            self.late.remove(&(at, id));
+        }
         if let Some(after) = after {
             self.timers.extend(due(after).map(|due| (due, id)));
+            self.late.extend(late_at(after).map(|at| (at, id)));
             self.executions.insert(id, Arc::clone(after));
         }
     }

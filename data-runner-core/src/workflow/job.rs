@@ -203,6 +203,7 @@ mod tests {
             path: "workflows/orders".to_owned(),
             presence: Presence::Present,
             definition: state,
+            failing_since: None,
             paused_at: None,
             created_at: at,
             updated_at: at,

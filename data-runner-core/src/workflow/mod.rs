@@ -25,7 +25,7 @@ pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
 };
 pub use needs::{Need, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, SettledNeeds, WorkflowRef};
-pub use notification::{NotAWebhook, Notification, NotifyOn, Webhook};
+pub use notification::{MessageFormat, NotAWebhook, Notification, NotifyOn, Webhook};
 pub use polling::{MAX_BACK_OFF, Polling};
 pub use queueing::{ConcurrencyRule, KeyTemplate, QueueingRules, UnknownReference};
 pub use registry::{FolderFound, SyncReport, sync};
@@ -57,6 +57,9 @@ pub struct Workflow {
     pub presence: Presence,
     /// What is known of its definition at the newest synced revision.
     pub definition: DefinitionState,
+    /// Since when its executions fail: when the first one failed after which none succeeded.
+    #[serde(default)]
+    pub failing_since: Option<Timestamp>,
     /// When a person paused it (this stops schedules only), if so.
     pub paused_at: Option<Timestamp>,
     /// When it was first seen.

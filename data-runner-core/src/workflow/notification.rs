@@ -14,6 +14,33 @@ pub struct Notification {
     pub on: Vec<NotifyOn>,
     /// Where to.
     pub webhook: Webhook,
+    /// In which form.
+    #[serde(default)]
+    pub format: MessageFormat,
+}
+
+/// The form of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageFormat {
+    /// Everything that there is to say, as JSON.
+    #[default]
+    Json,
+    /// A text as Slack's incoming webhooks take it, and what speaks like them.
+    Slack,
+}
+
+impl MessageFormat {
+    /// The names of all, as they stand in configuration.
+    pub const NAMES: [&str; 2] = ["json", "slack"];
+
+    /// Its name as it stands in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Slack => "slack",
+        }
+    }
 }
 
 /// Where somebody is told.
@@ -70,21 +97,28 @@ impl fmt::Display for Webhook {
 }
 
 /// What somebody can be told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotifyOn {
     /// An execution failed and is not tried again.
+    #[default]
     Failure,
+    /// An execution succeeded, and the one that ended before it had failed.
+    Recovered,
+    /// An execution has not started when it should have long ago.
+    Late,
 }
 
 impl NotifyOn {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Failure];
+    pub const ALL: [Self; 3] = [Self::Failure, Self::Recovered, Self::Late];
 
     /// The name as it stands in configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failure => "failure",
+            Self::Recovered => "recovered",
+            Self::Late => "late",
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn sync<'a>(
                 path: folder.path.clone(),
                 presence: Presence::Present,
                 definition: folder.definition.clone(),
+                failing_since: None,
                 paused_at: None,
                 created_at: at,
                 updated_at: at,

@@ -138,7 +138,7 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
             let help = format!("put it in quotes: \"{}\"", shown(&scalar.to_text()));
             report.error(at, "wrong_type", message).help(help);
         }
-        (Shape::Choice(names) | Shape::Growing { now: names, .. }, Scalar::Text(text)) => {
+        (Shape::Choice(names), Scalar::Text(text)) => {
             if names.contains(&text.as_str()) {
                 return Some(Value::Text(text.clone()));
             }
@@ -183,15 +183,6 @@ fn read_scalar(scalar: &Scalar, shape: &Shape, at: &Place, report: &mut Report<'
 }
 
 fn unknown_choice(text: &str, names: &[&str], shape: &Shape, at: &Place, report: &mut Report<'_>) {
-    if let Shape::Growing { later, .. } = shape
-        && later.contains(&text)
-    {
-        let message = format!("`{text}` is not supported yet");
-        let help =
-            format!("`{}` must be {}; ignoring it would mislead", at.pointer.dotted(), shape.expectation());
-        report.error(at, "not_supported_yet", message).help(help);
-        return;
-    }
     let message = format!("`{}` cannot be `{}`", at.pointer.dotted(), shown(text));
     let reported = report.error(at, "unknown_value", message);
     match nearest(text, names.iter().copied()) {

@@ -18,7 +18,7 @@ pub(crate) fn json_schema(shape: &Shape) -> Value {
             let least = if rule.empty == Empty::Refused { 1 } else { 0 };
             json!({"type": "string", "minLength": least, "maxLength": rule.max})
         }
-        Shape::Choice(names) | Shape::Growing { now: names, .. } => json!({"enum": names}),
+        Shape::Choice(names) => json!({"enum": names}),
         Shape::Reference => json!({"type": "string", "pattern": REFERENCE}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Int { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),

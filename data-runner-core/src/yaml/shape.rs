@@ -26,11 +26,6 @@ pub(crate) enum Need {
 pub(crate) enum Shape {
     Text(TextRule),
     Choice(&'static [&'static str]),
-    /// A choice of which a part does nothing yet: refused, since ignoring it would be a lie.
-    Growing {
-        now: &'static [&'static str],
-        later: &'static [&'static str],
-    },
     /// A reference to a secret. Whatever else stands there is hidden: it may be the secret.
     Reference,
     Bool,
@@ -107,7 +102,6 @@ impl Shape {
         match self {
             Self::Text(_) => "text".to_owned(),
             Self::Choice([name]) => (*name).to_owned(),
-            Self::Growing { now, .. } => Self::Choice(now).expectation(),
             Self::Reference => {
                 "a reference: env://NAME, aws-ssm:///path/name or aws-secretsmanager://id#key".to_owned()
             }
@@ -124,9 +118,7 @@ impl Shape {
             }
             Self::Scalar => "text, a number, true or false".to_owned(),
             Self::List { of, .. } => match of {
-                Self::Text(_) | Self::Choice(_) | Self::Growing { .. } | Self::Reference => {
-                    "a list of texts".to_owned()
-                }
+                Self::Text(_) | Self::Choice(_) | Self::Reference => "a list of texts".to_owned(),
                 Self::Object(_) => "a list of mappings".to_owned(),
                 Self::Bool
                 | Self::Int { .. }

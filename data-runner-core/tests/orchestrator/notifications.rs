@@ -1,19 +1,45 @@
-//! Who is told of a failure.
+//! Who is told of what.
 
 use data_runner_core::delivery::{DeliveryResult, DeliveryState};
 use data_runner_core::event::{Change, Event, EventKind, Outcome, Submit};
-use data_runner_core::execution::{FailureCause, RetryPolicy, RetryRule, StateName};
+use data_runner_core::execution::{
+    FailureCause, Lateness, RetryPolicy, RetryRule, StateName, Trigger, Waiting, WaitingReason,
+};
 use data_runner_core::id::DeliveryId;
 use data_runner_core::port::EventQuery;
-use data_runner_core::workflow::{Notification, NotifyOn};
+use data_runner_core::time::Timestamp;
+use data_runner_core::workflow::{MessageFormat, Notification, NotifyOn, Schedule};
 use data_runner_testkit::sample;
 
 use crate::scene::{Scene, joined, seconds};
 
 impl Scene {
     fn told_submit(&self, addresses: &[&str]) -> Submit {
-        let rule = |it: &&str| Notification { on: vec![NotifyOn::Failure], webhook: it.parse().unwrap() };
+        let rule = |it: &&str| Notification {
+            on: vec![NotifyOn::Failure],
+            webhook: it.parse().unwrap(),
+            format: MessageFormat::Json,
+        };
         Submit { notifications: addresses.iter().map(rule).collect(), ..self.order() }
+    }
+
+    /// Somebody who wants to know of all.
+    fn curious_submit(&self) -> Submit {
+        let on = NotifyOn::ALL.to_vec();
+        let webhook = "env://ALERTS".parse().unwrap();
+        Submit {
+            notifications: vec![Notification { on, webhook, format: MessageFormat::Slack }],
+            ..self.order()
+        }
+    }
+
+    /// Of what is owed.
+    fn news(&self) -> Vec<NotifyOn> {
+        self.it.deliveries().values().map(|delivery| delivery.on).collect()
+    }
+
+    fn failing_since(&self) -> Option<Timestamp> {
+        self.it.workflows()[&self.workflow()].failing_since
     }
 
     /// An execution that ends with this code.
@@ -115,4 +141,66 @@ fn an_address_that_is_wrong_is_given_up_at_once_and_events_do_not_show_it() {
     let said = it.said();
     assert!(said[0].0 == EventKind::NotificationFailed && said[0].1.contains("410"), "{said:?}");
     assert!(said[0].1.contains("hooks.example.com") && !said[0].1.contains("hunter2"), "{said:?}");
+}
+
+#[test]
+fn the_first_success_after_failures_is_told_of_also_after_a_restart() {
+    let mut it = Scene::new(joined());
+    let order = it.curious_submit();
+    it.ends(order.clone(), 0);
+    assert!(it.news().is_empty() && it.failing_since().is_none());
+    it.ends(order.clone(), 1);
+    let since = it.failing_since();
+    assert!(since.is_some());
+    it.pass(seconds(60));
+    it.ends(order.clone(), 1);
+    assert_eq!(it.failing_since(), since, "it fails since the first time");
+    it.restart();
+    it.ends(order.clone(), 0);
+    assert_eq!(it.news(), [NotifyOn::Failure, NotifyOn::Failure, NotifyOn::Recovered]);
+    assert_eq!(it.failing_since(), None);
+    it.ends(order, 0);
+    assert_eq!(it.news().len(), 3, "once");
+}
+
+#[test]
+fn an_execution_that_has_not_started_in_time_is_told_of_once_also_after_a_restart() {
+    let mut it = Scene::new(joined());
+    let order = Submit { late_after: Some(seconds(1800)), ..it.curious_submit() };
+    let id = it.submit_as(order);
+    it.tick_after(seconds(1799));
+    assert!(it.news().is_empty());
+    let due = it.it.next_deadline(it.now).unwrap();
+    assert!(due.at <= it.now.mono.after(seconds(1)), "the loop wakes for it");
+    it.restart();
+    it.tick_after(seconds(1));
+    assert_eq!(it.news(), [NotifyOn::Late]);
+    assert_eq!(it.execution(id).late, Lateness::Since { at: it.now.wall });
+    it.tick_after(seconds(3600));
+    assert_eq!(it.news(), [NotifyOn::Late]);
+}
+
+#[test]
+fn what_started_in_time_is_never_late_however_long_it_runs() {
+    let mut it = Scene::new(joined());
+    let order = Submit { late_after: Some(seconds(1800)), ..it.curious_submit() };
+    let worker = sample::worker_id(900);
+    let session = it.join(worker);
+    let id = it.submit_as(order);
+    let claim = it.claim(id);
+    it.starts(worker, session, claim);
+    it.tick_after(seconds(3600));
+    assert!(it.news().is_empty());
+}
+
+#[test]
+fn what_a_schedule_starts_is_late_by_its_own_time() {
+    let it = Scene::new(joined());
+    let schedule = Schedule::new("0 6 * * *", "UTC").unwrap();
+    let due = Timestamp::from_micros(1_000_000);
+    let trigger = Trigger::Schedule { schedule, due };
+    let order = Submit { late_after: Some(seconds(60)), trigger, ..it.order() };
+    let waiting = Waiting { reason: WaitingReason::Worker, since: due.after(seconds(600)) };
+    let execution = order.into_execution(sample::execution_id(1), waiting);
+    assert_eq!(execution.late, Lateness::At { at: due.after(seconds(60)) });
 }

@@ -155,6 +155,7 @@ impl Scene {
             keep_warm: Duration::ZERO,
             compute: Default::default(),
             notifications: Vec::new(),
+            late_after: None,
             queueing: Default::default(),
             trigger: Trigger::Manual,
             dates: None,

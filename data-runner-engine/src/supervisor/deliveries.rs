@@ -1,4 +1,4 @@
-//! Telling people outside of failures. What has to be told is in the state; this loop looks at it, tells, and reports to
+//! Telling people outside of what happened. What has to be told is in the state; this loop looks at it, tells, and reports to
 //! core what came of it. It stands beside the supervisor's own loop, so that no receiver can hold up a run.
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,7 +14,7 @@ use data_runner_core::port::{
 use data_runner_core::workflow::Webhook;
 use tokio::task::JoinSet;
 
-use super::failure_message::{MessageError, message};
+use super::news_message::{MessageError, message};
 use super::{Handle, Stage};
 use crate::chain::chain;
 

@@ -36,6 +36,7 @@ impl Preparation<'_> {
             keep_warm: config.keep_warm,
             compute: config.compute,
             notifications: Vec::new(),
+            late_after: None,
             queueing: Queueing::default(),
             trigger: Trigger::Manual,
             dates: None,

@@ -62,6 +62,8 @@ pub struct Workflow {
     /// What is wrong with its configuration, or probably not meant.
     #[serde(default)]
     pub problems: Vec<ConfigProblem>,
+    /// Since when its executions fail: when the first one failed after which none succeeded.
+    pub failing_since: Option<Timestamp>,
     /// Whether its schedules are stopped.
     pub paused: bool,
     /// Since when.
@@ -210,6 +212,7 @@ impl From<&core::Workflow> for Workflow {
             needs: needs(workflow),
             needed_by: None,
             problems: problems.iter().map(ConfigProblem::from).collect(),
+            failing_since: workflow.failing_since.map(moment),
             paused: workflow.paused_at.is_some(),
             paused_at: workflow.paused_at.map(moment),
             created_at: moment(workflow.created_at),

@@ -222,6 +222,7 @@ impl World {
                 ..Compute::default()
             },
             notifications: Vec::new(),
+            late_after: None,
             queueing: Queueing {
                 priority: Priority::new(u8::try_from(n % 5 * 20).unwrap_or(0)),
                 concurrency: concurrency(n),

@@ -71,6 +71,7 @@ pub(super) fn build(
         dependencies,
         retries,
         timeout: config.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
+        late_after: config.duration("late_after"),
         keep_warm: config.duration("keep_warm").unwrap_or(Duration::ZERO),
         compute,
         schedule,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::execution::{FailureCause, OnConflict};
-use crate::workflow::{CatchUp, NotifyOn, Spot};
+use crate::workflow::{CatchUp, MessageFormat, NotifyOn, Spot};
 use crate::yaml::{Key, Need, Shape};
 
 const MINUTE: u64 = 60;
@@ -44,7 +44,15 @@ const SPOT: [&str; Spot::ALL.len()] = {
     names
 };
 
-static NOTIFY_ON_NAMES: [&str; NotifyOn::ALL.len()] = [NotifyOn::Failure.as_str()];
+const NOTIFY_ON_NAMES: [&str; NotifyOn::ALL.len()] = {
+    let mut names = [""; NotifyOn::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = NotifyOn::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
 
 static NAME: Shape = Shape::text(255);
 static PATH: Shape = Shape::text(1_024);
@@ -56,7 +64,7 @@ static REFERENCE: Shape = Shape::Reference;
 static SCHEDULE: Shape = Shape::Object(&SCHEDULE_KEYS);
 static NOTIFICATION: Shape = Shape::Object(&NOTIFICATION_KEYS);
 static NEED: Shape = Shape::Object(&NEED_KEYS);
-static NOTIFY_ON: Shape = Shape::Growing { now: &NOTIFY_ON_NAMES, later: &["recovered", "late"] };
+static NOTIFY_ON: Shape = Shape::Choice(&NOTIFY_ON_NAMES);
 static PARAM: Shape = Shape::Object(&PARAM_KEYS);
 static RETRY: Shape = Shape::Object(&RETRY_KEYS);
 static CONCURRENCY_LIMIT: Shape = Shape::Int { min: 1, max: 10_000 };
@@ -125,7 +133,11 @@ static CONFIG_KEYS: [Key; 25] = [
         "Each point counts as a minute of waiting. Default: 50.",
     ),
     key("needs", list(&NEED, 20), "Workflows whose success starts it."),
-    Shape::not_yet("late_after", "How long after its due time it counts as late."),
+    key(
+        "late_after",
+        seconds(60, 30 * DAY),
+        "How long after its due time it counts as late if it has not started.",
+    ),
     Shape::not_yet("matrix", "One execution for each combination of values."),
     Shape::not_yet("artifacts", "Files to keep."),
     Shape::not_yet("budget", "What it may cost."),
@@ -238,11 +250,12 @@ static NEED_KEYS: [Key; 2] = [
     key("within", seconds(60, 366 * DAY), "How long its success counts. Default: 24h."),
 ];
 
-static NOTIFICATION_KEYS: [Key; 2] = [
+static NOTIFICATION_KEYS: [Key; 3] = [
     required("on", Shape::List { of: &NOTIFY_ON, min: 1, max: 10 }, "The events."),
     required(
         "webhook",
         Shape::text(2_000),
         "An https URL, or the supervisor's reference to one: env://ALERT_URL.",
     ),
+    key("format", Shape::Choice(&MessageFormat::NAMES), "The form of the message. Default: json."),
 ];

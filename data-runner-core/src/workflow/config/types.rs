@@ -39,6 +39,9 @@ pub struct WorkflowConfig {
     pub retries: RetryPolicy,
     /// How long it may run. Default: 6 hours.
     pub timeout: Duration,
+    /// How long after its due time it counts as late if it has not started.
+    #[serde(default)]
+    pub late_after: Option<Duration>,
     /// How long its worker stays for the next execution. Default: not at all.
     pub keep_warm: Duration,
     /// How its machine is chosen and made.

@@ -33,6 +33,9 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     }
     put(&mut yaml, "retries", config.retries.rules.iter().map(retry).collect::<Vec<Value>>());
     put(&mut yaml, "timeout", write_duration(config.timeout));
+    if let Some(late_after) = config.late_after {
+        put(&mut yaml, "late_after", write_duration(late_after));
+    }
     put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
     put(&mut yaml, "priority", config.queueing.priority.points());
     if let Some(within) = config.queueing.start_within {
@@ -179,5 +182,6 @@ fn notification(rule: &Notification) -> Value {
     let mut yaml = Mapping::new();
     put(&mut yaml, "on", rule.on.iter().map(|event| event.as_str().into()).collect::<Vec<Value>>());
     put(&mut yaml, "webhook", rule.webhook.to_string());
+    put(&mut yaml, "format", rule.format.as_str());
     yaml.into()
 }

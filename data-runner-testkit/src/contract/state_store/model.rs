@@ -27,9 +27,9 @@ use data_runner_core::worker::{
 };
 use data_runner_core::workflow::config::{Problem, Severity};
 use data_runner_core::workflow::{
-    Compute, DefinitionState, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, Notification, NotifyOn,
-    ParamValue, Presence, Repo, Schedule, ScheduleDates, ScheduleId, ScheduleProgress, SettledNeeds,
-    SettledTick, Spot, StartOutcome, Webhook, Workflow,
+    Compute, DefinitionState, MessageFormat, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, Notification,
+    NotifyOn, ParamValue, Presence, Repo, Schedule, ScheduleDates, ScheduleId, ScheduleProgress,
+    SettledNeeds, SettledTick, Spot, StartOutcome, Webhook, Workflow,
 };
 
 use super::Store;
@@ -79,7 +79,11 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned()), ("".to_owned(), "'\"".to_owned())]),
         keep_warm: Duration::new(300, 1),
         compute: Compute { spot: Spot::Prefer, disk_bytes: Some(50 << 30), ..Compute::default() },
-        notifications: vec![Notification { on: vec![NotifyOn::Failure], webhook: webhook() }],
+        notifications: vec![Notification {
+            on: vec![NotifyOn::Failure, NotifyOn::Late],
+            webhook: webhook(),
+            format: MessageFormat::Slack,
+        }],
         queueing: Queueing {
             priority: Priority::new(80),
             concurrency: Some(Concurrency {
@@ -273,6 +277,7 @@ pub(in crate::contract) fn workflow(n: u64, repo: &str, name: &str) -> Workflow 
                 location: None,
             }],
         },
+        failing_since: n.is_multiple_of(2).then(|| at(2)),
         paused_at: None,
         created_at: at(0),
         updated_at: at(1),
@@ -335,9 +340,11 @@ pub(in crate::contract) fn deliveries() -> Vec<Delivery> {
     ];
     let delivery = |(n, state)| Delivery {
         id: DeliveryId::from_uuid(uuid(n as u64)),
+        on: NotifyOn::ALL[n % NotifyOn::ALL.len()],
         execution: execution_id(1),
         workflow: workflow_id(1),
         webhook: webhook(),
+        format: MessageFormat::Slack,
         created_at: at(4),
         state,
     };

@@ -1,6 +1,6 @@
 //! Whom to tell of what.
 
-use crate::workflow::{Notification, NotifyOn, Webhook};
+use crate::workflow::{MessageFormat, Notification, NotifyOn, Webhook};
 use crate::yaml::{Placed, Report, Value};
 
 /// Reads the rules; those that are refused are missing in the answer.
@@ -21,7 +21,9 @@ pub(super) fn notifications(given: Vec<Placed<Value>>, report: &mut Report<'_>) 
             }
         }
         if let Some(webhook) = rule.text("webhook").and_then(|text| webhook(&text, report)) {
-            rules.push(Notification { on, webhook });
+            let slack = rule.text("format").is_some_and(|it| it.value == MessageFormat::Slack.as_str());
+            let format = if slack { MessageFormat::Slack } else { MessageFormat::Json };
+            rules.push(Notification { on, webhook, format });
         }
     }
     rules

@@ -1,12 +1,13 @@
-//! What is told of a failure.
+//! What is told of an execution, as JSON or as a text for Slack.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use data_runner_core::delivery::Delivery;
-use data_runner_core::execution::{Execution, ExecutionState};
+use data_runner_core::execution::{Execution, ExecutionState, Failure};
 use data_runner_core::log::{CorruptChunk, PieceKind};
 use data_runner_core::port::{LogRange, Retry, StateError};
+use data_runner_core::workflow::{MessageFormat, NotifyOn};
 use serde_json::json;
 
 use super::Handle;
@@ -38,7 +39,10 @@ impl MessageError {
     }
 }
 
-/// The JSON that a receiver gets.
+/// How many lines of the log's end fit into a text.
+const TEXT_LINES: usize = 10;
+
+/// What a receiver gets: JSON in any case, as each form wants it.
 pub(super) async fn message(
     handle: &Handle,
     delivery: &Delivery,
@@ -56,8 +60,13 @@ pub(super) async fn message(
         | ExecutionState::Cancelled { .. } => None,
     };
     let link = public_url.map(|url| format!("{}/executions/{}", url.trim_end_matches('/'), execution.id));
+    let log_tail = tail(handle, &execution).await?;
+    if delivery.format == MessageFormat::Slack {
+        let text = text(delivery.on, &execution, failure, &log_tail, link.as_deref());
+        return Ok(json!({ "text": text }).to_string());
+    }
     let body = json!({
-        "event": "failure",
+        "event": delivery.on.as_str(),
         "execution": execution.id,
         "workflow": execution.workflow().to_string(),
         "state": execution.state.name(),
@@ -67,11 +76,50 @@ pub(super) async fn message(
         "created_at": execution.created_at.to_string(),
         "started_at": execution.started_at().map(|at| at.to_string()),
         "finished_at": execution.state.finished_at().map(|at| at.to_string()),
-        "log_tail": tail(handle, &execution).await?,
+        "log_tail": log_tail,
         "reproduce": reproduce(&execution),
         "url": link,
     });
     Ok(body.to_string())
+}
+
+/// A text as Slack reads it: bold, a link, code; `&`, `<` and `>` are its own signs.
+fn text(
+    on: NotifyOn,
+    execution: &Execution,
+    failure: Option<&Failure>,
+    log_tail: &[String],
+    link: Option<&str>,
+) -> String {
+    let happened = match on {
+        NotifyOn::Failure => "failed",
+        NotifyOn::Recovered => "succeeds again",
+        NotifyOn::Late => "has not started and is late",
+    };
+    let mut text = format!("*{}* {happened}", escaped(&execution.workflow().to_string()));
+    if let Some(failure) = failure {
+        let _ = write!(text, ": {} ({})", escaped(&failure.message), failure.cause.as_str());
+    }
+    match link {
+        Some(link) => {
+            let _ = write!(text, "\n<{}|{}>", escaped(link), execution.id);
+        }
+        None => {
+            let _ = write!(text, "\n{}", execution.id);
+        }
+    }
+    if on == NotifyOn::Failure {
+        let lines = &log_tail[log_tail.len().saturating_sub(TEXT_LINES)..];
+        if !lines.is_empty() {
+            let _ = write!(text, "\n```{}```", escaped(&lines.join("\n")));
+        }
+        let _ = write!(text, "\n`{}`", escaped(&reproduce(execution)));
+    }
+    text
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// The last lines of the newest attempt's log, as they are stored: secrets are masked there already.
@@ -117,4 +165,33 @@ fn reproduce(execution: &Execution) -> String {
         let _ = write!(command, " -p '{}'", format!("{name}={value}").replace('\'', r"'\''"));
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use data_runner_core::execution::FailureCause;
+    use data_runner_testkit::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_text_for_slack_says_what_happened_and_none_of_it_is_taken_for_its_own_signs() {
+        let execution = sample::execution(1);
+        let message = "exit code 1 & <nothing>".to_owned();
+        let failure = Failure { cause: FailureCause::UserError, message, hint: None };
+        let tail: Vec<String> = (1..=12).map(|n| format!("line {n}")).collect();
+        let link = Some("https://runner.example.com/executions/1");
+        let said = text(NotifyOn::Failure, &execution, Some(&failure), &tail, link);
+        let begin =
+            format!("*{}* failed: exit code 1 &amp; &lt;nothing&gt; (user_error)\n", execution.workflow());
+        assert!(said.starts_with(&begin), "{said}");
+        assert!(
+            said.contains(&format!("<https://runner.example.com/executions/1|{}>", execution.id)),
+            "{said}"
+        );
+        assert!(said.contains("```line 3\n") && !said.contains("line 2\n"), "{said}");
+        assert!(said.ends_with(&format!("`{}`", escaped(&reproduce(&execution)))), "{said}");
+        let well = text(NotifyOn::Recovered, &execution, None, &tail, None);
+        assert_eq!(well, format!("*{}* succeeds again\n{}", execution.workflow(), execution.id));
+    }
 }
