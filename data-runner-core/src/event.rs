@@ -178,6 +178,9 @@ pub enum Request {
         /// What its first sync found.
         synced: Synced,
     },
+    /// Somebody wants to run a folder that is in no repository: it becomes a workflow of `unpushed`, or the newest
+    /// definition of one.
+    Unpushed(FolderFound),
     /// Pause or resume a workflow's schedules.
     Pause {
         /// Which.
@@ -388,6 +391,9 @@ pub enum Rejection {
         /// One of the URLs that were given.
         url: String,
     },
+    /// The name that is needed for what people run without pushing it is another repository's.
+    #[error("a repository is called `unpushed` here, which is the name of what is run without pushing it")]
+    NameTaken,
     /// The supervisor takes no new work.
     #[error("the supervisor is shutting down")]
     ShuttingDown,

@@ -2,7 +2,7 @@
 
 mod scan;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -35,6 +35,20 @@ struct Folder {
 
 /// A fetch follows its resolve closely; there is no need to remember more.
 const REMEMBERED: usize = 8;
+
+/// The archive of the folder `folder` (such as `workflows/orders`) of a repository that is checked out at `root`, and of
+/// what it includes: what a server makes of a commit, made of the files as they are. Nothing else below `root` is read.
+///
+/// # Errors
+/// As [`WorkflowSource::fetch`] has them.
+pub fn pack(root: &Path, folder: &str, includes: &[String], limits: Limits) -> Result<Bytes, SourceError> {
+    let mut wanted = vec![snapshot::clean(folder)?];
+    for include in includes {
+        wanted.push(snapshot::clean(include)?);
+    }
+    let files = Scan::new(root, limits, None).of(&wanted)?;
+    bundle::make(&files, folder, includes, limits)
+}
 
 impl FolderSource {
     /// The folder `root`; it need not exist yet.

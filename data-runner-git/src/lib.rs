@@ -13,6 +13,8 @@
 //! So `dev DIR` runs the uncommitted files of `DIR`, and `file:///DIR`, registered at a server, runs commits.
 //! Anything that bears a password is refused: URLs end up in logs, lists and errors.
 //!
+//! What somebody sends without pushing it is an [`UploadedSource`]; [`pack`] makes it of a folder.
+//!
 //! A git repository is mirrored into a bare one of our own and read from its object database: there is no checkout, so
 //! that no hook, no filter and no submodule is ever at work. What was resolved once is kept there by a ref, also when
 //! the branch is rewritten.
@@ -29,9 +31,11 @@ mod opener;
 mod remote;
 mod snapshot;
 mod tree;
+mod uploaded;
 
 pub use access::{Access, Helper, Secret, SshKey, Token};
 pub use bundle::Limits;
-pub use folder_source::FolderSource;
+pub use folder_source::{FolderSource, pack};
 pub use git_source::GitSource;
 pub use opener::{Insecure, LocalPaths, Opener, OpenerOptions};
+pub use uploaded::UploadedSource;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use data_runner_core::id::{RepoName, Sha256};
 use data_runner_core::port::{SourceError, SourceOpener, WorkflowSource};
 use data_runner_core::workflow::Repo;
@@ -13,6 +14,7 @@ use crate::bundle::Limits;
 use crate::folder_source::FolderSource;
 use crate::git_source::GitSource;
 use crate::location::{Location, RemoteUrl, Scheme};
+use crate::uploaded::UploadedSource;
 
 /// What a path of this machine means as a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +120,10 @@ impl SourceOpener for Opener {
         let source = self.make(repo)?;
         opened.insert(key, Arc::clone(&source));
         Ok(source)
+    }
+
+    fn open_archive(&self, archive: Bytes) -> Result<Arc<dyn WorkflowSource>, SourceError> {
+        Ok(Arc::new(UploadedSource::open(&archive, self.options.limits)?))
     }
 }
 

@@ -30,11 +30,19 @@ pub(crate) struct App {
     pub(crate) downloads: Arc<Semaphore>,
     pub(crate) hooks: Option<Arc<Hooks>>,
     pub(crate) hooks_at_once: Arc<Semaphore>,
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) images: Option<Arc<dyn ImageBaker>>,
     pub(crate) checkups: Arc<[Arc<dyn Checkup>]>,
 }
 
 impl App {
+    /// The right to send one more archive.
+    pub(crate) fn open_upload(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| {
+            Refusal::new(Kind::TooManyUploads, "as many archives are taken as may be at one time")
+        })
+    }
+
     /// The right to have one more webhook looked at.
     pub(crate) fn open_hook(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         Arc::clone(&self.hooks_at_once).try_acquire_owned().map_err(|_| {

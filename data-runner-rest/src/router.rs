@@ -28,8 +28,8 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, commands, costs, doctor, events, executions, history, hooks, images, logs, repos, schedules,
-    server, tokens, validate, workers, workflows,
+    agent, bundles, commands, costs, doctor, events, executions, history, hooks, images, logs, repos,
+    schedules, server, tokens, validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -37,6 +37,9 @@ const DOWNLOADS: usize = 64;
 
 /// How many webhooks are read and checked at one time: whoever sends them need not have shown anything yet.
 const HOOKS: usize = 16;
+
+/// How many archives are taken at one time: each is in memory.
+const UPLOADS: usize = 4;
 
 /// What a router is made of, beside the engine.
 #[derive(Clone)]
@@ -123,6 +126,7 @@ pub fn router(handle: Handle, options: RouterOptions) -> Router {
         downloads: Arc::new(Semaphore::new(DOWNLOADS)),
         hooks: options.hooks,
         hooks_at_once: Arc::new(Semaphore::new(HOOKS)),
+        uploads: Arc::new(Semaphore::new(UPLOADS)),
     };
     let hosts = Hosts(Arc::new(options.allowed_hosts));
     let needed = Needed::from_document(&serde_json::to_value(&document).unwrap_or_default(), &TWO_SEGMENTS);
@@ -160,6 +164,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(workflows::plan))
         .routes(routes!(history::history))
         .routes(routes!(history::diff))
+        .routes(routes!(bundles::upload))
         .routes(routes!(costs::sum))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))

@@ -29,6 +29,7 @@ mod schedules;
 mod sessions;
 mod starts;
 mod turn;
+mod unpushed;
 mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -24,6 +24,7 @@ impl Orchestrator {
             Request::Submit(submit) => self.submit(submit, turn),
             Request::Cancel { execution, by } => self.cancel(execution, &by, turn),
             Request::Register { repo, synced } => Ok(self.register(repo, synced, turn)),
+            Request::Unpushed(folder) => self.unpushed(folder, turn),
             Request::Pause { workflow, wanted } => self.pause(workflow, wanted, turn),
             Request::DeleteWorkflow { workflow } => self.delete_workflow(workflow, turn),
             Request::DrainWorker { worker } => self.drain_worker(worker, turn),
@@ -367,7 +368,7 @@ impl Orchestrator {
         self.change_needs(before.as_deref(), &workflow, turn);
     }
 
-    fn put_repo(&mut self, repo: Repo, turn: &mut Turn<'_>) {
+    pub(super) fn put_repo(&mut self, repo: Repo, turn: &mut Turn<'_>) {
         let repo = Arc::new(repo);
         self.repos.insert(repo.name.clone(), Arc::clone(&repo));
         turn.change(Change::PutRepo(repo));

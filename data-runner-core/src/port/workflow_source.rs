@@ -81,6 +81,15 @@ pub struct Version {
 pub trait SourceOpener: Send + Sync + 'static {
     /// The source of `repo`.
     fn open(&self, repo: &Repo) -> Result<Arc<dyn WorkflowSource>, SourceError>;
+
+    /// An archive that somebody sent, of the form that `fetch` gives, as a source with one revision, the archive's
+    /// SHA-256, which `HEAD` means. Nothing of it is trusted: what may not be in a bundle is `Refused`, here or by
+    /// `fetch`, which makes the bundle anew; of what `fetch` made it makes the same again.
+    fn open_archive(&self, archive: Bytes) -> Result<Arc<dyn WorkflowSource>, SourceError> {
+        drop(archive);
+        let message = "this supervisor takes no folders that are in no repository".to_owned();
+        Err(SourceError::Refused { path: "the archive".to_owned(), message })
+    }
 }
 
 /// A folder that holds a workflow.

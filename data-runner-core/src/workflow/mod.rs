@@ -69,6 +69,11 @@ pub struct Workflow {
 }
 
 impl Workflow {
+    /// Whether it is in no repository: somebody sent it here to run it.
+    pub fn is_unpushed(&self) -> bool {
+        self.repo.as_str() == Repo::UNPUSHED
+    }
+
     /// `repo/name`.
     pub fn qualified_name(&self) -> QualifiedName {
         QualifiedName { repo: self.repo.clone(), name: self.name.clone() }
@@ -110,6 +115,14 @@ pub enum DefinitionState {
 }
 
 impl DefinitionState {
+    /// The revision that was read.
+    pub fn revision(&self) -> &Revision {
+        match self {
+            Self::Valid(definition) => &definition.revision,
+            Self::Broken { revision, .. } => revision,
+        }
+    }
+
     /// What it needs; nothing if it is broken.
     pub fn needs(&self) -> &[Need] {
         match self {
@@ -170,8 +183,30 @@ pub struct Repo {
 }
 
 impl Repo {
+    /// The name of the repository that holds what people run without pushing it. No other one may have it.
+    pub const UNPUSHED: &'static str = "unpushed";
+
+    /// What stands in the place of its URL.
+    const UNPUSHED_URL: &'static str = "unpushed:";
+
+    /// The repository of the name [`UNPUSHED`](Self::UNPUSHED).
+    pub(crate) fn unpushed(name: RepoName) -> Self {
+        Self {
+            name,
+            url: Self::UNPUSHED_URL.to_owned(),
+            reference: String::new(),
+            only: Vec::new(),
+            head: None,
+            synced_at: None,
+            error: None,
+        }
+    }
+
     /// Whether it is a git repository or a plain folder of this machine.
     pub fn kind(&self) -> RepoKind {
+        if self.url == Self::UNPUSHED_URL {
+            return RepoKind::Unpushed;
+        }
         // A folder is registered by its absolute path; everything else is a URL of git's, file:// included.
         if self.url.starts_with('/') { RepoKind::Folder } else { RepoKind::Git }
     }
@@ -184,4 +219,7 @@ pub enum RepoKind {
     Git,
     /// A plain folder, whose files run as they are.
     Folder,
+    /// None: folders that were sent here by people, each of which is its own revision. There is nothing to look at, and
+    /// nothing in it runs by itself.
+    Unpushed,
 }

@@ -35,7 +35,7 @@ impl Polling {
         let every = self.of.get(&repo.name).copied().unwrap_or(self.default);
         let every = match repo.kind() {
             RepoKind::Folder => every.min(FOLDER),
-            RepoKind::Git => every,
+            RepoKind::Git | RepoKind::Unpushed => every,
         };
         let longest = every.max(MAX_BACK_OFF);
         let wait =

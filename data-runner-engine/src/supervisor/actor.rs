@@ -163,6 +163,7 @@ impl Actor {
             Request::Hook(delivery) => delivery.known = catalog.hook_known(delivery.keys()).await?,
             Request::Cancel { .. }
             | Request::Register { .. }
+            | Request::Unpushed(_)
             | Request::Pause { .. }
             | Request::DeleteWorkflow { .. }
             | Request::DrainWorker { .. }

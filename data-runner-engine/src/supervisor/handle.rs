@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Answer, Pausing, Rejection, Request, ShutDown};
 use data_runner_core::execution::{ConcurrencyKey, Execution};
@@ -113,6 +114,13 @@ impl Handle {
     /// Watches a repository and registers its workflows.
     pub async fn register(&self, registration: Registration) -> Result<Registered, RequestError> {
         self.shared.repos().register(registration).await
+    }
+
+    /// Takes the archive of a workflow's folder (its `path`, such as `workflows/orders`, and what it includes) that is in
+    /// no repository, and gives the workflow that it is here: run it by its name and the revision of its definition. It
+    /// needs a [`SourceOpener`](data_runner_core::port::SourceOpener) that opens archives.
+    pub async fn upload(&self, path: &str, archive: Bytes) -> Result<Workflow, RequestError> {
+        self.shared.repos().upload(path, archive).await
     }
 
     /// Fetches one repository, or all, now.

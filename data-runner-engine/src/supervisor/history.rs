@@ -70,6 +70,9 @@ impl Shared {
         if from.job.bundle == to.job.bundle {
             return Ok(Some(String::new()));
         }
+        if workflow.is_unpushed() {
+            return Ok(None);
+        }
         let source = self.source(&workflow.repo)?;
         match source.diff(&from.job.revision, &to.job.revision, &paths(workflow)).await {
             Ok(text) => Ok(Some(text)),

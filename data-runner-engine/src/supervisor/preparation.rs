@@ -171,10 +171,11 @@ impl Preparation<'_> {
         reference: Option<&str>,
     ) -> Result<Defined, RequestError> {
         if let Some(reference) = reference {
-            let source = self.shared.source(&workflow.repo)?;
-            let revision = source.resolve(reference).await?;
+            let (source, revision) = self.shared.source_at(&workflow.repo, reference).await?;
             let folder = self.shared.repos().read_folder(&*source, &revision, &workflow.path).await?;
-            return of_state(workflow, folder.definition);
+            let Defined { revision, config } = of_state(workflow, folder.definition)?;
+            let config = if workflow.is_unpushed() { config.unpushed() } else { config };
+            return Ok(Defined { revision, config });
         }
         of_state(workflow, workflow.definition.clone())
     }
@@ -228,7 +229,10 @@ impl Preparation<'_> {
         if let Some(known) = self.shared.bundles.get(&key) {
             return Ok(known);
         }
-        let source = self.shared.source(&workflow.repo)?;
+        let source = match workflow.is_unpushed() {
+            true => self.shared.unpushed_at(revision.as_str()).await?.0,
+            false => self.shared.source(&workflow.repo)?,
+        };
         let archive = source.fetch(revision, &workflow.path, &config.include).await?;
         let bytes = archive.len() as u64;
         let hash = self.shared.blobs.put(archive).await?;
@@ -315,7 +319,8 @@ pub(super) fn find_workflow(
         || workflows.values().filter(|workflow| !matches!(workflow.presence, Presence::Deleted { .. }));
     let named = |workflow: &Arc<Workflow>| match given.split_once('/') {
         Some((repo, name)) => workflow.repo.as_str() == repo && workflow.name.as_str() == name,
-        None => workflow.name.as_str() == given,
+        // Somebody's trial must not take the name of what is in a repository.
+        None => workflow.name.as_str() == given && !workflow.is_unpushed(),
     };
     let found: Vec<&Arc<Workflow>> = alive().filter(|workflow| named(workflow)).collect();
     // One whose folder went away does not make a name ambiguous.

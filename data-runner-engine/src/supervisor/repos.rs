@@ -3,11 +3,14 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use data_runner_core::event::{Answer, Event, Request, Synced};
-use data_runner_core::id::{RepoName, Revision};
-use data_runner_core::port::{SourceError, WorkflowFolder, WorkflowSource};
+use data_runner_core::id::{RepoName, Revision, Sha256};
+use data_runner_core::port::{BlobError, SourceError, WorkflowFolder, WorkflowSource};
 use data_runner_core::workflow::config::{self, NeedsOf, Problem, Severity};
-use data_runner_core::workflow::{DefinitionState, FolderFound, Presence, Repo};
+use data_runner_core::workflow::{
+    Definition, DefinitionState, FolderFound, Presence, Repo, RepoKind, Workflow,
+};
 
 use super::handle::unexpected;
 use super::preparation::invalid;
@@ -58,8 +61,14 @@ impl Repos<'_> {
         let name = match (name, known) {
             (Some(name), _) => RepoName::try_from(name).map_err(|error| invalid("name", &error))?,
             (None, Some(known)) => known.name.clone(),
-            (None, None) => name_from(&url, |name| published.repos.contains_key(name))?,
+            (None, None) => {
+                name_from(&url, |name| published.repos.contains_key(name) || name.as_str() == Repo::UNPUSHED)?
+            }
         };
+        if name.as_str() == Repo::UNPUSHED {
+            let error = std::io::Error::other("`unpushed` is the name of what is run without pushing it");
+            return Err(invalid("name", &error));
+        }
         let only = match (path, known) {
             (None, _) => Vec::new(),
             (Some(path), Some(known)) if known.only.is_empty() && known.head.is_some() => {
@@ -84,6 +93,7 @@ impl Repos<'_> {
         let repos = Arc::clone(&self.shared.published.borrow().repos);
         let wanted: Vec<Arc<Repo>> = repos
             .values()
+            .filter(|repo| repo.kind() != RepoKind::Unpushed)
             .filter(|repo| name.is_none_or(|name| repo.name.as_str() == name))
             .cloned()
             .collect();
@@ -139,6 +149,33 @@ impl Repos<'_> {
         }
         let folders = self.read_all(&repo.name, &*source, &revision).await?;
         Ok(Look::News(Synced { revision, folders }))
+    }
+
+    /// Takes the archive of the folder `path` of no repository: from now on it can be run, by the revision that its
+    /// definition names.
+    pub(super) async fn upload(&self, path: &str, archive: Bytes) -> Result<Workflow, RequestError> {
+        let source = self.shared.opener.open_archive(archive)?;
+        let sent = source.resolve("HEAD").await?;
+        let mut folder = self.read_folder(&*source, &sent, path).await?;
+        let Definition { config, warnings, .. } = match folder.definition {
+            DefinitionState::Valid(definition) => definition,
+            DefinitionState::Broken { problems, .. } => {
+                return Err(RequestError::Invalid {
+                    what: format!("{} cannot be run", folder.path),
+                    problems,
+                });
+            }
+        };
+        // Made anew, so that it is as trustworthy as one of a repository, and the same folder is the same revision.
+        let bundle = source.fetch(&sent, &folder.path, &config.include).await?;
+        let hash = self.shared.blobs.put(bundle).await?;
+        let revision = revision_of(&hash)?;
+        let config = config.unpushed();
+        folder.definition = DefinitionState::Valid(Definition { revision, config, warnings });
+        match self.shared.ask(Request::Unpushed(folder)).await {
+            Ok(Answer::Workflow(workflow)) => Ok(*workflow),
+            other => unexpected(other),
+        }
     }
 
     /// All workflows of a revision; what is wrong with one does not hide the others.
@@ -252,9 +289,48 @@ pub(super) enum Look {
 }
 
 impl Shared {
+    /// The source of a repository that is known, and the revision that `reference` means in it now.
+    pub(super) async fn source_at(
+        &self,
+        name: &RepoName,
+        reference: &str,
+    ) -> Result<(Arc<dyn WorkflowSource>, Revision), RequestError> {
+        let repo = self.repo(name).ok_or_else(|| RequestError::NoSuchRepo(name.to_string()))?;
+        match repo.kind() {
+            RepoKind::Git => {
+                let source = self.source(name)?;
+                let revision = source.resolve(reference).await?;
+                Ok((source, revision))
+            }
+            RepoKind::Folder => Err(invalid("ref", &NoRevisions { folder: repo.url.clone() })),
+            RepoKind::Unpushed => self.unpushed_at(reference).await,
+        }
+    }
+
+    /// What was sent here and is this revision. Its bundle makes the same bundle again, so that the revision stays.
+    pub(super) async fn unpushed_at(
+        &self,
+        reference: &str,
+    ) -> Result<(Arc<dyn WorkflowSource>, Revision), RequestError> {
+        let missing =
+            || SourceError::NoSuchRef { url: Repo::UNPUSHED.to_owned(), reference: reference.to_owned() };
+        let hash = Sha256::try_from(reference.to_owned()).map_err(|_| missing())?;
+        let archive = match self.blobs.get(&hash).await {
+            Err(BlobError::NotFound(_)) => return Err(missing().into()),
+            other => other?,
+        };
+        let source = self.opener.open_archive(archive)?;
+        let revision = source.resolve(reference).await?;
+        Ok((source, revision))
+    }
+
     /// The source of a repository that is known.
     pub(super) fn source(&self, name: &RepoName) -> Result<Arc<dyn WorkflowSource>, RequestError> {
         let repo = self.repo(name).ok_or_else(|| RequestError::NoSuchRepo(name.to_string()))?;
+        if repo.kind() == RepoKind::Unpushed {
+            let message = "what is in no repository has no other revision and no history".to_owned();
+            return Err(SourceError::Refused { path: name.to_string(), message }.into());
+        }
         let key = (repo.name.clone(), repo.url.clone());
         if let Some(source) = self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(source));
@@ -274,7 +350,22 @@ impl Shared {
     }
 }
 
-fn registered(name: &RepoName, workflows: Vec<data_runner_core::workflow::Workflow>) -> Registered {
+/// A folder has no other revision than the files that stand in it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{folder} is a plain folder, and its files are run as they are: there is no other ref; register the repository by \
+     file://{folder} to run its commits"
+)]
+struct NoRevisions {
+    folder: String,
+}
+
+/// The revision of what is in no repository: the hash of its bundle.
+fn revision_of(hash: &Sha256) -> Result<Revision, RequestError> {
+    hash.as_str().parse().map_err(|error| invalid("archive", &error))
+}
+
+fn registered(name: &RepoName, workflows: Vec<Workflow>) -> Registered {
     let mut registered = Registered::default();
     for workflow in workflows {
         if workflow.repo != *name || workflow.presence != Presence::Present {

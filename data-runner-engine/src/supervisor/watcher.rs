@@ -7,7 +7,7 @@ use std::time::Duration;
 use data_runner_core::event::Event;
 use data_runner_core::id::RepoName;
 use data_runner_core::time::Entropy;
-use data_runner_core::workflow::{Polling, Repo};
+use data_runner_core::workflow::{Polling, Repo, RepoKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -76,7 +76,7 @@ impl Watcher {
     fn notice(&mut self, due: Instant) {
         let repos = Arc::clone(&self.shared.published.borrow().repos);
         self.watched.retain(|name, watched| repos.contains_key(name) || watched.stage != LookStage::Waiting);
-        for name in repos.keys() {
+        for name in repos.values().filter(|repo| repo.kind() != RepoKind::Unpushed).map(|repo| &repo.name) {
             let fresh = || Watched { due, failures: 0, stage: LookStage::Waiting };
             self.watched.entry(name.clone()).or_insert_with(fresh);
         }

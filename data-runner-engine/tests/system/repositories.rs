@@ -227,3 +227,98 @@ async fn a_repository_that_is_away_is_asked_more_and_more_rarely_and_a_webhook_d
     handle.hook(push("1")).await.unwrap();
     assert!(seen(&handle, &third).await < Duration::from_secs(1));
 }
+
+/// The archive of a workflow's folder, as a client would send it.
+async fn archive_of(
+    files: data_runner_testkit::memory::workflow_source::RepoFiles,
+    path: &str,
+) -> bytes::Bytes {
+    use data_runner_core::port::WorkflowSource as _;
+    let source = data_runner_testkit::memory::workflow_source::MemorySource::new();
+    let revision = source.publish("HEAD", files);
+    source.fetch(&revision, path, &[]).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_nobody_pushed_runs_as_a_workflow_of_its_own_and_starts_nothing_by_itself() {
+    let mut kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    let config = format!("{CONFIG}labels: {{tier: trial}}\nschedule: [{{cron: \"* * * * *\"}}]\n");
+    let archive = archive_of(files(&[("orders", &config)]), "workflows/orders").await;
+    let sent = handle.upload("workflows/orders", archive.clone()).await.unwrap();
+    assert_eq!(sent.qualified_name().to_string(), "unpushed/orders");
+    let again = handle.upload("workflows/orders", archive).await.unwrap();
+    assert_eq!(
+        (again.id, &again.definition),
+        (sent.id, &sent.definition),
+        "the same files are the same revision"
+    );
+    let revision = sent.definition.revision().to_string();
+    let other = archive_of(files(&[("orders", &format!("{CONFIG}owner: me\n"))]), "workflows/orders").await;
+    handle.upload("workflows/orders", other).await.unwrap();
+
+    let order = Order { reference: Some(revision.clone()), ..Order::default() };
+    let execution = handle.execute("unpushed/orders", order).await.unwrap();
+    assert_eq!((execution.job.revision.as_str(), execution.workflow_id), (revision.as_str(), sent.id));
+    assert_eq!(execution.labels["tier"], "trial", "what was sent last is not what this reference means");
+    until(&handle, execution.id, StateName::Success).await;
+    assert_ne!(handle.workflow("orders").unwrap().id, sent.id, "the name alone is the repository's");
+
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(handle.published().schedules.is_empty(), "its schedule does not count");
+    assert!(handle.sync(None).await.unwrap().iter().all(|outcome| outcome.repo.as_str() == "samples"));
+    let retried = handle.repeat(execution.id, data_runner_engine::Repeat::Retry, None).await.unwrap();
+    assert_eq!(retried.job.bundle, execution.job.bundle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_cannot_be_run_is_refused_with_every_mistake_at_its_place_and_leaves_nothing() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.supervisor().await;
+    let handle = supervisor.handle();
+    let broken = archive_of(files(&[("orders", "worker_type: polars\nsise: x\n")]), "workflows/orders").await;
+    let error = handle.upload("workflows/orders", broken).await.unwrap_err();
+    let RequestError::Invalid { problems, .. } = &error else { panic!("{error}") };
+    assert!(problems.iter().all(|it| it.location.as_ref().unwrap().file == "workflows/orders/config.yaml"));
+    assert!(handle.workflow("unpushed/orders").is_err());
+    let archive = archive_of(files(&[("orders", CONFIG)]), "workflows/orders").await;
+    assert!(handle.upload("workflows/nope", archive.clone()).await.is_err());
+    let sent = handle.upload("workflows/orders", archive).await.unwrap();
+    for reference in ["main", "HEAD", &"0".repeat(64)] {
+        let order = Order { reference: Some(reference.to_owned()), ..Order::default() };
+        let error = handle.execute(&sent.id.to_string(), order).await.unwrap_err();
+        assert!(matches!(error, RequestError::Source(_)), "{reference}: {error}");
+    }
+    let registration =
+        Registration { url: URL.to_owned(), name: Some("unpushed".to_owned()), ..Registration::default() };
+    assert!(matches!(handle.register(registration).await, Err(RequestError::Invalid { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_ref_of_a_plain_folder_is_refused_and_said_how_to_have_it() {
+    let kit = Kit::new(|_| Script::new().exits(0));
+    kit.opener.at("/srv/jobs").publish("HEAD", files(&[("orders", CONFIG)]));
+    let supervisor = kit.supervisor().await;
+    let handle = supervisor.handle();
+    handle.register(Registration { url: "/srv/jobs".to_owned(), ..Registration::default() }).await.unwrap();
+    let order = Order { reference: Some("main".to_owned()), ..Order::default() };
+    let error = handle.execute("orders", order).await.unwrap_err().to_string();
+    assert!(error.contains("is a plain folder") && error.contains("file:///srv/jobs"), "{error}");
+    handle.execute("orders", Order::default()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_the_configuration_of_another_ref_is_said_at_its_place() {
+    let mut kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.ready().await;
+    let handle = supervisor.handle();
+    kit.repo()
+        .publish("broken", files(&[("orders", "worker_type: polars\ninstance_size: t3.medium\nsise: x\n")]));
+    let order = Order { reference: Some("broken".to_owned()), ..Order::default() };
+    let error = handle.execute("orders", order).await.unwrap_err();
+    let RequestError::Invalid { problems, .. } = error else { panic!("{error}") };
+    let at = problems[0].location.as_ref().unwrap();
+    assert_eq!((at.file.as_str(), at.line), ("workflows/orders/config.yaml", 3));
+    handle.execute("orders", Order::default()).await.unwrap();
+}

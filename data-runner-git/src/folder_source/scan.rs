@@ -81,25 +81,44 @@ impl<'a> Scan<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<Scanned, SourceError> {
+        self.check_root()?;
+        let scanned = self.folder("");
+        self.end(scanned)
+    }
+
+    /// A look at these files and folders alone. What is not there is not there.
+    pub(super) fn of(mut self, paths: &[String]) -> Result<Scanned, SourceError> {
+        self.check_root()?;
+        let scanned = paths.iter().try_for_each(|path| self.one(path));
+        self.end(scanned)
+    }
+
+    fn check_root(&self) -> Result<(), SourceError> {
         let url = || self.root.display().to_string();
         match fs::metadata(self.root) {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Err(refused(&url(), "this is not a folder")),
-            Err(error) => {
-                return Err(SourceError::Unreachable { url: url(), source: error.into() });
-            }
+            Ok(metadata) if metadata.is_dir() => Ok(()),
+            Ok(_) => Err(refused(&url(), "this is not a folder")),
+            Err(error) => Err(SourceError::Unreachable { url: url(), source: error.into() }),
         }
-        self.folder("").map_err(|error| match error {
+    }
+
+    fn end(self, scanned: Result<(), ScanError>) -> Result<Scanned, SourceError> {
+        let local = |source| SourceError::Local { url: self.root.display().to_string(), source };
+        scanned.map_err(|error| match error {
             ScanError::Source(error) => error,
-            ScanError::Io(error) => {
-                SourceError::Local { url: self.root.display().to_string(), source: error.into() }
-            }
+            ScanError::Io(error) => local(error.into()),
         })?;
-        let revision = revision(&self.files).map_err(|error| SourceError::Local {
-            url: self.root.display().to_string(),
-            source: error.into(),
-        })?;
+        let revision = revision(&self.files).map_err(|error| local(error.into()))?;
         Ok(Scanned { revision, root: self.root.to_owned(), files: self.files })
+    }
+
+    fn one(&mut self, path: &str) -> Result<(), ScanError> {
+        match fs::symlink_metadata(self.root.join(path)) {
+            Ok(metadata) if metadata.is_dir() => self.folder(path),
+            Ok(metadata) => self.file(path.to_owned(), &metadata, true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn folder(&mut self, path: &str) -> Result<(), ScanError> {

@@ -1,11 +1,14 @@
 //! JSON bodies.
 
+use std::error::Error as _;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::response::IntoResponse as _;
 use data_runner_core::id::Sha256;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -49,6 +52,31 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
         let hash = Sha256::of(canonical.as_deref().map_or(&bytes[..], str::as_bytes));
         Ok(Self { value: parse(&bytes)?, hash })
     }
+}
+
+/// Reads a body that is no JSON: at most `limit` bytes, within this time.
+pub(crate) async fn raw(
+    request: Request,
+    limit: usize,
+    within: Duration,
+) -> Result<(HeaderMap, Bytes), Refusal> {
+    let (head, body) = request.into_parts();
+    let too_large = || Refusal::new(Kind::BodyTooLarge, format!("this body may have {limit} bytes at most"));
+    let said =
+        head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if said.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(within, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok((head.headers, bytes)),
+        Ok(Err(error)) if is_of_length(&error) => Err(too_large()),
+        Ok(Err(_)) => Err(Refusal::new(Kind::MalformedRequest, "the request's body ended too soon")),
+        Err(_) => Err(Refusal::new(Kind::MalformedRequest, "the request's body came too slowly")),
+    }
+}
+
+fn is_of_length(error: &axum::Error) -> bool {
+    error.source().is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {

@@ -55,6 +55,7 @@ pub(crate) enum Kind {
     TooManyStreams,
     TooManyDownloads,
     TooManyHooks,
+    TooManyUploads,
     Internal,
     SourceUnreachable,
     ProvisionerUnreachable,
@@ -65,7 +66,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 43] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
@@ -103,6 +104,7 @@ impl Kind {
         Self::TooManyStreams,
         Self::TooManyDownloads,
         Self::TooManyHooks,
+        Self::TooManyUploads,
         Self::Internal,
         Self::SourceUnreachable,
         Self::ProvisionerUnreachable,
@@ -167,6 +169,9 @@ impl Kind {
                 (S::TOO_MANY_REQUESTS, "too_many_downloads", "Too many machines fetch their agent")
             }
             Self::TooManyHooks => (S::TOO_MANY_REQUESTS, "too_many_hooks", "Too many webhooks come at once"),
+            Self::TooManyUploads => {
+                (S::TOO_MANY_REQUESTS, "too_many_uploads", "Too many archives come at once")
+            }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
             Self::SourceUnreachable => {
                 (S::BAD_GATEWAY, "source_unreachable", "The repository did not answer")
@@ -185,7 +190,9 @@ impl Kind {
     const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::Unavailable => Some("1"),
-            Self::TooManyStreams | Self::TooManyDownloads | Self::TooManyHooks => Some("5"),
+            Self::TooManyStreams | Self::TooManyDownloads | Self::TooManyHooks | Self::TooManyUploads => {
+                Some("5")
+            }
             Self::MalformedRequest
             | Self::InvalidParameter
             | Self::InvalidCursor

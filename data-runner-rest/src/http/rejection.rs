@@ -56,6 +56,7 @@ impl From<Rejection> for Refusal {
             | Rejection::StartSettled(_)
             | Rejection::NotWelcome(_)
             | Rejection::NoSuchRemote { .. }
+            | Rejection::NameTaken
             | Rejection::ShuttingDown => rejection.to_string(),
         };
         let kind = match rejection {
@@ -69,6 +70,7 @@ impl From<Rejection> for Refusal {
             // Machines and what starts by itself ask for these, not callers of REST.
             Rejection::NotWelcome(_) | Rejection::StartSettled(_) => Kind::Internal,
             Rejection::NoSuchRemote { .. } => Kind::RepoNotFound,
+            Rejection::NameTaken => Kind::Ambiguous,
             Rejection::ShuttingDown => Kind::Unavailable,
         };
         Self::new(kind, detail)

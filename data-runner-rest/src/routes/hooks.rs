@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use bytes::Bytes;
 use data_runner_core::hook::{HookDelivery, HookSender};
 use data_runner_core::port::SecretValue;
 use data_runner_core::time::Timestamp;
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 
 use crate::api::{HookOutcome, Hooked, Problem};
 use crate::app::App;
 use crate::hooks::{LIMIT, Proof, Signed, Told, told};
+use crate::http::body::raw;
 use crate::http::refusal::{Kind, Refusal};
 
 /// How long a webhook's body may take to come.
@@ -70,12 +69,11 @@ async fn heard(
     request: Request,
 ) -> Result<(StatusCode, Json<Hooked>), Refusal> {
     let _place = app.open_hook()?;
-    let (head, body) = request.into_parts();
     let secrets = secrets(app, sender).await?;
-    let body = read(&head.headers, body).await?;
-    let Signed { body, names } = signed(sender, &head.headers, body, &secrets)?;
+    let (headers, body) = raw(request, LIMIT, BODY_WITHIN).await?;
+    let Signed { body, names } = signed(sender, &headers, body, &secrets)?;
     let unreadable = |error: &dyn std::error::Error| Refusal::new(Kind::MalformedRequest, error.to_string());
-    match told(sender, &head.headers, &body).map_err(|error| unreadable(&error))? {
+    match told(sender, &headers, &body).map_err(|error| unreadable(&error))? {
         Told::Ping => Ok(nothing(HookOutcome::Pong, "pong".to_owned())),
         Told::Other { event } => {
             Ok(nothing(HookOutcome::Ignored, format!("nothing is done for {event:?}; send pushes only")))
@@ -91,25 +89,6 @@ async fn secrets(app: &App, sender: HookSender) -> Result<Arc<[SecretValue]>, Re
         tracing::error!(%sender, error = &*error as &dyn std::error::Error, "a webhook's secret cannot be had");
         Refusal::new(Kind::Unavailable, "the webhook cannot be checked just now")
     })
-}
-
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal::new(Kind::BodyTooLarge, format!("a webhook may have {LIMIT} bytes at most"));
-    let said = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|length| length > LIMIT) {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(BODY_WITHIN, to_bytes(body, LIMIT)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_of_length(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Refusal::new(Kind::MalformedRequest, "the request's body ended too soon")),
-        Err(_) => Err(Refusal::new(Kind::MalformedRequest, "the request's body came too slowly")),
-    }
-}
-
-fn is_of_length(error: &axum::Error) -> bool {
-    use std::error::Error as _;
-    error.source().is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
 fn signed(

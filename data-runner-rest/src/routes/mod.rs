@@ -1,6 +1,7 @@
 //! The handlers, by what they are about.
 
 pub(crate) mod agent;
+pub(crate) mod bundles;
 pub(crate) mod commands;
 pub(crate) mod costed;
 pub(crate) mod costs;

@@ -138,6 +138,17 @@ impl Rest {
 
     /// The answer as it begins; its body is to be read.
     pub async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        self.open_bytes(method, path, headers, body.as_bytes().to_vec()).await
+    }
+
+    /// The same, with a body that is no text.
+    pub async fn open_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "localhost");
@@ -145,7 +156,7 @@ impl Rest {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let request = request.body(Body::from(body)).unwrap();
         tokio::time::timeout(PATIENCE, self.router.clone().oneshot(request)).await.unwrap().unwrap()
     }
 

@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 48] = [
+const ROUTES: [(&str, &str, &str, u16); 49] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -33,6 +33,7 @@ const ROUTES: [(&str, &str, &str, u16); 48] = [
     ("GET", "/repos", "/repos", 200),
     ("GET", "/schedules", "/schedules", 200),
     ("POST", "/repos/sync", "/repos/sync", 200),
+    ("POST", "/bundles", "/bundles", 400),
     ("POST", "/hooks/github", "/hooks/github", 401),
     ("POST", "/hooks/gitlab", "/hooks/gitlab", 401),
     ("GET", "/events", "/events?after=x", 400),

@@ -347,4 +347,41 @@ impl SourceOpener for MemoryOpener {
         }
         Ok(Arc::new(self.at(&repo.url)))
     }
+
+    fn open_archive(&self, archive: Bytes) -> Result<Arc<dyn WorkflowSource>, SourceError> {
+        let unreadable = |error: std::io::Error| refused("the archive", &error.to_string());
+        let files = unarchived(&archive).map_err(unreadable)?;
+        let source = MemorySource::new();
+        // An archive is its own revision.
+        let revision: Revision = Sha256::of(&archive).as_str().parse().expect("64 digits");
+        let mut state = source.state();
+        state.references.insert("HEAD".to_owned(), revision.clone());
+        state.revisions.insert(revision, files);
+        drop(state);
+        Ok(Arc::new(source))
+    }
+}
+
+/// The files of what [`archive`] made.
+fn unarchived(bytes: &[u8]) -> std::io::Result<RepoFiles> {
+    let mut files = RepoFiles::new();
+    for entry in tar::Archive::new(zstd::Decoder::new(bytes)?).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let executable = entry.header().mode()? & 0o111 != 0;
+        let file = match entry.link_name()? {
+            Some(target) => RepoFile::Link(target.to_string_lossy().into_owned()),
+            None => {
+                let mut content = Vec::new();
+                std::io::Read::read_to_end(&mut entry, &mut content)?;
+                if executable {
+                    RepoFile::Executable(content.into())
+                } else {
+                    RepoFile::Plain(content.into())
+                }
+            }
+        };
+        files.insert(path, file);
+    }
+    Ok(files)
 }

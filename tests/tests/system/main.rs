@@ -20,3 +20,4 @@ mod schedules;
 mod shutdown;
 mod startup;
 mod supervisor_killed;
+mod unpushed;

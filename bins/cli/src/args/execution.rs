@@ -7,7 +7,7 @@ const ID: &str = "Its id, a prefix of it that is unambiguous, or `latest`";
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The workflow: its name, repository/name, or its id
+    /// The workflow: its name, repository/name, its id, or a folder such as ./workflows/orders, which is run as it stands
     pub workflow: String,
     /// A parameter; may be repeated
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]

@@ -124,6 +124,22 @@ impl Client {
         read(answer, &request).await
     }
 
+    /// The JSON answer to `POST path` with these bytes.
+    pub async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        media_type: &'static str,
+    ) -> Result<T, Error> {
+        let request = self.http.post(format!("{}{path}", self.server)).header(CONTENT_TYPE, media_type);
+        let sent = request.body(body).timeout(ANSWER).send().await;
+        let answer = sent.map_err(|source| self.unreachable(source))?;
+        if !answer.status().is_success() {
+            return Err(Error::Server(refusal(answer).await));
+        }
+        read(answer, &format!("POST {path}")).await
+    }
+
     /// A long answer, to be read as it comes. Refusals are errors here too.
     pub async fn stream(&self, path: &str, accept: &'static str) -> Result<Response, Error> {
         let mut headers = HeaderMap::new();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use data_runner_core::execution::{Phase, StateName};
+use data_runner_core::workflow::Repo;
 use jiff::Timestamp;
 
 use crate::output::{Field, Table, cut, money, names, style, time, whole};
@@ -93,6 +94,10 @@ pub fn ending(execution: &Execution, now: Timestamp) -> String {
 
 /// The command that runs the same here.
 pub fn reproduce(execution: &Execution) -> String {
+    if is_unpushed(execution) {
+        // Its files may have changed since; what ran is kept with the execution.
+        return format!("data-runner retry {} --follow", execution.id);
+    }
     let mut command = format!("data-runner run {}", quote(&execution.workflow));
     // A git commit can be asked for again; the state of a plain folder (64 digits) is not kept anywhere.
     if execution.revision.len() == 40 {
@@ -166,7 +171,7 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
         let _ = writeln!(text, "  {} {value}", style::dim(&format!("{name:<10}")));
     };
     fact("id", execution.id.to_string());
-    fact("revision", execution.revision.clone());
+    fact("revision", revision(execution));
     if !execution.params.is_empty() {
         fact("params", detail(&Execution { failure: None, waiting: None, ..execution.clone() }));
     }
@@ -212,6 +217,16 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
     if let Some(seconds) = execution.cpu_seconds {
         fact("cpu", format!("{seconds:.2}s"));
     }
+}
+
+/// The revision, and where it is when it is in no repository.
+fn revision(execution: &Execution) -> String {
+    let note = if is_unpushed(execution) { " (a folder that was not pushed)" } else { "" };
+    format!("{}{note}", execution.revision)
+}
+
+fn is_unpushed(execution: &Execution) -> bool {
+    execution.workflow.split('/').next() == Some(Repo::UNPUSHED)
 }
 
 /// What of a cost bought no work.

@@ -17,6 +17,7 @@ mod run;
 mod schedule;
 mod schema;
 mod token;
+mod unpushed;
 mod validate;
 mod worker;
 mod workflow;

@@ -1,5 +1,7 @@
 //! `run`, `retry` and `rerun`: what starts an execution; `wait` and `cancel`.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -7,6 +9,7 @@ use serde_json::{Map, Value};
 use super::context::Context;
 use super::execution_view::{ending, table};
 use super::follow::{Followed, LogSink, LogWanted, TEXT, follow, wait as wait_for};
+use super::unpushed::{LocalFolder, is_folder};
 use super::workflow::FIND;
 use crate::args::{CancelArgs, RepeatArgs, RunArgs, WaitArgs};
 use crate::client::encode;
@@ -24,14 +27,23 @@ struct Report<'a> {
 
 /// `run`: submits, follows, and ends as the job ended.
 pub async fn run(args: &RunArgs, context: &Context) -> Result<u8, Error> {
-    let body = Execute {
-        params: params(&args.param)?,
-        reference: args.reference.clone(),
-        instance_size: args.instance_size.clone(),
+    let params = params(&args.param)?;
+    let (workflow, reference) = if is_folder(&args.workflow) {
+        if args.reference.is_some() {
+            return Err(Error::usage(
+                "--ref names a commit, and a folder is run as it stands",
+                "leave it away, or name the workflow",
+            ));
+        }
+        let sent = LocalFolder::open(Path::new(&args.workflow))?.send(context).await?;
+        (sent.id.to_string(), Some(sent.revision))
+    } else {
+        (encode_name(&args.workflow), args.reference.clone())
     };
+    let body = Execute { params, reference, instance_size: args.instance_size.clone() };
     // With a key of our own a lost answer can be asked for again without a second execution.
     let key = args.idempotency_key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let path = format!("/workflows/{}/execute", encode_name(&args.workflow));
+    let path = format!("/workflows/{workflow}/execute");
     let answer = context.client.post(&path, &body, Some(&key)).await;
     let execution: Execution = answer.map_err(|error| error.helping_to_find(FIND))?;
     submitted(&execution);

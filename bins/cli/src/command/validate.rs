@@ -92,7 +92,8 @@ fn check_graph(read: &[(String, Vec<u8>, Parsed<WorkflowConfig>)]) -> Vec<Proble
     config::check_needs(None, &workflows).concat()
 }
 
-fn check(path: &Path) -> Result<(Vec<u8>, Parsed<WorkflowConfig>), Error> {
+/// The text of a configuration, and what it says, with all that is wrong with it and with its script.
+pub fn check(path: &Path) -> Result<(Vec<u8>, Parsed<WorkflowConfig>), Error> {
     let cannot = |source| Error::io(format!("cannot read {}", path.display()), source);
     let text = fs::read(path).map_err(cannot)?;
     let folder = path.parent().unwrap_or(path);

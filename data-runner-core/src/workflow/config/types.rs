@@ -64,6 +64,15 @@ pub struct WorkflowConfig {
     pub needs: Vec<Need>,
 }
 
+impl WorkflowConfig {
+    /// As it counts in a folder that nobody pushed: nothing of it starts anything by itself, and nobody is told of what
+    /// becomes of somebody's trial.
+    #[must_use]
+    pub fn unpushed(self) -> Self {
+        Self { schedule: Vec::new(), needs: Vec::new(), notifications: Vec::new(), ..self }
+    }
+}
+
 /// A declared parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParamSpec {
