@@ -30,6 +30,15 @@ struct Watched {
     stage: LookStage,
 }
 
+/// Whether somebody has looked at a repository that is new here.
+#[derive(Clone, Copy)]
+enum Looked {
+    /// Nobody, since the supervisor started.
+    NotYet,
+    /// Who registered it.
+    WhenRegistered,
+}
+
 /// Whether it is being looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LookStage {
@@ -56,7 +65,7 @@ impl Watcher {
 
     /// Ends with `stop`; looks that are under way are given up.
     pub(super) async fn run(mut self, mut looks: mpsc::UnboundedReceiver<RepoName>, stop: CancellationToken) {
-        self.notice(Instant::now());
+        self.notice(Looked::NotYet);
         loop {
             self.begin_due();
             let next = self.next_due();
@@ -67,24 +76,26 @@ impl Watcher {
                     Ok((name, look)) => self.looked(&name, look),
                     Err(error) => self.broke(&error),
                 },
-                () = sleep_until(next) => self.notice_new(),
+                () = sleep_until(next) => self.notice(Looked::WhenRegistered),
             }
         }
     }
 
-    /// Takes up what is registered and drops what is not. `due`: when those are looked at that are new here.
-    fn notice(&mut self, due: Instant) {
+    /// Takes up what is registered and drops what is not.
+    fn notice(&mut self, looked: Looked) {
         let repos = Arc::clone(&self.shared.published.borrow().repos);
         self.watched.retain(|name, watched| repos.contains_key(name) || watched.stage != LookStage::Waiting);
-        for name in repos.values().filter(|repo| repo.kind() != RepoKind::Unpushed).map(|repo| &repo.name) {
-            let fresh = || Watched { due, failures: 0, stage: LookStage::Waiting };
-            self.watched.entry(name.clone()).or_insert_with(fresh);
+        let now = Instant::now();
+        for (name, repo) in repos.iter().filter(|(_, repo)| repo.kind() != RepoKind::Unpushed) {
+            if self.watched.contains_key(name) {
+                continue;
+            }
+            let due = match looked {
+                Looked::NotYet => now,
+                Looked::WhenRegistered => now + self.polling.pause(repo, 0, &mut self.entropy),
+            };
+            self.watched.insert(name.clone(), Watched { due, failures: 0, stage: LookStage::Waiting });
         }
-    }
-
-    /// Those that were registered since were looked at then.
-    fn notice_new(&mut self) {
-        self.notice(Instant::now() + self.polling.default);
     }
 
     fn begin_due(&mut self) {
@@ -118,7 +129,7 @@ impl Watcher {
     }
 
     fn hurry(&mut self, name: &RepoName) {
-        self.notice_new();
+        self.notice(Looked::WhenRegistered);
         let Some(watched) = self.watched.get_mut(name) else { return };
         watched.due = Instant::now();
         watched.stage = match watched.stage {

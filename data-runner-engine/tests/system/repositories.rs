@@ -195,6 +195,9 @@ async fn each_repository_is_polled_at_its_own_pace() {
         path: None,
     };
     handle.register(registration).await.unwrap();
+    let first = often.publish("main", files(&[("often", &format!("{CONFIG}owner: you\n"))]));
+    let first = seen(&handle, &first).await;
+    assert!(first < Duration::from_secs(8), "from its registration on: {first:?}");
     tokio::time::sleep(Duration::from_secs(700)).await;
     let (fast, slow) = (often.publish("main", changed(1)), kit.repo().publish("main", changed(2)));
     let fast = seen(&handle, &fast).await;
