@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use data_runner_core::orchestrator::Policy;
-use data_runner_core::port::{Checkup, ImageBaker, StateError};
+use data_runner_core::port::{Checkup, ImageBaker, SecretResolver, SecretValue, StateError};
 use data_runner_core::settings::{
     HookSettings, KeySource, ProvisionerSettings, RepositorySettings, Settings,
 };
@@ -141,7 +141,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         catalog: store.clone(),
         logs: store.clone(),
         blobs,
-        opener: Arc::new(Opener::new(opener(&installation, &state)?)),
+        opener: Arc::new(Opener::new(opener(&installation, &state, &*own_secrets()).await?)),
         transport,
         gate,
         provisioner: Some(provisioner),
@@ -188,11 +188,15 @@ async fn tell_of_first_token(tokens: Option<&Tokens>) {
     }
 }
 
-fn opener(installation: &Installation, state: &Path) -> Result<OpenerOptions, StartupError> {
+async fn opener(
+    installation: &Installation,
+    state: &Path,
+    secrets: &dyn SecretResolver,
+) -> Result<OpenerOptions, StartupError> {
     let mut opener = OpenerOptions::new(state.join("repositories"));
     opener.local = installation.local_paths;
     for repo in &installation.settings.repositories {
-        opener.access_of.insert(repo.name.clone(), access(repo, state)?);
+        opener.access_of.insert(repo.name.clone(), access(repo, state, secrets).await?);
     }
     Ok(opener)
 }
@@ -279,22 +283,28 @@ fn polling(settings: &Settings) -> Polling {
 }
 
 /// With what a repository is reached.
-fn access(repo: &RepositorySettings, state: &Path) -> Result<Access, StartupError> {
+async fn access(
+    repo: &RepositorySettings,
+    state: &Path,
+    secrets: &dyn SecretResolver,
+) -> Result<Access, StartupError> {
     let file = match &repo.ssh_key {
         None => None,
         Some(KeySource::File(file)) => Some(file.clone()),
-        Some(KeySource::Environment(name)) => Some(key_file(repo, name, state)?),
+        Some(KeySource::Secret(reference)) => {
+            let key = secrets.resolve(reference).await.map_err(|source| StartupError::Adapter {
+                what: format!("the key of {} cannot be had", repo.name),
+                source: source.into(),
+            })?;
+            Some(key_file(repo, &key, state)?)
+        }
     };
     let ssh_key = file.map(|file| SshKey { file, passphrase: None });
     Ok(Access { ssh_key, known_hosts: repo.known_hosts.clone(), ..Access::default() })
 }
 
 /// Ssh wants a key in a file, which only we may read.
-fn key_file(repo: &RepositorySettings, variable: &str, state: &Path) -> Result<PathBuf, StartupError> {
-    let key = std::env::var(variable).map_err(|source| StartupError::Adapter {
-        what: format!("the key of {} is not in the environment variable {variable}", repo.name),
-        source: source.into(),
-    })?;
+fn key_file(repo: &RepositorySettings, key: &SecretValue, state: &Path) -> Result<PathBuf, StartupError> {
     let path = state.join(format!("ssh-key-{}", repo.name));
     let written =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(
@@ -302,7 +312,7 @@ fn key_file(repo: &RepositorySettings, variable: &str, state: &Path) -> Result<P
                 // An older file keeps the mode that it has.
                 file.set_permissions(Permissions::from_mode(0o600))?;
                 // Without its last line break a key is not read.
-                writeln!(file, "{}", key.trim_end())
+                writeln!(file, "{}", key.expose().trim_end())
             },
         );
     written
@@ -329,4 +339,58 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartupError> {
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StartupError> {
     std::path::absolute(path)
         .map_err(|source| StartupError::machine(format!("{} is no path", path.display()), source))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use async_trait::async_trait;
+    use data_runner_core::port::SecretError;
+    use data_runner_core::workflow::SecretRef;
+
+    use super::*;
+
+    /// Holds one secret.
+    struct Store;
+
+    #[async_trait]
+    impl SecretResolver for Store {
+        async fn resolve(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {
+            match reference.to_string().as_str() {
+                "aws-secretsmanager://git/etl" => Ok(SecretValue::new("the key\n\n".to_owned())),
+                _ => Err(SecretError::NotFound { reference: reference.clone() }),
+            }
+        }
+    }
+
+    fn repository(key: &str) -> RepositorySettings {
+        RepositorySettings {
+            name: "etl".parse().unwrap(),
+            url: "git@git.example.com:acme/etl.git".to_owned(),
+            reference: "main".to_owned(),
+            poll: std::time::Duration::from_secs(60),
+            ssh_key: Some(KeySource::Secret(key.parse().unwrap())),
+            known_hosts: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_in_a_store_of_secrets_becomes_a_file_for_its_owner_only() {
+        let state = tempfile::tempdir().unwrap();
+        let access = access(&repository("aws-secretsmanager://git/etl"), state.path(), &Store).await.unwrap();
+        let file = access.ssh_key.unwrap().file;
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "the key\n");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_not_there_names_the_repository_and_the_secret() {
+        let state = tempfile::tempdir().unwrap();
+        let Err(error) = access(&repository("aws-ssm:///git/none"), state.path(), &Store).await else {
+            panic!("there is no such key")
+        };
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(error.to_string(), "the key of etl cannot be had");
+        assert_eq!(source, "there is no secret aws-ssm:///git/none");
+    }
 }

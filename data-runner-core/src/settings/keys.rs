@@ -71,7 +71,7 @@ static REPOSITORY_KEYS: [Key; 6] = [
     required("url", Shape::text(2_000), "Where it is, without a password."),
     key("ref", Shape::text(255), "The ref to follow."),
     key("poll", seconds(1, 24 * HOUR), "How often to look for what is new."),
-    key("ssh_key", Shape::text(4_000), "The private key: an absolute path, or env://NAME."),
+    key("ssh_key", Shape::text(4_000), "The private key: an absolute path, or where the secret is."),
     key("known_hosts", Shape::text(4_000), "The file of known host keys."),
 ];
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::id::RepoName;
 use crate::workflow::config::{Parsed, decode};
-use crate::workflow::{UrlRefused, check_repo_url};
+use crate::workflow::{NotASecretRef, UrlRefused, check_repo_url};
 use crate::yaml::{
     Entry, Kind, Loaded, Node, Object, Place, Placed, Pointer, Report, Scalar, Span, Value, check, load,
 };
@@ -207,12 +207,11 @@ fn repository(mut given: Object, report: &mut Report<'_>) -> Option<RepositorySe
 }
 
 fn key_source(key: &Placed<String>, report: &mut Report<'_>) -> Option<KeySource> {
-    if let Some(name) = key.value.strip_prefix("env://") {
-        return Some(KeySource::Environment(name.to_owned()));
+    if let Ok(reference) = key.value.parse() {
+        return Some(KeySource::Secret(reference));
     }
-    if key.value.starts_with("aws-") {
-        let message = "references to AWS are not supported yet";
-        report.error(&key.at, "not_supported_yet", message).help("write an absolute path or env://NAME");
+    if key.value.contains("://") {
+        report.error(&key.at, "invalid_value", NotASecretRef.to_string()).help("or an absolute path");
         return None;
     }
     if key.value.contains("PRIVATE KEY") {
@@ -220,7 +219,7 @@ fn key_source(key: &Placed<String>, report: &mut Report<'_>) -> Option<KeySource
         report.hide(&key.at);
         report
             .error(&key.at, "literal_secret", message)
-            .help("write where it is: an absolute path or env://NAME");
+            .help("write where it is: an absolute path, env://NAME, aws-ssm:///path/name or aws-secretsmanager://id#key");
         return None;
     }
     absolute(key, report).map(KeySource::File)

@@ -103,8 +103,8 @@ pub struct HookSettings {
 pub enum KeySource {
     /// In this file.
     File(PathBuf),
-    /// In this environment variable of the supervisor.
-    Environment(String),
+    /// A secret, which the supervisor resolves when it starts.
+    Secret(SecretRef),
 }
 
 /// What starts workers.
