@@ -102,3 +102,34 @@ async fn an_older_commit_can_be_run_by_its_id() {
     assert_eq!(server.rest.succeeded(id).await["revision"], json!(old));
     assert_eq!(server.rest.log(id, "").await, b"old\n");
 }
+
+#[tokio::test]
+async fn a_rewritten_history_takes_nothing_from_what_ran_before() {
+    let sandbox = Sandbox::new();
+    let say = |text: &str| workflow("say", &polars(""), &format!("print({text:?})\n"));
+    let repository = Repository::new(sandbox.join("etl"));
+    let old = repository.commit(say("before"));
+    let mut server = Server::dev(&sandbox, &[repository.url().as_str()]).await;
+    let first = server.rest.execute("say", json!({})).await;
+    server.rest.succeeded(&first).await;
+
+    let new = repository.rewrite(say("after"));
+    let synced = server.rest.post("/repos/sync", json!({})).await.ok();
+    assert_eq!(synced["items"][0]["revision"], json!(new), "{synced:#}");
+    // Also by a supervisor that remembers nothing of it.
+    server.kill();
+    server.again().await;
+    let rest = &server.rest;
+    let retry = rest.post(&format!("/executions/{first}/retry"), json!({})).await.ok();
+    let retry = retry["id"].as_str().unwrap();
+    assert_eq!(rest.succeeded(retry).await["revision"], json!(old));
+    assert_eq!(rest.log(retry, "").await, b"before\n");
+    let by_commit = rest.post("/workflows/say/execute", json!({"ref": old})).await.ok();
+    let by_commit = by_commit["id"].as_str().unwrap();
+    rest.succeeded(by_commit).await;
+    assert_eq!(rest.log(by_commit, "").await, b"before\n");
+    let rerun = rest.post(&format!("/executions/{first}/rerun"), json!({})).await.ok();
+    let rerun = rerun["id"].as_str().unwrap();
+    assert_eq!(rest.succeeded(rerun).await["revision"], json!(new));
+    assert_eq!(rest.log(rerun, "").await, b"after\n");
+}
