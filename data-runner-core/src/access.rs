@@ -15,7 +15,7 @@ use crate::time::{Entropy, Timestamp};
 pub enum Scope {
     /// Look at everything but tokens.
     Read,
-    /// Run what is registered, and end it.
+    /// Run what is registered, or a folder of one's own, and end it.
     Run,
     /// Everything: register code, end workers, make tokens.
     Admin,

@@ -15,7 +15,7 @@ pub mod supervisor;
 pub mod tokens;
 
 pub use agent::{
-    AgentBuilder, AgentError, AgentLoop, CodeUnpacker, Download, NoSecrets, Signal, StateFolderError,
+    AgentBuilder, AgentError, AgentLoop, Alone, CodeUnpacker, Download, NoSecrets, Signal, StateFolderError,
 };
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{

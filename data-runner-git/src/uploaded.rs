@@ -87,14 +87,16 @@ fn read(
     let name = entry.path_bytes().into_owned();
     let shown = String::from_utf8_lossy(&name).into_owned();
     let path = String::from_utf8(name).map_err(|_| refused(&shown, "its name is not UTF-8"))?;
-    let kind = match entry.header().entry_type() {
-        tar::EntryType::Directory => return Ok(None),
-        tar::EntryType::Regular => {
-            let mode = entry.header().mode().map_err(|error| unreadable(&error))?;
-            Kind::File { executable: mode & 0o111 != 0 }
-        }
-        tar::EntryType::Symlink => Kind::Link,
-        _ => return Err(refused(&path, "this is neither a file nor a symbolic link")),
+    let entry_type = entry.header().entry_type();
+    let kind = if entry_type.is_dir() {
+        return Ok(None);
+    } else if entry_type.is_file() {
+        let mode = entry.header().mode().map_err(|error| unreadable(&error))?;
+        Kind::File { executable: mode & 0o111 != 0 }
+    } else if entry_type.is_symlink() {
+        Kind::Link
+    } else {
+        return Err(refused(&path, "this is neither a file nor a symbolic link"));
     };
     if clean(&path)? != path {
         return Err(refused(

@@ -1,6 +1,7 @@
 //! The agent's wiring: options, adapters, signals. `data-runner-agent` is these lines and a `main`; the command line
 //! carries the same as a hidden mode, so that `data-runner dev` needs no second program.
 
+mod alone;
 mod aws;
 mod download;
 mod executors;
@@ -24,6 +25,7 @@ use data_runner_engine::{AgentBuilder, SystemClock};
 use data_runner_exec::{ShimCommand, machine};
 use tokio::sync::mpsc;
 
+pub use alone::run_alone;
 pub use executors::{runner, stock as stock_executors};
 pub use options::{AgentOptions, LogFormat};
 pub use own_machine::{Moment, OwnMachineOptions};

@@ -77,7 +77,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Doctor(args) => command::doctor(args, &connect()?, output).await,
         Command::Plan(args) => command::plan(args, &context()?).await,
         Command::Cost(args) => command::cost(args, &context()?).await,
-        Command::Run(args) => command::run(args, &context()?).await,
+        Command::Run(args) => command::run(args, output, context).await,
         Command::Ps(args) => command::ps(args, &context()?).await,
         Command::Show(args) => command::show(args, &context()?).await,
         Command::Diff(args) => command::executions_diff(args, &context()?).await,

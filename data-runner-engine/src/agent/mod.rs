@@ -6,8 +6,9 @@
 //!
 //! Where to look: [`AgentBuilder`] for what an agent is made of, `performer` for the loop, `connection` for a session,
 //! `job_tasks` for what is done for one attempt, `secrets` for their values, `state_folder` for what is on disk,
-//! `bundles` for code.
+//! `bundles` for code, `alone` for one job without any supervisor.
 
+mod alone;
 mod builder;
 mod bundles;
 mod code;
@@ -20,6 +21,7 @@ mod trash;
 
 use crate::chain::chain;
 
+pub use alone::Alone;
 pub use builder::{AgentBuilder, AgentError, AgentLoop, Signal};
 pub use code::{CodeUnpacker, Download};
 pub use secrets::NoSecrets;

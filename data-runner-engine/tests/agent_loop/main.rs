@@ -7,5 +7,6 @@
     missing_docs
 )]
 
+mod alone;
 mod house;
 mod stories;

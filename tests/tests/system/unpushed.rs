@@ -84,3 +84,43 @@ async fn mistakes_of_a_folder_are_told_with_the_names_that_it_has_here() {
     assert!(leaves.stderr.contains("this symbolic link points to"), "{}", leaves.stderr);
     assert_eq!(server.rest.get("/executions").await.ok()["items"], json!([]));
 }
+
+#[tokio::test]
+async fn a_run_here_needs_no_server_and_ends_as_the_job_ended() {
+    let sandbox = Sandbox::new();
+    jobs(sandbox.path(), SCRIPT);
+    let ran = cli(&sandbox, None, &["run", "./workflows/orders", "--local", "-p", "day=monday"]).await;
+    assert_eq!((ran.code, ran.text().as_str()), (Some(3), "hello monday\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("user_error"), "{}", ran.stderr);
+    let named = cli(&sandbox, None, &["run", "orders", "--local"]).await;
+    assert_eq!((named.code, named.text().as_str()), (Some(3), "hello today\n"), "{}", named.stderr);
+    let unknown = cli(&sandbox, None, &["run", "nope", "--local"]).await;
+    assert_eq!(unknown.code, Some(125));
+    assert!(unknown.stderr.contains("there is no workflow \"nope\""), "{}", unknown.stderr);
+    let wrong = cli(&sandbox, None, &["run", "orders", "--local", "-p", "week=1"]).await;
+    assert_eq!(wrong.code, Some(125), "{}", wrong.stderr);
+    let left = std::fs::read_dir(sandbox.join(".data-runner/local")).unwrap();
+    assert_eq!(left.count(), 0, "nothing of a run stays");
+}
+
+#[tokio::test]
+async fn the_command_that_a_failed_run_ends_with_does_the_same_here() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(sandbox.path());
+    let config = polars("params:\n  day: {type: string, default: today}\n");
+    let script = "import os, sys\nprint('version one', os.environ['DATA_RUNNER_PARAM_DAY'])\nsys.exit(7)\n";
+    repository.commit(workflow("orders", &config, script));
+    let server = Server::dev(&sandbox, &[repository.url().as_str()]).await;
+    let failed = run(&sandbox, &server, &["run", "orders", "-p", "day=a monday"]).await;
+    assert_eq!(failed.code, Some(7), "{}", failed.stderr);
+    // The branch goes on meanwhile.
+    repository.commit(workflow("orders", &config, "print('version two')\n"));
+    let line = failed.stderr.lines().find_map(|line| line.split_once("data-runner run "));
+    let command = line.unwrap_or_else(|| panic!("{}", failed.stderr)).1;
+    assert!(command.contains("--local") && command.contains("'day=a monday'"), "{command}");
+    let mut arguments = vec!["run"];
+    arguments.extend(command.split(" -p ").next().unwrap().split(' '));
+    arguments.extend(["-p", "day=a monday"]);
+    let again = cli(&sandbox, None, &arguments).await;
+    assert_eq!((again.code, again.text()), (Some(7), failed.text()), "{}", again.stderr);
+}

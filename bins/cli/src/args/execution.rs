@@ -18,6 +18,9 @@ pub struct RunArgs {
     /// Run with this instance size instead of the configured one
     #[arg(long, value_name = "SIZE")]
     pub instance_size: Option<String>,
+    /// Run it here, in this process, without any server: of the repository that one stands in, or a folder
+    #[arg(long, conflicts_with_all = ["detach", "instance_size", "idempotency_key"])]
+    pub local: bool,
     /// Submit only: print the id and leave
     #[arg(long, short)]
     pub detach: bool,

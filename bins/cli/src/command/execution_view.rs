@@ -98,7 +98,7 @@ pub fn reproduce(execution: &Execution) -> String {
         // Its files may have changed since; what ran is kept with the execution.
         return format!("data-runner retry {} --follow", execution.id);
     }
-    let mut command = format!("data-runner run {}", quote(&execution.workflow));
+    let mut command = format!("data-runner run {} --local", quote(&execution.workflow));
     // A git commit can be asked for again; the state of a plain folder (64 digits) is not kept anywhere.
     if execution.revision.len() == 40 {
         let _ = write!(command, " --ref {}", execution.revision.get(..12).unwrap_or(&execution.revision));

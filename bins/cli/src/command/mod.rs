@@ -13,6 +13,7 @@ mod image;
 mod init;
 mod list;
 mod live;
+mod local;
 mod run;
 mod schedule;
 mod schema;

@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 use super::context::Context;
 use super::execution_view::{ending, table};
 use super::follow::{Followed, LogSink, LogWanted, TEXT, follow, wait as wait_for};
+use super::local::run_local;
 use super::unpushed::{LocalFolder, is_folder};
 use super::workflow::FIND;
 use crate::args::{CancelArgs, RepeatArgs, RunArgs, WaitArgs};
 use crate::client::encode;
 use crate::error::Error;
 use crate::outcome::Outcome;
-use crate::output::{say, style};
+use crate::output::{Output, say, style};
 use data_runner_rest::api::{Execute, Execution, Repeat};
 
 /// An execution with what became of it; what `-o json` prints.
@@ -26,8 +27,16 @@ struct Report<'a> {
 }
 
 /// `run`: submits, follows, and ends as the job ended.
-pub async fn run(args: &RunArgs, context: &Context) -> Result<u8, Error> {
+pub async fn run(
+    args: &RunArgs,
+    output: Output,
+    connect: impl FnOnce() -> Result<Context, Error>,
+) -> Result<u8, Error> {
     let params = params(&args.param)?;
+    if args.local {
+        return run_local(args, &params, output).await;
+    }
+    let context = &connect()?;
     let (workflow, reference) = if is_folder(&args.workflow) {
         if args.reference.is_some() {
             return Err(Error::usage(

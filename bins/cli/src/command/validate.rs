@@ -113,7 +113,7 @@ pub fn check(path: &Path) -> Result<(Vec<u8>, Parsed<WorkflowConfig>), Error> {
 }
 
 /// The configurations that a path means: a config.yaml, a workflow's folder, or a repository.
-fn configs_at(path: &Path) -> Result<Vec<PathBuf>, Error> {
+pub fn configs_at(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let cannot = |source| Error::io(format!("cannot read {}", path.display()), source);
     let kind = fs::metadata(path).map_err(cannot)?;
     if kind.is_file() {

@@ -118,14 +118,14 @@ fn a_page_of_a_machine_of_its_own_shows_its_cost_its_tries_and_when_it_was_gone(
 fn the_reproducing_command_survives_a_shell() {
     assert_eq!(
         reproduce(&failed()),
-        r"data-runner run etl/daily-sales --ref 3f2c1ab09d8e -p 'note=it'\''s late'"
+        r"data-runner run etl/daily-sales --local --ref 3f2c1ab09d8e -p 'note=it'\''s late'"
     );
 }
 
 #[test]
-fn the_state_of_a_plain_folder_cannot_be_asked_for_again() {
+fn the_state_of_a_plain_folder_is_what_it_is_now() {
     let folder = execution(json!({"revision": "a".repeat(64), "params": {}}));
-    assert_eq!(reproduce(&folder), "data-runner run etl/daily-sales");
+    assert_eq!(reproduce(&folder), "data-runner run etl/daily-sales --local");
 }
 
 #[test]
