@@ -4,12 +4,15 @@
 //! attempts that it had, whenever it is asked for. The share of an attempt is a difference of two points on the
 //! machine's own bill, so the shares of a machine always add up to that bill, whatever the rounding.
 
+mod budget;
 mod share;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use budget::{Budget, Month, MonthSpent, OnExceed, RunBudget, Spending, month_of};
 pub use share::{WorkerCost, of_execution, of_worker};
 
 #[cfg(doc)]
@@ -82,12 +85,20 @@ impl Money {
         self.0 as f64 / 1e6
     }
 
-    const fn plus(self, other: Self) -> Self {
+    pub(crate) const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    const fn less(self, other: Self) -> Self {
+    pub(crate) const fn less(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
+    }
+}
+
+/// In US dollars, to the cent; small amounts to a hundredth of one.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = if self.0 < 1_000_000 { 4 } else { 2 };
+        write!(f, "${:.digits$}", self.usd())
     }
 }
 

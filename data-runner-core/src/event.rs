@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::{RunBudget, Spending};
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::execution::{Execution, ExecutionState, Lateness, Queueing, RetryPolicy, Trigger, Waiting};
 use crate::hook::{HookDelivery, HookRecord};
@@ -253,6 +254,8 @@ pub struct Submit {
     pub compute: Compute,
     /// Whom to tell of what.
     pub notifications: Vec<Notification>,
+    /// What it may cost.
+    pub budget: Option<RunBudget>,
     /// How it stands in line.
     pub queueing: Queueing,
     /// How long after its due time it counts as late if it has not started.
@@ -290,6 +293,8 @@ impl Submit {
             dates: self.dates,
             retry_of: self.retry_of,
             created_at: waiting.since,
+            budget: self.budget,
+            spending: Spending::default(),
             start_by: self.queueing.start_within.map(|within| waiting.since.after(within)),
             queueing: self.queueing,
             state: ExecutionState::Queued { waiting },
@@ -560,6 +565,8 @@ pub enum EventKind {
     ExecutionFailed,
     /// It was cancelled.
     ExecutionCancelled,
+    /// It costs more than its budget, or its workflow would.
+    BudgetExceeded,
     /// A report came that changes nothing (stale, late or repeated in another form).
     ReportIgnored,
     /// A worker changed its state.

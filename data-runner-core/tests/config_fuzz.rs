@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use data_runner_core::cost::{Budget, Money, OnExceed};
 use data_runner_core::execution::{Backoff, FailureCause, OnConflict, Priority, RetryPolicy, RetryRule};
 use data_runner_core::settings;
 use data_runner_core::workflow::config::{
@@ -124,6 +125,7 @@ fn pieces() -> impl Strategy<Value = String> {
             "50GiB",
             "notifications:\n  - on: [failure]\n    webhook: ",
             "priority: ",
+            "budget: {per_run_usd: ",
             "concurrency: {limit: 1, key: ",
             "${params.",
             "https://x",
@@ -375,6 +377,14 @@ fn needs() -> impl Strategy<Value = Vec<Need>> {
     })
 }
 
+fn budget() -> impl Strategy<Value = Option<Budget>> {
+    let amount = || prop::option::of((100_u64..1_000_000_000_000).prop_map(Money));
+    let parts = (amount(), amount(), prop::sample::select(OnExceed::ALL.to_vec()));
+    parts.prop_map(|(per_run, per_month, on_exceed)| {
+        (per_run.or(per_month).is_some()).then_some(Budget { per_run, per_month, on_exceed })
+    })
+}
+
 fn configs() -> impl Strategy<Value = WorkflowConfig> {
     let sizes: Vec<&str> = InstanceSize::names().collect();
     let requirements = prop_oneof![
@@ -403,7 +413,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         retries(),
         (
             (1_u64..2_592_000, 0_u64..86_400, prop::option::of(60_u64..86_400)),
-            (schedules(), secrets(), notifications(), queueing(), needs()),
+            (schedules(), secrets(), notifications(), queueing(), budget(), needs()),
         ),
     )
         .prop_flat_map(|parts| {
@@ -413,7 +423,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         .prop_map(
             |((kind, size, (description, labels), include, params, env, retries, (times, rest)), compute)| {
                 let (timeout, keep_warm, late_after) = times;
-                let (schedule, secrets, notifications, queueing, needs) = rest;
+                let (schedule, secrets, notifications, queueing, budget, needs) = rest;
                 // What starts by itself has a default for each parameter.
                 let alone = params.values().all(|spec| spec.default.is_some());
                 let schedule = if alone { schedule } else { Vec::new() };
@@ -437,6 +447,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     schedule,
                     secrets,
                     notifications,
+                    budget,
                     queueing,
                     needs,
                 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_runner_core::cost::{RunBudget, Spending};
 use data_runner_core::execution::{
     Attempt, Execution, ExecutionState, Lateness, LaunchTry, Queueing, RetryPolicy, Trigger,
 };
@@ -30,6 +31,8 @@ pub(crate) struct Spec {
     #[serde(default)]
     notifications: Vec<Notification>,
     #[serde(default)]
+    budget: Option<RunBudget>,
+    #[serde(default)]
     queueing: Queueing,
     trigger: Trigger,
     #[serde(default)]
@@ -41,6 +44,8 @@ pub(crate) struct Spec {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Progress {
     state: ExecutionState,
+    #[serde(default)]
+    spending: Spending,
     #[serde(default)]
     start_by: Option<Timestamp>,
     #[serde(default)]
@@ -62,6 +67,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         keep_warm,
         compute,
         notifications,
+        budget,
         queueing,
         trigger,
         dates,
@@ -69,6 +75,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         late,
         created_at: _,
         state,
+        spending,
         start_by,
         launch_failures,
         launch_tries,
@@ -82,6 +89,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         keep_warm: *keep_warm,
         compute: compute.clone(),
         notifications: notifications.clone(),
+        budget: *budget,
         queueing: queueing.clone(),
         trigger: trigger.clone(),
         dates: *dates,
@@ -89,6 +97,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
     };
     let progress = Progress {
         state: state.clone(),
+        spending: *spending,
         start_by: *start_by,
         late: *late,
         launch_failures: *launch_failures,
@@ -124,6 +133,7 @@ impl ExecutionRow {
             keep_warm: spec.keep_warm,
             compute: spec.compute,
             notifications: spec.notifications,
+            budget: spec.budget,
             queueing: spec.queueing,
             trigger: spec.trigger,
             dates: spec.dates,
@@ -131,6 +141,7 @@ impl ExecutionRow {
             late: progress.late,
             created_at: Timestamp::from_micros(self.created_at),
             state: progress.state,
+            spending: progress.spending,
             start_by: progress.start_by,
             launch_failures: progress.launch_failures,
             launch_tries: progress.launch_tries,

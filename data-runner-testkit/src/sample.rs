@@ -96,6 +96,7 @@ pub fn execution(n: u64) -> Execution {
         keep_warm: Duration::ZERO,
         compute: Default::default(),
         notifications: Vec::new(),
+        budget: None,
         queueing: Default::default(),
         trigger: Trigger::Manual,
         dates: None,
@@ -105,6 +106,7 @@ pub fn execution(n: u64) -> Execution {
         state: ExecutionState::Queued {
             waiting: Waiting { reason: WaitingReason::Worker, since: created_at },
         },
+        spending: Default::default(),
         start_by: None,
         launch_failures: 0,
         launch_tries: Vec::new(),

@@ -22,6 +22,7 @@ pub use queueing::{Concurrency, ConcurrencyKey, OnConflict, Priority, Queueing};
 pub use retry::{Backoff, RetryPolicy, RetryRule};
 pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting, WaitingReason};
 
+use crate::cost::{Money, OnExceed, RunBudget, Spending};
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
@@ -50,6 +51,9 @@ pub struct Execution {
     /// Whom to tell of what.
     #[serde(default)]
     pub notifications: Vec<Notification>,
+    /// What it may cost.
+    #[serde(default)]
+    pub budget: Option<RunBudget>,
     /// How it stands in line.
     #[serde(default)]
     pub queueing: Queueing,
@@ -67,6 +71,9 @@ pub struct Execution {
     pub created_at: Timestamp,
     /// Where it stands.
     pub state: ExecutionState,
+    /// What it has cost, as far as its budget needs to know.
+    #[serde(default)]
+    pub spending: Spending,
     /// When it fails if it has not been started by then; since it was submitted, or is to be tried again.
     #[serde(default)]
     pub start_by: Option<Timestamp>,
@@ -93,6 +100,20 @@ impl Execution {
     /// It waits to be started from that moment on.
     pub fn wait_from(&mut self, at: Timestamp) {
         self.start_by = self.queueing.start_within.map(|within| at.after(within));
+    }
+
+    /// What one run may cost, and when it will have cost more, if it goes on.
+    pub fn passes_budget(&self) -> Option<(Money, Timestamp)> {
+        let limit = self.budget.as_ref()?.budget.per_run.filter(|_| self.spending.over_since.is_none())?;
+        Some((limit, self.spending.passes(limit)?))
+    }
+
+    /// Whether it may not be tried again for what it has cost until then.
+    pub fn has_used_its_budget(&self, now: Timestamp) -> bool {
+        self.budget.as_ref().map(|it| it.budget).is_some_and(|budget| {
+            let used = budget.per_run.is_some_and(|limit| self.spending.at(now) >= limit);
+            used && budget.on_exceed == OnExceed::Cancel
+        })
     }
 
     /// Where it counts with others of its workflow, if they may not all run at one time.

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, FinishReport, StopReason};
+use crate::cost::Money;
 use crate::id::{AttemptNumber, Claim, Lease, WorkerId};
 use crate::time::Timestamp;
 
@@ -131,6 +132,17 @@ pub enum WaitingReason {
         /// Why the previous attempt failed.
         failure: Failure,
     },
+    /// Its workflow would cost more in this month than it may.
+    Budget {
+        /// What it has cost, with what those that run are expected to.
+        used: Money,
+        /// What this one is expected to cost.
+        needed: Money,
+        /// What it may cost.
+        limit: Money,
+        /// When the next month begins.
+        until: Timestamp,
+    },
     /// The provisioner cannot start a machine at present.
     Hold {
         /// Its reason.
@@ -153,6 +165,9 @@ impl fmt::Display for WaitingReason {
                 write!(f, "at most {limit} of its workflow may run at one time under the key {key:?}")
             }
             Self::Backoff { failure, .. } => write!(f, "the last attempt failed: {}", failure.message),
+            Self::Budget { used, needed, limit, .. } => {
+                write!(f, "its workflow may cost {limit} a month; {used} are used, and it needs {needed}")
+            }
             Self::Hold { message } => f.write_str(message),
             Self::Draining => f.write_str("it runs after the supervisor's next start"),
         }
@@ -193,6 +208,7 @@ impl ExecutionState {
                 WaitingReason::Worker
                 | WaitingReason::WorkerLimit { .. }
                 | WaitingReason::Concurrency { .. }
+                | WaitingReason::Budget { .. }
                 | WaitingReason::Hold { .. }
                 | WaitingReason::Draining => None,
             },

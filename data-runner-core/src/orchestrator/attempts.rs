@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budgets::stopped_by_budget;
 use super::{Orchestrator, Turn};
 use crate::event::{Change, EventKind, EventRecord};
 use crate::execution::{
@@ -217,23 +218,21 @@ impl Orchestrator {
             attempt.phases.record(Phase::Drained, now);
             attempt.end = Some(end.clone());
         }
+        changed.spending.end(now);
         let cancelled = stop.is_some_and(|stop| stop.reason == StopReason::Cancelled);
         match end.failure() {
-            None if is_cancelled_end(&end) => {
-                changed.state = ExecutionState::Cancelled { at: now };
-                turn.record_execution(EventKind::ExecutionCancelled, &execution, "cancelled");
-            }
+            None if is_cancelled_end(&end) => end_stopped(changed, turn),
             None => {
                 changed.state = ExecutionState::Success { at: now };
                 turn.record_execution(EventKind::ExecutionSuccess, &execution, "succeeded");
             }
             // The worker went while the job was being cancelled: what was asked for has happened.
             Some(failure) if cancelled && failure.cause != FailureCause::UserError => {
-                changed.state = ExecutionState::Cancelled { at: now };
-                turn.record_execution(EventKind::ExecutionCancelled, &execution, "cancelled");
+                end_stopped(changed, turn);
             }
             Some(failure) => {
-                fail(changed, failure, if cancelled { Again::Never } else { Again::ByPolicy }, turn);
+                let last = cancelled || changed.has_used_its_budget(now);
+                fail(changed, failure, if last { Again::Never } else { Again::ByPolicy }, turn);
                 if let Some(until) = changed.state.backoff_until() {
                     changed.wait_from(until);
                 }
@@ -257,6 +256,7 @@ impl Orchestrator {
             return;
         };
         let changed = Arc::make_mut(&mut execution);
+        changed.spending.end(turn.now.wall);
         changed.launch_failures = changed.launch_failures.saturating_add(1);
         fail(changed, failure, again, turn);
         self.put_execution(execution, turn);
@@ -268,6 +268,16 @@ impl Orchestrator {
 pub(super) enum Again {
     ByPolicy,
     Never,
+}
+
+/// It was stopped as was wished: for what it cost, or by somebody.
+fn end_stopped(execution: &mut Execution, turn: &mut Turn<'_>) {
+    if let Some(failure) = stopped_by_budget(execution) {
+        fail(execution, failure, Again::Never, turn);
+        return;
+    }
+    execution.state = ExecutionState::Cancelled { at: turn.now.wall };
+    turn.record_execution(EventKind::ExecutionCancelled, execution, "cancelled");
 }
 
 fn is_cancelled_end(end: &AttemptEnd) -> bool {

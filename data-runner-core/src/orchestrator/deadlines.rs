@@ -62,11 +62,14 @@ impl Orchestrator {
             let Some(mut execution) = self.executions.get(&id).cloned() else {
                 continue;
             };
+            if self.passes_budget(&execution, turn) {
+                continue;
+            }
             match &execution.state {
                 ExecutionState::Queued { .. } | ExecutionState::Provisioning { .. }
                     if execution.start_by.is_some_and(|by| by <= turn.now.wall) =>
                 {
-                    self.fail_waiting(execution, turn);
+                    self.fail_waiting(&execution, turn);
                 }
                 ExecutionState::Queued { .. } => {
                     let waiting = Waiting { reason: WaitingReason::Worker, since: turn.now.wall };

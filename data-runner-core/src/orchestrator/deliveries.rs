@@ -109,6 +109,7 @@ const fn news(on: NotifyOn) -> &'static str {
         NotifyOn::Failure => "of the failure",
         NotifyOn::Recovered => "that it succeeds again",
         NotifyOn::Late => "that it is late",
+        NotifyOn::OverBudget => "of the budget that is exceeded",
     }
 }
 

@@ -54,6 +54,9 @@ impl Orchestrator {
         fallbacks: Vec<Candidate>,
         turn: &mut Turn<'_>,
     ) {
+        if !self.may_launch(&worker, candidate.price, turn) {
+            return;
+        }
         let (id, since) = (worker.id, turn.now.wall);
         turn.record_worker(id, format!("launching {}", candidate.label));
         Arc::make_mut(&mut worker).state =
@@ -183,7 +186,8 @@ impl Orchestrator {
         if let Some(liveness) = self.liveness.get_mut(&worker.id) {
             liveness.heard = turn.now.mono;
         }
-        self.put_worker(worker, turn);
+        self.put_worker(Arc::clone(&worker), turn);
+        self.meter(&worker, turn);
         if self.pause.take().is_some() {
             self.retell_waiting(turn);
         }
@@ -218,7 +222,9 @@ impl Orchestrator {
         for id in wanting {
             if let Some(mut execution) = self.executions.get(&id).cloned() {
                 let since = turn.now.wall;
-                Arc::make_mut(&mut execution).state = ExecutionState::Provisioning { worker: heir.id, since };
+                let changed = Arc::make_mut(&mut execution);
+                changed.spending.end(since);
+                changed.state = ExecutionState::Provisioning { worker: heir.id, since };
                 self.put_execution(execution, turn);
             }
         }
@@ -275,7 +281,7 @@ impl Orchestrator {
     }
 
     /// This worker will not be had. No machine of it can exist: every answer so far was a definite no.
-    fn abandon_launch(
+    pub(super) fn abandon_launch(
         &mut self,
         mut worker: Arc<Worker>,
         failure: Failure,

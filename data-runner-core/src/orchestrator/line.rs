@@ -17,7 +17,7 @@ use crate::execution::{
     ConcurrencyKey, Execution, ExecutionState, Failure, FailureCause, OnConflict, RunState, Waiting,
     WaitingReason,
 };
-use crate::id::ExecutionId;
+use crate::id::{ExecutionId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::WorkerState;
 use crate::yaml::write_duration;
@@ -31,6 +31,10 @@ pub(super) struct Line {
     /// What may start now.
     ready: BTreeSet<Place>,
     keys: BTreeMap<ConcurrencyKey, UnderKey>,
+    /// What waits for its workflow to have money left.
+    blocked: BTreeMap<WorkflowId, BTreeSet<Place>>,
+    /// Workflows of which less may be used than was.
+    eased: BTreeSet<WorkflowId>,
     /// What may start since it was last told so, or may not any more.
     moved: BTreeSet<ExecutionId>,
 }
@@ -64,6 +68,9 @@ impl Line {
         if let Some(after) = after {
             self.insert(after);
         }
+        if before.is_some_and(has_machine) && !after.is_some_and(has_machine) {
+            self.eased.extend(before.map(|before| before.workflow_id));
+        }
         if let Some(key) = before.or(after).and_then(Execution::concurrency_key) {
             self.admit(&key);
         }
@@ -72,6 +79,9 @@ impl Line {
     fn remove(&mut self, execution: &Execution) {
         let place = place(execution);
         self.ready.remove(&place);
+        if let Some(blocked) = self.blocked.get_mut(&execution.workflow_id) {
+            blocked.remove(&place);
+        }
         if let Some(key) = execution.concurrency_key()
             && let Some(under) = self.keys.get_mut(&key)
         {
@@ -84,6 +94,9 @@ impl Line {
     fn insert(&mut self, execution: &Execution) {
         let place = place(execution);
         let begun = execution.has_begun();
+        if waits_for_budget(execution) {
+            self.blocked.entry(execution.workflow_id).or_default().insert(place);
+        }
         if let (Some(key), Some(rule)) = (execution.concurrency_key(), &execution.queueing.concurrency) {
             let under = self.keys.entry(key).or_default();
             under.all.insert(execution.id);
@@ -121,6 +134,21 @@ impl Line {
         }
         self.ready.extend(&under.admitted);
         self.moved.extend(before.symmetric_difference(&under.admitted).map(|(_, id)| *id));
+    }
+
+    /// Less of a workflow's budget may be used than was.
+    pub(super) fn ease(&mut self, workflow: WorkflowId) {
+        self.eased.insert(workflow);
+    }
+
+    /// What waits for money that may be there now, in order.
+    pub(super) fn take_eased(&mut self) -> Vec<(WorkflowId, Vec<ExecutionId>)> {
+        self.blocked.retain(|_, blocked| !blocked.is_empty());
+        let of = |workflow: WorkflowId| {
+            let blocked = self.blocked.get(&workflow).into_iter().flatten();
+            (workflow, blocked.map(|(_, id)| *id).collect())
+        };
+        std::mem::take(&mut self.eased).into_iter().map(of).collect()
     }
 
     fn running(&self, key: &ConcurrencyKey) -> Vec<ExecutionId> {
@@ -181,20 +209,31 @@ impl Orchestrator {
     }
 
     /// An execution has waited for as long as it may to be started.
-    pub(super) fn fail_waiting(&mut self, execution: Arc<Execution>, turn: &mut Turn<'_>) {
-        let id = execution.id;
+    pub(super) fn fail_waiting(&mut self, execution: &Execution, turn: &mut Turn<'_>) {
         let within = execution.queueing.start_within.map(write_duration).unwrap_or_default();
-        let wanted = provisioning_worker(&execution);
-        let why = self.what_it_waits_for(&execution);
+        let why = self.what_it_waits_for(execution);
+        let message = format!("it was not started within {within}: {why}");
+        let failure = Failure::new(FailureCause::NoCapacity, message)
+            .hinting("raise `start_within` in config.yaml if it may wait for longer");
+        self.fail_unstarted(execution, failure, "it took too long", turn);
+    }
+
+    /// Fails what has no attempt yet, and lets its machine go.
+    pub(super) fn fail_unstarted(
+        &mut self,
+        execution: &Execution,
+        failure: Failure,
+        why: &str,
+        turn: &mut Turn<'_>,
+    ) {
+        let id = execution.id;
+        let wanted = provisioning_worker(execution);
         if let Some(worker) = wanted.and_then(|worker| self.workers.get(&worker).cloned()) {
-            self.note_try(id, &worker, "it took too long", turn);
+            self.note_try(id, &worker, why, turn);
         }
         let Some(mut execution) = self.executions.get(&id).cloned() else {
             return;
         };
-        let message = format!("it was not started within {within}: {why}");
-        let failure = Failure::new(FailureCause::NoCapacity, message)
-            .hinting("raise `start_within` in config.yaml if it may wait for longer");
         fail(Arc::make_mut(&mut execution), failure, Again::Never, turn);
         self.put_execution(execution, turn);
         if let Some(worker) = wanted {
@@ -259,8 +298,29 @@ impl Orchestrator {
     }
 }
 
+/// Whether it has a machine, or one is launched for it.
+const fn has_machine(execution: &Execution) -> bool {
+    match execution.state {
+        ExecutionState::Provisioning { .. }
+        | ExecutionState::Starting { .. }
+        | ExecutionState::Running { .. } => true,
+        ExecutionState::Queued { .. }
+        | ExecutionState::Success { .. }
+        | ExecutionState::Failed { .. }
+        | ExecutionState::Cancelled { .. } => false,
+    }
+}
+
 fn place(execution: &Execution) -> Place {
     (execution.rank(), execution.id)
+}
+
+/// Whether it waits for its workflow to have money left.
+fn waits_for_budget(execution: &Execution) -> bool {
+    matches!(
+        execution.state,
+        ExecutionState::Queued { waiting: Waiting { reason: WaitingReason::Budget { .. }, .. } }
+    )
 }
 
 /// Whether it waits for a worker, and for nothing before that.
@@ -272,7 +332,7 @@ fn wants_worker(execution: &Execution) -> bool {
             | WaitingReason::Concurrency { .. }
             | WaitingReason::Hold { .. }
             | WaitingReason::Draining => true,
-            WaitingReason::Backoff { .. } => false,
+            WaitingReason::Backoff { .. } | WaitingReason::Budget { .. } => false,
         },
         ExecutionState::Provisioning { .. }
         | ExecutionState::Starting { .. }

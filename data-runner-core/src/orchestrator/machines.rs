@@ -177,6 +177,7 @@ impl Orchestrator {
         for (attempt, lease) in attempts {
             self.lose_attempt(attempt, lease, &failure, turn);
         }
+        self.count_machine(&worker, turn);
         let useless = useless(&cause);
         for execution in self.provisioning_for(id) {
             self.note_try(execution, &worker, &useless.message, turn);

@@ -5,12 +5,13 @@
 //! arguments, nothing is awaited. Nothing here fails: what is impossible or stale becomes a rejection or a record.
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
-//! report, `launching` for how machines are had, `line` for who is next, `machines` for how they end, `reaper` for what
+//! report, `launching` for how machines are had, `line` for who is next, `budgets` for what things may cost, `machines` for how they end, `reaper` for what
 //! listings show, `place` for who runs what where, `wish` for what machine an execution wants, `starts` for workflows
 //! that run by themselves, by `schedules` or by what they need (`needs`), `hooks` for pushes that are told of, `late` for what
 //! should have started, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
 
 mod attempts;
+mod budgets;
 mod deadlines;
 mod deliveries;
 mod hooks;
@@ -170,6 +171,7 @@ impl Orchestrator {
         let mut turn = Turn::new(now, entropy);
         self.keys.clear();
         self.hooks.clear();
+        self.retell_budgets(&mut turn);
         self.retell_line(&mut turn);
         self.place(&mut turn);
         self.fill_pool(&mut turn);

@@ -168,7 +168,7 @@ impl Orchestrator {
                     && request.compute == wanted_compute(execution)
             }
         };
-        able && meant && self.has_time(worker, execution, now)
+        able && meant && self.has_time(worker, execution, now) && self.may_take_warm(worker, execution, now)
     }
 
     /// Whether the execution can end before the worker's machine must be gone.
@@ -213,6 +213,9 @@ impl Orchestrator {
         changed.attempts.push(Attempt { number, worker: id, lease, phases, end: None });
         changed.state = ExecutionState::Starting { live, stop: None };
         changed.start_by = None;
+        if changed.budget.is_some() {
+            changed.spending.begin(now, worker.launched.as_ref().and_then(|launched| launched.price));
+        }
         turn.record_execution(
             EventKind::ExecutionStarting,
             &execution,

@@ -406,17 +406,26 @@ impl Orchestrator {
 
 /// When an execution is to be looked at again, by the wall clock.
 fn due(execution: &Execution) -> Option<crate::time::Timestamp> {
-    match &execution.state {
-        ExecutionState::Queued { .. } => {
-            let until = execution.state.backoff_until();
-            execution.start_by.map_or(until, |by| Some(until.map_or(by, |until| until.min(by))))
-        }
-        ExecutionState::Provisioning { .. } => execution.start_by,
-        ExecutionState::Running { run: RunState::Finishing { until, .. }, .. } => Some(*until),
-        ExecutionState::Running { run: RunState::Working | RunState::Stopping(_), .. }
-        | ExecutionState::Starting { .. }
+    let step = match &execution.state {
+        ExecutionState::Queued { waiting } => match waiting.reason {
+            WaitingReason::Backoff { until, .. } | WaitingReason::Budget { until, .. } => Some(until),
+            WaitingReason::Worker
+            | WaitingReason::WorkerLimit { .. }
+            | WaitingReason::Concurrency { .. }
+            | WaitingReason::Hold { .. }
+            | WaitingReason::Draining => None,
+        },
+        ExecutionState::Running { run: RunState::Finishing { until, .. }, .. } => return Some(*until),
+        ExecutionState::Running { run: RunState::Stopping(_), .. }
+        | ExecutionState::Starting { stop: Some(_), .. }
         | ExecutionState::Success { .. }
         | ExecutionState::Failed { .. }
-        | ExecutionState::Cancelled { .. } => None,
-    }
+        | ExecutionState::Cancelled { .. } => return None,
+        ExecutionState::Running { run: RunState::Working, .. }
+        | ExecutionState::Provisioning { .. }
+        | ExecutionState::Starting { stop: None, .. } => None,
+    };
+    let budget = execution.passes_budget().map(|(_, at)| at);
+    // Of an execution that was started there is none.
+    [step, execution.start_by, budget].into_iter().flatten().min()
 }

@@ -34,6 +34,7 @@ impl Orchestrator {
                 definition: folder.definition,
                 paused_at: None,
                 failing_since: None,
+                spent: Default::default(),
                 created_at: at,
                 updated_at: at,
             },

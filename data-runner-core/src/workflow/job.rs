@@ -204,6 +204,7 @@ mod tests {
             presence: Presence::Present,
             definition: state,
             failing_since: None,
+            spent: Default::default(),
             paused_at: None,
             created_at: at,
             updated_at: at,

@@ -38,6 +38,7 @@ pub use start::{Start, StartOutcome};
 pub use ticks::{ScheduleDates, ScheduleId, ScheduleProgress, ScheduleTick, SettledTick};
 pub use worker_type::{ScriptLanguage, WorkerTypeSpec, WorkerTypes};
 
+use crate::cost::MonthSpent;
 use crate::id::{QualifiedName, RepoName, Revision, WorkflowId, WorkflowName};
 use crate::time::Timestamp;
 use config::{Problem, Severity, WorkflowConfig};
@@ -60,6 +61,9 @@ pub struct Workflow {
     /// Since when its executions fail: when the first one failed after which none succeeded.
     #[serde(default)]
     pub failing_since: Option<Timestamp>,
+    /// What its machines that are gone have cost this month.
+    #[serde(default)]
+    pub spent: MonthSpent,
     /// When a person paused it (this stops schedules only), if so.
     pub paused_at: Option<Timestamp>,
     /// When it was first seen.

@@ -107,11 +107,13 @@ pub enum NotifyOn {
     Recovered,
     /// An execution has not started when it should have long ago.
     Late,
+    /// An execution costs more than its budget, or its workflow would.
+    OverBudget,
 }
 
 impl NotifyOn {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Failure, Self::Recovered, Self::Late];
+    pub const ALL: [Self; 4] = [Self::Failure, Self::Recovered, Self::Late, Self::OverBudget];
 
     /// The name as it stands in configuration.
     pub const fn as_str(self) -> &'static str {
@@ -119,6 +121,7 @@ impl NotifyOn {
             Self::Failure => "failure",
             Self::Recovered => "recovered",
             Self::Late => "late",
+            Self::OverBudget => "over_budget",
         }
     }
 }

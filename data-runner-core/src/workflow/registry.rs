@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DefinitionState, Presence, Workflow};
+use crate::cost::MonthSpent;
 use crate::id::{RepoName, WorkflowId, WorkflowName};
 use crate::time::{Entropy, Timestamp};
 
@@ -48,6 +49,7 @@ pub fn sync<'a>(
                 presence: Presence::Present,
                 definition: folder.definition.clone(),
                 failing_since: None,
+                spent: MonthSpent::default(),
                 paused_at: None,
                 created_at: at,
                 updated_at: at,

@@ -156,6 +156,7 @@ impl Scene {
             compute: Default::default(),
             notifications: Vec::new(),
             late_after: None,
+            budget: None,
             queueing: Default::default(),
             trigger: Trigger::Manual,
             dates: None,

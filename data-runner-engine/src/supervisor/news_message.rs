@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use data_runner_core::cost::Money;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::execution::{Execution, ExecutionState, Failure};
 use data_runner_core::log::{CorruptChunk, PieceKind};
@@ -71,6 +72,11 @@ pub(super) async fn message(
         "workflow": execution.workflow().to_string(),
         "state": execution.state.name(),
         "failure": failure,
+        "budget": execution.budget.map(|it| json!({
+            "per_run_usd": it.budget.per_run.map(Money::usd),
+            "per_month_usd": it.budget.per_month.map(Money::usd),
+            "on_exceed": it.budget.on_exceed.as_str(),
+        })),
         "revision": execution.job.revision.to_string(),
         "attempt": execution.latest_attempt().map_or(0, |attempt| attempt.number.0),
         "created_at": execution.created_at.to_string(),
@@ -95,6 +101,7 @@ fn text(
         NotifyOn::Failure => "failed",
         NotifyOn::Recovered => "succeeds again",
         NotifyOn::Late => "has not started and is late",
+        NotifyOn::OverBudget => "costs more than its budget",
     };
     let mut text = format!("*{}* {happened}", escaped(&execution.workflow().to_string()));
     if let Some(failure) = failure {

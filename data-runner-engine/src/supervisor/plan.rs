@@ -37,6 +37,7 @@ impl Preparation<'_> {
             compute: config.compute,
             notifications: Vec::new(),
             late_after: None,
+            budget: None,
             queueing: Queueing::default(),
             trigger: Trigger::Manual,
             dates: None,
@@ -71,7 +72,7 @@ impl Preparation<'_> {
     }
 
     /// How long the newest runs that went well took.
-    async fn past_runs(
+    pub(super) async fn past_runs(
         &self,
         workflow: &data_runner_core::id::WorkflowId,
     ) -> Result<Option<PastRuns>, RequestError> {

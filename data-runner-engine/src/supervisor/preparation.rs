@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use data_runner_core::cost::RunBudget;
 use data_runner_core::event::{Answer, Idempotency, Request, Submit};
 use data_runner_core::execution::{Execution, Trigger};
 use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256, WorkflowId, WorkflowName};
@@ -78,6 +79,7 @@ impl Preparation<'_> {
                     keep_warm: old.keep_warm,
                     compute: old.compute.clone(),
                     notifications: old.notifications.clone(),
+                    budget: old.budget,
                     queueing: old.queueing.clone(),
                     late_after: None,
                     trigger: how.into(),
@@ -197,6 +199,13 @@ impl Preparation<'_> {
         })?;
         let bundle = self.bundle(workflow, &revision, &config).await?;
         let queueing = config.queueing.resolve(&params);
+        let budget = match config.budget {
+            Some(budget) => {
+                let usual = self.past_runs(&workflow.id).await?.map(|past| past.median);
+                Some(RunBudget { budget, usual })
+            }
+            None => None,
+        };
         let job: JobSpec = prepare_job(workflow, &revision, &config, bundle, params);
         self.ask_submit(Submit {
             workflow: workflow.id,
@@ -207,6 +216,7 @@ impl Preparation<'_> {
             keep_warm: config.keep_warm,
             compute: config.compute,
             notifications: config.notifications,
+            budget,
             queueing,
             late_after: config.late_after,
             trigger,

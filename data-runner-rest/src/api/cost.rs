@@ -32,6 +32,19 @@ pub struct HourlyPrice {
     pub address_usd: f64,
 }
 
+/// What a workflow may cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Budget {
+    /// One execution, all its attempts together.
+    pub per_run_usd: Option<f64>,
+    /// All machines of the workflow in a calendar month of UTC.
+    pub per_month_usd: Option<f64>,
+    /// What happens beyond: `cancel`, `block` or `notify`.
+    pub on_exceed: String,
+    /// What its machines have cost since the month began; null in a listing.
+    pub month_usd: Option<f64>,
+}
+
 /// What a run would get. Nothing was launched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
@@ -52,6 +65,9 @@ pub struct Plan {
     pub past_runs: u64,
     /// The usual time of a run, in seconds; null: it has never run to a good end.
     pub median_seconds: Option<f64>,
+    /// What the workflow may cost, and what it has cost this month.
+    #[serde(default)]
+    pub budget: Option<Budget>,
     /// The machines, in the order in which they would be tried; empty where nobody starts machines.
     pub candidates: Vec<PlannedMachine>,
 }
@@ -101,11 +117,25 @@ pub struct CostGroup {
     pub cost_usd: f64,
     /// By what the money was for.
     pub cost: Cost,
+    /// What the workflow may cost, and what it has cost this month; grouped by workflow only.
+    #[serde(default)]
+    pub budget: Option<Budget>,
 }
 
 impl From<core::Cost> for Cost {
     fn from(cost: core::Cost) -> Self {
         Self { work_usd: cost.work.usd(), boot_usd: cost.boot.usd(), idle_usd: cost.idle.usd() }
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(budget: &core::Budget, month: Option<core::Money>) -> Self {
+        Self {
+            per_run_usd: budget.per_run.map(core::Money::usd),
+            per_month_usd: budget.per_month.map(core::Money::usd),
+            on_exceed: budget.on_exceed.as_str().to_owned(),
+            month_usd: month.map(core::Money::usd),
+        }
     }
 }
 
@@ -132,6 +162,7 @@ impl From<&MachinePlan> for Plan {
             timeout_seconds: plan.timeout.as_secs_f64(),
             past_runs: plan.past.map_or(0, |past| past.count as u64),
             median_seconds: plan.past.map(|past| past.median.as_secs_f64()),
+            budget: None,
             candidates: plan
                 .candidates
                 .iter()
@@ -158,6 +189,13 @@ impl PlannedMachine {
 
 impl CostGroup {
     pub(crate) fn new(key: impl Into<String>, executions: u64, without_price: u64, cost: core::Cost) -> Self {
-        Self { key: key.into(), executions, without_price, cost_usd: cost.total().usd(), cost: cost.into() }
+        Self {
+            key: key.into(),
+            executions,
+            without_price,
+            cost_usd: cost.total().usd(),
+            cost: cost.into(),
+            budget: None,
+        }
     }
 }

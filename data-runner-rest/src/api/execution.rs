@@ -122,7 +122,7 @@ pub struct NeededExecution {
 /// Why an execution does not run yet.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// `worker`, `worker_limit`, `concurrency`, `backoff`, `hold` or `draining`.
+    /// `worker`, `worker_limit`, `concurrency`, `backoff`, `budget`, `hold` or `draining`.
     pub reason: String,
     /// The same for people.
     pub message: String,
@@ -417,6 +417,7 @@ fn waiting(execution: &core::Execution) -> Option<Waiting> {
         WaitingReason::WorkerLimit { .. } => ("worker_limit", None),
         WaitingReason::Concurrency { .. } => ("concurrency", None),
         WaitingReason::Backoff { until, .. } => ("backoff", Some(moment(*until))),
+        WaitingReason::Budget { until, .. } => ("budget", Some(moment(*until))),
         WaitingReason::Hold { .. } => ("hold", None),
         WaitingReason::Draining => ("draining", None),
     };

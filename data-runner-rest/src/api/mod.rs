@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use checkup::{Checkup, Finding};
-pub use cost::{Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
+pub use cost::{Budget, Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
 pub use event::Event;
 pub use execution::{Attempt, Execution, Failure, LaunchTry, NeededExecution, ScheduleTick, Waiting};
 pub use history::{Changed, ExecutionDiff, WorkflowDiff, WorkflowHistory, WorkflowVersion};

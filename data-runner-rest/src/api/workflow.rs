@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::moment;
+use super::{Budget, moment};
 
 /// A workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +45,9 @@ pub struct Workflow {
     /// The priority of its executions, 0 to 100.
     #[serde(default)]
     pub priority: Option<u8>,
+    /// What it may cost.
+    #[serde(default)]
+    pub budget: Option<Budget>,
     /// How long one may wait to be started before it fails, in seconds; null: as long as it takes.
     #[serde(default)]
     pub start_within_seconds: Option<f64>,
@@ -206,6 +209,7 @@ impl From<&core::Workflow> for Workflow {
             entrypoint: config.map(|it| it.entrypoint.clone()),
             timeout_seconds: config.map(|it| it.timeout.as_secs_f64()),
             priority: config.map(|it| it.queueing.priority.points()),
+            budget: config.and_then(|it| it.budget.as_ref()).map(|budget| Budget::new(budget, None)),
             start_within_seconds: config.and_then(|it| it.queueing.start_within).map(|it| it.as_secs_f64()),
             concurrency: config.and_then(|it| it.queueing.concurrency.as_ref()).map(Concurrency::from),
             params: config.map(params).unwrap_or_default(),

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use data_runner_core::cost::{self, Cost, WorkerCost};
+use data_runner_core::cost::{self, Budget as CoreBudget, Cost, WorkerCost};
 use data_runner_core::execution::{Attempt, Execution as CoreExecution, StateName};
 use data_runner_core::id::{AttemptId, WorkerId};
 use data_runner_core::port::StateError;
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker as CoreWorker;
+use data_runner_core::workflow::{DefinitionState, Workflow as CoreWorkflow};
 use data_runner_engine::Handle;
 
-use crate::api::{Execution, Worker};
+use crate::api::{Budget, Execution, Worker};
 
 /// The machines of some executions.
 pub(crate) struct Machines {
@@ -89,6 +90,32 @@ pub(crate) async fn execution(handle: &Handle, execution: &CoreExecution) -> Res
         }
     }
     Ok(machines.show(handle, execution))
+}
+
+/// What workflows that have a budget may cost, and what they have cost this month; by their full names.
+pub(crate) async fn budgets<'a>(
+    handle: &Handle,
+    workflows: impl Iterator<Item = &'a CoreWorkflow>,
+) -> Result<BTreeMap<String, Budget>, StateError> {
+    let budget = |workflow: &'a CoreWorkflow| match &workflow.definition {
+        DefinitionState::Valid(definition) => Some((workflow, definition.config.budget?)),
+        DefinitionState::Broken { .. } => None,
+    };
+    let with: Vec<_> = workflows.filter_map(budget).collect();
+    if with.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (workers, now) = (handle.catalog().workers(0).await?, now());
+    let show = |(workflow, budget): (&CoreWorkflow, CoreBudget)| {
+        let month = cost::month_of(workflow, &workers, now);
+        (workflow.qualified_name().to_string(), Budget::new(&budget, Some(month)))
+    };
+    Ok(with.into_iter().map(show).collect())
+}
+
+/// The same of one workflow.
+pub(crate) async fn budget(handle: &Handle, workflow: &CoreWorkflow) -> Result<Option<Budget>, StateError> {
+    Ok(budgets(handle, std::iter::once(workflow)).await?.into_values().next())
 }
 
 /// Workers as REST shows them.

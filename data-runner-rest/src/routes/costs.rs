@@ -9,6 +9,7 @@ use data_runner_core::cost::Cost;
 use data_runner_core::execution::Execution as CoreExecution;
 use data_runner_core::port::ExecutionQuery;
 use data_runner_core::time::Timestamp;
+use data_runner_core::workflow::{Presence, Workflow};
 use jiff::tz::TimeZone;
 
 use super::costed;
@@ -52,7 +53,16 @@ pub(crate) async fn sum(State(app): State<App>, mut query: Params) -> Result<Jso
     let total = groups.values().fold(Group::default(), |sum, group| sum.plus(group)).show("total");
     let mut items: Vec<CostGroup> = groups.iter().map(|(key, group)| group.show(key)).collect();
     match by {
-        By::Workflow => items.sort_by(|a, b| b.cost_usd.total_cmp(&a.cost_usd)),
+        By::Workflow => {
+            items.sort_by(|a, b| b.cost_usd.total_cmp(&a.cost_usd));
+            let published = app.handle.published();
+            let alive = published.workflows.values().map(AsRef::as_ref);
+            let alive = alive.filter(|it: &&Workflow| !matches!(it.presence, Presence::Deleted { .. }));
+            let mut budgets = costed::budgets(&app.handle, alive).await?;
+            for item in &mut items {
+                item.budget = budgets.remove(&item.key);
+            }
+        }
         By::Day => {}
     }
     Ok(Json(Costs { since: moment(since), until: moment(until), items, total }))

@@ -97,6 +97,7 @@ pub(crate) async fn get(
     let mut needed_by: Vec<String> = needed_by.collect();
     needed_by.sort();
     shown.needed_by = Some(needed_by);
+    shown.budget = costed::budget(&app.handle, &workflow).await?;
     Ok(Json(shown))
 }
 
@@ -164,7 +165,9 @@ pub(crate) async fn plan(
     };
     query.finish()?;
     let plan = app.handle.plan(&given.name(), &order).await?;
-    Ok(Json(Plan::from(&plan)))
+    let mut shown = Plan::from(&plan);
+    shown.budget = costed::budget(&app.handle, &plan.workflow).await?;
+    Ok(Json(shown))
 }
 
 /// Runs a workflow. Answered as soon as the execution is durable; it starts when a worker is free. With an

@@ -192,6 +192,7 @@ async fn costs_are_summed_by_workflow_or_by_day_with_waste_apart() {
         serde_json::json!({
             "key": key, "executions": executions, "without_price": without, "cost_usd": 0.9 * n,
             "cost": {"work_usd": 0.7 * n, "boot_usd": 0.1 * n, "idle_usd": 0.1 * n},
+            "budget": null,
         })
     };
     assert_eq!(costs["items"], serde_json::json!([group("samples/orders", 3, 1, 2.0)]));

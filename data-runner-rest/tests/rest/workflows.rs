@@ -185,3 +185,24 @@ async fn a_second_run_is_refused_or_says_for_whom_it_waits() {
     let again = rest.get("/executions/latest").await.json();
     assert_eq!(again["waiting"], second["waiting"]);
 }
+
+#[tokio::test]
+async fn a_budget_is_shown_with_what_is_used_of_it() {
+    let rest = Rest::start().await;
+    let config = format!("{SIMPLE}budget: {{per_run_usd: 0.5, per_month_usd: 40, on_exceed: block}}\n");
+    rest.source.publish("main", files(&[("orders", &config), ("free", SIMPLE)]));
+    rest.post("/workflows", &format!(r#"{{"repo": "{URL}", "ref": "main"}}"#)).await;
+    let budget = |month: Option<f64>| {
+        serde_json::json!({
+            "per_run_usd": 0.5, "per_month_usd": 40.0, "on_exceed": "block", "month_usd": month,
+        })
+    };
+    let listed = rest.get("/workflows").await.json();
+    assert!(listed["items"][0]["budget"].is_null(), "{listed:#}");
+    assert_eq!(listed["items"][1]["budget"], budget(None));
+    assert_eq!(rest.get("/workflows/orders").await.json()["budget"], budget(Some(0.0)));
+    assert_eq!(rest.get("/workflows/orders/plan").await.json()["budget"], budget(Some(0.0)));
+    rest.post("/workflows/orders/execute", "").await;
+    let costs = rest.get("/costs").await.json();
+    assert_eq!(costs["items"][0]["budget"], budget(Some(0.0)), "{costs:#}");
+}

@@ -2,14 +2,18 @@
 //! machines that never come up, that die for want of capacity, that are taken back, and that switch themselves off.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::agent::AgentEvent;
-use data_runner_core::cost::{MachinePrice, Market};
+use data_runner_core::cost::{MachinePrice, Market, Money, OnExceed};
 use data_runner_core::event::{Event, PlanFailure};
+use data_runner_core::execution::{Execution, ExecutionState};
 use data_runner_core::id::{MachineId, WorkerId};
 use data_runner_core::port::LaunchAnswer;
-use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineRequest, MachineState, WorkerState};
+use data_runner_core::worker::{
+    Candidate, Machine, MachineEnd, MachineRequest, MachineState, Worker, WorkerState,
+};
 use data_runner_core::workflow::Spot;
 
 use super::host::{Host, MachineLife};
@@ -202,6 +206,7 @@ impl World {
             let what = format!("{worker} has {} and gets a second machine", other.id);
             self.cloud.break_invariant("I7", what);
         }
+        self.check_budget(worker);
         let token = (worker, candidate.label.clone());
         let id: MachineId = format!("i-{}", self.cloud.instances.len()).parse().expect("a name");
         let invisible = if self.trouble(150) { self.millis(1_000, 300_000) } else { Duration::ZERO };
@@ -219,6 +224,35 @@ impl World {
         self.hosts.insert(worker, Host::new(launched_at));
         self.plan_life(worker, &id);
         id
+    }
+
+    /// I9: no machine is launched for who may not exceed the month, if the machines that were ever launched had used it
+    /// up when that was decided.
+    fn check_budget(&mut self, worker: WorkerId) {
+        let Some(WorkerState::Launching { since, .. }) = self.store.worker_now(worker).map(|it| it.state)
+        else {
+            return;
+        };
+        let wants = |execution: &Arc<Execution>| {
+            let wanted =
+                matches!(execution.state, ExecutionState::Provisioning { worker: it, .. } if it == worker);
+            let budget = execution.budget.filter(|_| wanted)?.budget;
+            budget.per_month.filter(|_| budget.on_exceed == OnExceed::Cancel)
+        };
+        let Some(limit) = self.store.executions_now().iter().find_map(wants) else {
+            return;
+        };
+        let bill = |worker: &Arc<Worker>| {
+            let launched = worker.launched.as_ref().filter(|launched| launched.at < since)?;
+            let until = worker.gone_at().unwrap_or(since).min(since);
+            Some(launched.price?.bill(until.since(launched.at)).0)
+        };
+        let spent: u64 = self.store.workers_now().iter().filter_map(bill).sum();
+        if spent > limit.0 {
+            let what =
+                format!("a machine is launched for {worker} when {} are spent of {limit}", Money(spent));
+            self.cloud.break_invariant("I9", what);
+        }
     }
 
     /// What becomes of a machine: most come up; all switch themselves off at their deadline.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_runner_core::cost::Market;
+use data_runner_core::cost::{Budget, Market, Money, OnExceed, RunBudget};
 use data_runner_core::event::{
     Answer, Effect, Event, Idempotency, Outcome, ReplyTo, Request, Submit, Synced,
 };
@@ -223,6 +223,7 @@ impl World {
             },
             notifications: Vec::new(),
             late_after: None,
+            budget: self.is_cloud().then(|| budget(n, self.size)),
             queueing: Queueing {
                 priority: Priority::new(u8::try_from(n % 5 * 20).unwrap_or(0)),
                 concurrency: concurrency(n),
@@ -456,6 +457,15 @@ impl World {
 
 pub(super) fn machine_id(worker: WorkerId) -> MachineId {
     format!("m-{worker}").parse().expect("printable and short")
+}
+
+/// Three of four clients share what a month may cost; it is too little when much goes wrong.
+fn budget(client: u32, size: Size) -> RunBudget {
+    let per_month = u64::from(size.workers) * 60_000 + u64::from(size.executions) * 4_000;
+    let on_exceed = if client.is_multiple_of(4) { OnExceed::Notify } else { OnExceed::Cancel };
+    let per_run = client.is_multiple_of(3).then_some(Money(30_000));
+    let budget = Budget { per_run, per_month: Some(Money(per_month)), on_exceed };
+    RunBudget { budget, usual: Some(Duration::from_secs(3600)) }
 }
 
 /// Two of three clients share a key with others, and its limit.

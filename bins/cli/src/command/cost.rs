@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use data_runner_rest::api::{CostGroup, Costs, Plan, PlannedMachine};
+use data_runner_rest::api::{Budget, CostGroup, Costs, Plan, PlannedMachine};
 
 use super::context::Context;
 use crate::args::{CostArgs, CostsBy, PlanArgs};
@@ -35,6 +35,9 @@ fn planned(plan: &Plan, draw: impl FnOnce(&Table) -> String) -> String {
         Some(usual) => writeln!(text, "  takes {usual} (of {} runs), at most {timeout}", plan.past_runs),
         None => writeln!(text, "  has not run to a good end yet; at most {timeout}"),
     };
+    if let Some(budget) = &plan.budget {
+        let _ = writeln!(text, "  budget: {}", allowed(budget));
+    }
     if plan.candidates.is_empty() {
         text.push_str("\nnobody starts machines here; it runs on agents that join by themselves");
         return text;
@@ -113,7 +116,22 @@ fn spent(costs: &Costs, by: CostsBy, draw: impl FnOnce(&Table) -> String) -> Str
     for group in costs.items.iter().chain(std::iter::once(&costs.total)) {
         table.row(row(group));
     }
-    format!("{}\n\n{}", draw(&table), style::dim(&format!("{span}; boot and idle are waste")))
+    let mut text = format!("{}\n\n{}", draw(&table), style::dim(&format!("{span}; boot and idle are waste")));
+    for group in &costs.items {
+        if let Some(budget) = &group.budget {
+            let _ = write!(text, "\n{}: {}", group.key, allowed(budget));
+        }
+    }
+    text
+}
+
+/// What a workflow may cost, and what it has cost this month.
+pub(super) fn allowed(budget: &Budget) -> String {
+    let run = budget.per_run_usd.map(|run| format!("{} a run", money::usd(run)));
+    let month = budget.per_month_usd.map(|month| format!("{} a month", money::usd(month)));
+    let limits: Vec<String> = [run, month].into_iter().flatten().collect();
+    let used = budget.month_usd.map(|used| format!("; {} used this month", money::usd(used)));
+    format!("{}, then {}{}", limits.join(" and "), budget.on_exceed, used.unwrap_or_default())
 }
 
 fn row(group: &CostGroup) -> [Field; 7] {
@@ -169,6 +187,12 @@ mod tests {
             ],
         });
         let mut plan: Plan = serde_json::from_value(plan).expect("a plan");
+        plan.budget = Some(Budget {
+            per_run_usd: Some(0.5),
+            per_month_usd: Some(40.0),
+            on_exceed: "block".to_owned(),
+            month_usd: Some(39.8),
+        });
         insta::assert_snapshot!("plan", plain(&planned(&plan, drawn)));
         (plan.candidates, plan.median_seconds) = (Vec::new(), None);
         insta::assert_snapshot!("plan_without_machines", plain(&planned(&plan, drawn)));

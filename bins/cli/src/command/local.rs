@@ -166,6 +166,7 @@ fn workflow(local: &Local) -> Result<Workflow, Error> {
         definition: DefinitionState::Broken { revision: local.revision.clone(), problems: Vec::new() },
         paused_at: None,
         failing_since: None,
+        spent: Default::default(),
         created_at: now,
         updated_at: now,
     })

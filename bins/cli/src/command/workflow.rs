@@ -13,6 +13,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::context::Context;
+use super::cost::allowed;
 use super::history::{diff, history};
 use super::run::encode_name;
 use crate::args::WorkflowCommand;
@@ -180,6 +181,7 @@ fn page(workflow: &Workflow) -> String {
     fact("script", workflow.entrypoint.as_deref());
     fact("priority", workflow.priority.map(|points| points.to_string()).as_deref());
     let within = workflow.start_within_seconds.map(|it| time::duration(Duration::from_secs_f64(it)));
+    fact("budget", workflow.budget.as_ref().map(allowed).as_deref());
     fact("start within", within.as_deref());
     fact("concurrency", workflow.concurrency.as_ref().map(concurrency).as_deref());
     fact("folder", Some(&workflow.path));

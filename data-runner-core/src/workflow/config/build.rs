@@ -1,5 +1,6 @@
 //! From checked values to the configuration: defaults, and what one key means for another.
 
+mod budget;
 mod compute;
 mod dependencies;
 mod environment;
@@ -57,6 +58,8 @@ pub(super) fn build(
     let dependencies =
         dependencies::dependencies(config.object("dependencies"), worker_type, context, report);
     let retries = retries::retries(config.list("retries"), report);
+    let budget_at = config.place("budget");
+    let budget = budget_at.and_then(|at| budget::budget(config.object("budget"), &at, report));
     let queueing = queueing::queueing(&mut config, &params, report);
     Some(WorkflowConfig {
         worker_type: worker_type?.name.clone(),
@@ -77,6 +80,7 @@ pub(super) fn build(
         schedule,
         secrets,
         notifications,
+        budget,
         queueing,
         needs,
     })

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::cost::OnExceed;
 use crate::execution::{FailureCause, OnConflict};
 use crate::workflow::{CatchUp, MessageFormat, NotifyOn, Spot};
 use crate::yaml::{Key, Need, Shape};
@@ -23,6 +24,18 @@ const CAUSES: [&str; FailureCause::ALL.len()] = {
     }
     names
 };
+
+const ON_EXCEED: [&str; OnExceed::ALL.len()] = {
+    let mut names = [""; OnExceed::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = OnExceed::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
+
+const DOLLARS: Shape = Shape::Number { min: 0.0001, max: 1_000_000.0 };
 
 const ON_CONFLICT: [&str; OnConflict::ALL.len()] = {
     let mut names = [""; OnConflict::ALL.len()];
@@ -122,6 +135,7 @@ static CONFIG_KEYS: [Key; 25] = [
         seconds(1, 30 * DAY),
         "How long it may wait to be started. Default: as long as it takes.",
     ),
+    key("budget", Shape::Object(&BUDGET_KEYS), "What its machines may cost."),
     key(
         "concurrency",
         Shape::Either { scalar: &CONCURRENCY_LIMIT, other: &CONCURRENCY },
@@ -140,7 +154,6 @@ static CONFIG_KEYS: [Key; 25] = [
     ),
     Shape::not_yet("matrix", "One execution for each combination of values."),
     Shape::not_yet("artifacts", "Files to keep."),
-    Shape::not_yet("budget", "What it may cost."),
 ];
 
 static PARAM_KEYS: [Key; 4] = [
@@ -200,6 +213,20 @@ static CONCURRENCY_KEYS: [Key; 3] = [
         "on_conflict",
         Shape::Choice(&ON_CONFLICT),
         "What becomes of one that cannot start at once: queue, skip or cancel_running. Default: queue.",
+    ),
+];
+
+static BUDGET_KEYS: [Key; 3] = [
+    key("per_run_usd", DOLLARS, "What one execution may cost, in US dollars, all its attempts together."),
+    key(
+        "per_month_usd",
+        DOLLARS,
+        "What all its machines may cost in a calendar month of UTC, in US dollars.",
+    ),
+    key(
+        "on_exceed",
+        Shape::Choice(&ON_EXCEED),
+        "What happens beyond: cancel, block (wait for the next month) or notify. Default: cancel.",
     ),
 ];
 

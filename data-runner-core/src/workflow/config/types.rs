@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Budget;
 use crate::execution::RetryPolicy;
 use crate::id::{WorkerType, WorkflowName};
 use crate::workflow::{
@@ -56,6 +57,9 @@ pub struct WorkflowConfig {
     /// Whom to tell of what.
     #[serde(default)]
     pub notifications: Vec<Notification>,
+    /// What it may cost.
+    #[serde(default)]
+    pub budget: Option<Budget>,
     /// How its executions stand in line.
     #[serde(default)]
     pub queueing: QueueingRules,

@@ -3,6 +3,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
+use crate::cost::Budget;
 use crate::execution::RetryRule;
 use crate::workflow::{
     Compute, ConcurrencyRule, Dependencies, Need, Notification, ParamValue, PythonDependency, ScheduleLine,
@@ -38,6 +39,9 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     }
     put(&mut yaml, "keep_warm", write_duration(config.keep_warm));
     put(&mut yaml, "priority", config.queueing.priority.points());
+    if let Some(spec) = &config.budget {
+        put(&mut yaml, "budget", budget(spec));
+    }
     if let Some(within) = config.queueing.start_within {
         put(&mut yaml, "start_within", write_duration(within));
     }
@@ -130,6 +134,17 @@ fn retry(rule: &RetryRule) -> Value {
     put(&mut yaml, "max_attempts", rule.max_attempts);
     put(&mut yaml, "backoff", backoff);
     yaml.into()
+}
+
+fn budget(budget: &Budget) -> Mapping {
+    let mut yaml = Mapping::new();
+    for (key, amount) in [("per_run_usd", budget.per_run), ("per_month_usd", budget.per_month)] {
+        if let Some(amount) = amount {
+            put(&mut yaml, key, amount.usd());
+        }
+    }
+    put(&mut yaml, "on_exceed", budget.on_exceed.as_str());
+    yaml
 }
 
 fn concurrency(rule: &ConcurrencyRule) -> Mapping {

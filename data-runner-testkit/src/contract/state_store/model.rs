@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_runner_core::cost::{MachinePrice, Market};
+use data_runner_core::cost::{Budget, MachinePrice, Market, Money, OnExceed, RunBudget, Spending};
 use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
@@ -96,6 +96,8 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         trigger: Trigger::Needs { by: vec![needed_by(1)] },
         dates: Some(dates()),
         retry_of: Some(execution_id(0)),
+        budget: Some(budget()),
+        spending: spending(),
         start_by: Some(at(99)),
         launch_failures: 2,
         launch_tries: vec![LaunchTry {
@@ -107,6 +109,19 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         attempts,
         ..execution
     }
+}
+
+fn budget() -> RunBudget {
+    let budget =
+        Budget { per_run: Some(Money(1)), per_month: Some(Money(u64::MAX)), on_exceed: OnExceed::Block };
+    RunBudget { budget, usual: Some(Duration::new(3, 5)) }
+}
+
+fn spending() -> Spending {
+    let mut spending = Spending::default();
+    spending.over_since = Some(at(7));
+    spending.begin(at(6), Some(MachinePrice { instance: 1, volume: 2, address: u64::MAX }));
+    spending
 }
 
 fn attempt(number: u32, execution: ExecutionId) -> Attempt {
@@ -278,6 +293,7 @@ pub(in crate::contract) fn workflow(n: u64, repo: &str, name: &str) -> Workflow 
             }],
         },
         failing_since: n.is_multiple_of(2).then(|| at(2)),
+        spent: Default::default(),
         paused_at: None,
         created_at: at(0),
         updated_at: at(1),
