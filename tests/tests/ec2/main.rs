@@ -8,6 +8,7 @@ mod images;
 mod jobs;
 mod kills;
 mod neighbours;
+mod unpushed;
 
 use data_runner_tests::cloud::Mock;
 use data_runner_tests::{Repository, Rest, Sandbox, polars, workflow};
