@@ -154,7 +154,7 @@ impl Repos<'_> {
     /// Takes the archive of the folder `path` of no repository: from now on it can be run, by the revision that its
     /// definition names.
     pub(super) async fn upload(&self, path: &str, archive: Bytes) -> Result<Workflow, RequestError> {
-        let source = self.shared.opener.open_archive(archive)?;
+        let source = self.shared.open_archive(archive).await?;
         let sent = source.resolve("HEAD").await?;
         let mut folder = self.read_folder(&*source, &sent, path).await?;
         let Definition { config, warnings, .. } = match folder.definition {
@@ -319,9 +319,19 @@ impl Shared {
             Err(BlobError::NotFound(_)) => return Err(missing().into()),
             other => other?,
         };
-        let source = self.opener.open_archive(archive)?;
+        let source = self.open_archive(archive).await?;
         let revision = source.resolve(reference).await?;
         Ok((source, revision))
+    }
+
+    /// Opens an archive where it may take its time: all of it is unpacked.
+    async fn open_archive(&self, archive: Bytes) -> Result<Arc<dyn WorkflowSource>, RequestError> {
+        let opener = Arc::clone(&self.opener);
+        let opened = tokio::task::spawn_blocking(move || opener.open_archive(archive)).await;
+        let opened = opened.unwrap_or_else(|panic| {
+            Err(SourceError::Local { url: Repo::UNPUSHED.to_owned(), source: panic.into() })
+        });
+        Ok(opened?)
     }
 
     /// The source of a repository that is known.

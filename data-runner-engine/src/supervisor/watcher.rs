@@ -98,19 +98,19 @@ impl Watcher {
         }
     }
 
+    /// Begins with what has been due for longest: a place that is free must not always be the same one's.
     fn begin_due(&mut self) {
         let now = Instant::now();
         let repos = Arc::clone(&self.shared.published.borrow().repos);
-        for (name, watched) in &mut self.watched {
-            if self.looking.len() >= AT_ONCE {
-                return;
-            }
-            if watched.stage != LookStage::Waiting || watched.due > now {
+        let waiting = self.watched.iter().filter(|(_, it)| it.stage == LookStage::Waiting && it.due <= now);
+        let mut due: Vec<(Instant, RepoName)> = waiting.map(|(name, it)| (it.due, name.clone())).collect();
+        due.sort();
+        for (_, name) in due.into_iter().take(AT_ONCE.saturating_sub(self.looking.len())) {
+            let (Some(repo), Some(watched)) = (repos.get(&name).cloned(), self.watched.get_mut(&name)) else {
                 continue;
-            }
-            let Some(repo) = repos.get(name).cloned() else { continue };
+            };
             watched.stage = LookStage::Looking;
-            let (shared, name) = (Arc::clone(&self.shared), name.clone());
+            let shared = Arc::clone(&self.shared);
             self.looking.spawn(async move {
                 let look = shared.repos().look(&repo).await;
                 (name, look)
