@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::cost::{RunBudget, Spending};
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::execution::{Execution, ExecutionState, Lateness, Queueing, RetryPolicy, Trigger, Waiting};
+use crate::group::{Group, GroupOrder, Membership};
 use crate::hook::{HookDelivery, HookRecord};
 use crate::id::{
-    AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, MachineId, RepoName, Revision, SessionId,
-    WorkerId, WorkflowId,
+    AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, GroupId, MachineId, RepoName, Revision,
+    SessionId, WorkerId, WorkflowId,
 };
 use crate::log::{Gap, LogOffset};
 use crate::message::{AgentMessage, SupervisorMessage};
-use crate::port::{IdempotencyRecord, LaunchAnswer};
+use crate::port::{IdempotencyRecord, LaunchAnswer, Made};
 use crate::time::Timestamp;
 use crate::worker::{Candidate, Machine, MachineRequest, Worker};
 use crate::workflow::{
@@ -165,6 +166,17 @@ pub struct Synced {
 pub enum Request {
     /// Run a workflow. Everything is resolved; the bundle is stored.
     Submit(Submit),
+    /// Run a workflow as a group. Everything is resolved; the bundle is stored.
+    StartGroup(Box<GroupOrder>),
+    /// Pause, resume or cancel a group.
+    ChangeGroup {
+        /// Which.
+        group: GroupId,
+        /// What is wanted.
+        wish: GroupWish,
+        /// Who asks, for the record.
+        by: String,
+    },
     /// End an execution.
     Cancel {
         /// Which.
@@ -226,6 +238,17 @@ pub enum Pausing {
     Resume,
 }
 
+/// What shall become of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupWish {
+    /// No further member shall start.
+    Pause,
+    /// They shall start again.
+    Resume,
+    /// No further member shall start, and those that are active shall stop.
+    Cancel,
+}
+
 /// How the supervisor ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutDown {
@@ -264,6 +287,9 @@ pub struct Submit {
     pub trigger: Trigger,
     /// The dates that it runs for, if a schedule began it, be it by other workflows.
     pub dates: Option<ScheduleDates>,
+    /// The place in a group of the execution that it repeats, if that was one of several for its date: then its own
+    /// success is not that of the workflow.
+    pub group: Option<Membership>,
     /// The execution that it repeats.
     pub retry_of: Option<ExecutionId>,
     /// The caller's idempotency key, if there is one.
@@ -275,7 +301,9 @@ impl Submit {
     pub fn into_execution(self, id: ExecutionId, waiting: Waiting) -> Execution {
         let due = match &self.trigger {
             Trigger::Schedule { due, .. } => *due,
-            Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Needs { .. } => waiting.since,
+            Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Backfill | Trigger::Needs { .. } => {
+                waiting.since
+            }
         };
         let late = self.late_after.map_or(Lateness::Never, |after| Lateness::At { at: due.after(after) });
         Execution {
@@ -291,6 +319,7 @@ impl Submit {
             notifications: self.notifications,
             trigger: self.trigger,
             dates: self.dates,
+            group: self.group,
             retry_of: self.retry_of,
             created_at: waiting.since,
             budget: self.budget,
@@ -321,8 +350,10 @@ pub struct Idempotency {
 pub enum Answer {
     /// The execution as it stands now: made, or found by its idempotency key, or cancelled.
     Execution(Arc<Execution>),
-    /// The execution that the same idempotency key made earlier; it may have ended since.
-    Existing(ExecutionId),
+    /// The group as it stands now.
+    Group(Arc<Group>),
+    /// What the same idempotency key made earlier; it may have ended since.
+    Existing(Made),
     /// The workflows of a repository as they stand now.
     Workflows(Vec<Workflow>),
     /// The workflow as it stands now.
@@ -345,6 +376,17 @@ pub enum Rejection {
     /// No active execution has that id.
     #[error("there is no active execution {0}")]
     NoSuchExecution(ExecutionId),
+    /// No active group has that id.
+    #[error("there is no active group {0}")]
+    NoSuchGroup(GroupId),
+    /// The group has ended.
+    #[error("the group {group} has ended already: {state}")]
+    GroupEnded {
+        /// Which.
+        group: GroupId,
+        /// How.
+        state: &'static str,
+    },
     /// There is no such workflow.
     #[error("there is no workflow {0}")]
     NoSuchWorkflow(WorkflowId),
@@ -441,6 +483,8 @@ pub enum Change {
     PutSchedule(Arc<ScheduleProgress>),
     /// What has succeeded for a workflow that needs others.
     PutNeeds(Arc<NeedsProgress>),
+    /// The group as it is now. Ended ones never change again.
+    PutGroup(Arc<Group>),
     /// The delivery as it is now.
     PutDelivery(Arc<Delivery>),
     /// What an idempotency key made.
@@ -585,6 +629,18 @@ pub enum EventKind {
     ScheduleMissed,
     /// The execution of a tick could not be submitted.
     ScheduleFailed,
+    /// A group was made.
+    GroupStarted,
+    /// No further member of a group is started for now.
+    GroupPaused,
+    /// Members of a group are started again.
+    GroupResumed,
+    /// A member of a group does not start, since others of its key run.
+    GroupMemberSkipped,
+    /// A group shall end.
+    GroupCancelled,
+    /// A group has ended.
+    GroupEnded,
     /// What was needed had succeeded, but the workflow does not start by that any more.
     NeedsMissed,
     /// The execution that the success of others starts could not be submitted.
@@ -610,6 +666,8 @@ pub struct Snapshot {
     pub schedules: Vec<ScheduleProgress>,
     /// What has succeeded for workflows that need others, in order of their ids.
     pub needs: Vec<NeedsProgress>,
+    /// Groups that have not ended, in order of their ids.
+    pub groups: Vec<Group>,
     /// Deliveries that are pending, in order of their ids.
     pub deliveries: Vec<Delivery>,
     /// For each open log, what is stored, in order.

@@ -69,6 +69,8 @@ uuid_ids! {
     WorkflowId, "workflow id";
     /// One execution of a workflow; its retries by policy are attempts of the same execution.
     ExecutionId, "execution id";
+    /// Executions of one workflow that belong together.
+    GroupId, "group id";
     /// One worker: one machine, or one agent process on this machine.
     WorkerId, "worker id";
     /// One connection of an agent. A newer one of the same worker replaces an older one.

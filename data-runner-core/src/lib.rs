@@ -11,6 +11,7 @@ pub mod cost;
 pub mod delivery;
 pub mod event;
 pub mod execution;
+pub mod group;
 pub mod hook;
 pub mod id;
 pub mod log;

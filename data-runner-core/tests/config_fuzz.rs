@@ -11,9 +11,9 @@ use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, MessageFormat, Need,
-    Notification, NotifyOn, ParamValue, PythonDependency, QueueingRules, Schedule, ScheduleLine, SecretRef,
-    Spot, WorkerTypes, WorkflowRef,
+    CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Matrix, MessageFormat,
+    Need, Notification, NotifyOn, ParamValue, PythonDependency, QueueingRules, Schedule, ScheduleLine,
+    SecretRef, Spot, WorkerTypes, WorkflowRef,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -365,6 +365,17 @@ fn queueing() -> impl Strategy<Value = QueueingRules> {
     })
 }
 
+/// Each parameter that has a value by default may have that and no other.
+fn matrix(params: &BTreeMap<String, ParamSpec>) -> Option<Matrix> {
+    let value = |(name, spec): (&String, &ParamSpec)| match &spec.default {
+        Some(ParamDefault::Value(value)) => Some((name.clone(), vec![value.clone()])),
+        _ => None,
+    };
+    let values: BTreeMap<String, Vec<ParamValue>> = params.iter().filter_map(value).collect();
+    let most = u32::try_from(params.len()).ok().filter(|n| *n > 2);
+    (!values.is_empty()).then_some(Matrix { values, max_parallel: most, fail_fast: params.len() > 3 })
+}
+
 fn needs() -> impl Strategy<Value = Vec<Need>> {
     let of = (prop::option::of("[a-z]{1,5}"), 60_u64..366 * 86_400);
     btree_map(name(), of, 0..3).prop_map(|needs| {
@@ -427,6 +438,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                 // What starts by itself has a default for each parameter.
                 let alone = params.values().all(|spec| spec.default.is_some());
                 let schedule = if alone { schedule } else { Vec::new() };
+                let matrix = matrix(&params);
                 let needs = if alone { needs } else { Vec::new() };
                 WorkflowConfig {
                     worker_type: kind.0.parse().unwrap(),
@@ -450,6 +462,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     budget,
                     queueing,
                     needs,
+                    matrix,
                 }
             },
         )

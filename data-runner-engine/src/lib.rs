@@ -19,7 +19,8 @@ pub use agent::{
 };
 pub use clock::{Clock, SystemClock};
 pub use supervisor::{
-    CodeDiff, Gate, Handle, IdempotencyKey, MachinePlan, Notifications, Order, Published, Registered,
-    Registration, Repeat, RequestError, Stage, StartError, Supervisor, SupervisorBuilder, SyncOutcome, Watch,
+    BackfillOrder, CodeDiff, Gate, Handle, IdempotencyKey, MachinePlan, Notifications, Order, Published,
+    Registered, Registration, Repeat, RequestError, Stage, StartError, Started, Supervisor,
+    SupervisorBuilder, SyncOutcome, Watch,
 };
 pub use tokens::Tokens;

@@ -79,6 +79,11 @@ impl Prefix {
     pub(crate) fn execution(&self, id: impl std::fmt::Display) -> String {
         format!("{}/executions/{id}", self.0)
     }
+
+    /// The address of a group.
+    pub(crate) fn group(&self, id: impl std::fmt::Display) -> String {
+        format!("{}/groups/{id}", self.0)
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Prefix {

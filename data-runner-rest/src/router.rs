@@ -28,7 +28,7 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, bundles, commands, costs, doctor, events, executions, history, hooks, images, logs, repos,
+    agent, bundles, commands, costs, doctor, events, executions, groups, history, hooks, images, logs, repos,
     schedules, server, tokens, validate, workers, workflows,
 };
 
@@ -165,6 +165,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(history::history))
         .routes(routes!(history::diff))
         .routes(routes!(bundles::upload))
+        .routes(routes!(groups::backfill))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::get))
+        .routes(routes!(groups::pause))
+        .routes(routes!(groups::resume))
+        .routes(routes!(groups::cancel))
         .routes(routes!(costs::sum))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
@@ -199,10 +205,11 @@ fn routes() -> OpenApiRouter<App> {
 }
 
 /// What the document calls the routes of [`two_segments`].
-const TWO_SEGMENTS: [(&str, &str); 5] = [
+const TWO_SEGMENTS: [(&str, &str); 6] = [
     ("/workflows/{workflow}/{name}", "/workflows/{workflow}"),
     ("/workflows/{workflow}/{name}/execute", "/workflows/{workflow}/execute"),
     ("/workflows/{workflow}/{name}/plan", "/workflows/{workflow}/plan"),
+    ("/workflows/{workflow}/{name}/backfill", "/workflows/{workflow}/backfill"),
     ("/workflows/{workflow}/{name}/history", "/workflows/{workflow}/history"),
     ("/workflows/{workflow}/{name}/diff", "/workflows/{workflow}/diff"),
 ];
@@ -217,6 +224,7 @@ fn two_segments() -> Router<App> {
         )
         .route("/workflows/{workflow}/{name}/execute", post(workflows::execute))
         .route("/workflows/{workflow}/{name}/plan", get(workflows::plan))
+        .route("/workflows/{workflow}/{name}/backfill", post(groups::backfill))
         .route("/workflows/{workflow}/{name}/history", get(history::history))
         .route("/workflows/{workflow}/{name}/diff", get(history::diff))
 }

@@ -8,8 +8,11 @@ use data_runner_core::cost::{RunBudget, Spending};
 use data_runner_core::execution::{
     Attempt, Execution, ExecutionState, Lateness, LaunchTry, Queueing, RetryPolicy, Trigger,
 };
-use data_runner_core::id::{AttemptId, AttemptNumber, ExecutionId, Lease, TokenId, WorkerId, WorkflowId};
-use data_runner_core::port::StateError;
+use data_runner_core::group::Membership;
+use data_runner_core::id::{
+    AttemptId, AttemptNumber, ExecutionId, GroupId, Lease, TokenId, WorkerId, WorkflowId,
+};
+use data_runner_core::port::{Made, StateError};
 use data_runner_core::time::Timestamp;
 use data_runner_core::workflow::{Compute, JobSpec, Notification, ScheduleDates};
 use serde::de::DeserializeOwned;
@@ -17,6 +20,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::corrupt;
+
+/// What an idempotency key made, in its column.
+pub(crate) const MADE_EXECUTION: &str = "execution";
+pub(crate) const MADE_GROUP: &str = "group";
 
 /// What never changes of an execution, but for its key and the columns of its row.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +44,8 @@ pub(crate) struct Spec {
     trigger: Trigger,
     #[serde(default)]
     dates: Option<ScheduleDates>,
+    #[serde(default)]
+    group: Option<Membership>,
     retry_of: Option<ExecutionId>,
 }
 
@@ -71,6 +80,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         queueing,
         trigger,
         dates,
+        group,
         retry_of,
         late,
         created_at: _,
@@ -93,6 +103,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         queueing: queueing.clone(),
         trigger: trigger.clone(),
         dates: *dates,
+        group: *group,
         retry_of: *retry_of,
     };
     let progress = Progress {
@@ -137,6 +148,7 @@ impl ExecutionRow {
             queueing: spec.queueing,
             trigger: spec.trigger,
             dates: spec.dates,
+            group: spec.group,
             retry_of: spec.retry_of,
             late: progress.late,
             created_at: Timestamp::from_micros(self.created_at),
@@ -159,6 +171,19 @@ pub(crate) fn json<T: DeserializeOwned>(body: &str, what: impl FnOnce() -> Strin
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StateError> {
     serde_json::to_string(value).map_err(|error| corrupt("value to be stored", error))
 }
+
+/// Reads what an idempotency key made.
+pub(crate) fn made(what: &str, id: &[u8]) -> Result<Made, StateError> {
+    match what {
+        MADE_EXECUTION => Ok(Made::Execution(execution_id(id)?)),
+        MADE_GROUP => Ok(Made::Group(GroupId::from_uuid(uuid(id, "group id")?))),
+        other => Err(corrupt("idempotency key", UnknownKind(other.to_owned()))),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a key cannot have made a {0:?}")]
+struct UnknownKind(String);
 
 /// Reads the 16 bytes of an id.
 pub(crate) fn uuid(bytes: &[u8], what: &str) -> Result<Uuid, StateError> {

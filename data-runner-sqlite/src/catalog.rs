@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use data_runner_core::execution::{Attempt, Execution, StateName};
-use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256, WorkerId};
+use data_runner_core::group::Group;
+use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, GroupId, Sha256, WorkerId};
 use data_runner_core::port::{
     Catalog, EventPosition, EventQuery, ExecutionQuery, IdempotencyRecord, StateError, StoredEvent,
     WorkerWithAttempts,
@@ -15,8 +16,9 @@ use data_runner_core::port::{
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Worker;
 use data_runner_core::workflow::{Repo, Workflow};
+use uuid::Uuid;
 
-use crate::body::{ExecutionRow, Key, attempt_id, execution_id, json, signed, to_json, unsigned};
+use crate::body::{ExecutionRow, Key, attempt_id, execution_id, json, made, signed, to_json, unsigned};
 use crate::error::{corrupt, store_error};
 use crate::store::SqliteStore;
 
@@ -61,6 +63,30 @@ impl Catalog for SqliteStore {
         .await
         .map_err(store_error)?;
         ids.iter().map(|id| execution_id(id)).collect()
+    }
+
+    async fn group(&self, id: GroupId) -> Result<Option<Group>, StateError> {
+        let uuid = id.uuid();
+        let key = uuid.as_bytes().as_slice();
+        let body = sqlx::query_scalar!("SELECT body FROM groups WHERE id = ?", key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error)?;
+        body.map(|body| json(&body, || format!("group {id}"))).transpose()
+    }
+
+    async fn groups(&self, before: Option<GroupId>, limit: u32) -> Result<Vec<Group>, StateError> {
+        let before = before.map_or(Uuid::max(), GroupId::uuid);
+        let before = before.as_bytes().as_slice();
+        let bodies = sqlx::query_scalar!(
+            "SELECT body FROM groups WHERE id < ? ORDER BY id DESC LIMIT ?",
+            before,
+            limit
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error)?;
+        bodies.iter().map(|body| json(body, || "group".to_owned())).collect()
     }
 
     async fn repos(&self) -> Result<Vec<Repo>, StateError> {
@@ -163,15 +189,16 @@ impl Catalog for SqliteStore {
     }
 
     async fn idempotent(&self, key: &str) -> Result<Option<IdempotencyRecord>, StateError> {
-        let row = sqlx::query!("SELECT key, body_hash, execution, at FROM idempotency WHERE key = ?", key)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(store_error)?;
+        let row =
+            sqlx::query!("SELECT key, body_hash, execution, made, at FROM idempotency WHERE key = ?", key)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(store_error)?;
         row.map(|row| {
             Ok(IdempotencyRecord {
                 key: row.key,
                 body: Sha256::try_from(row.body_hash).map_err(|error| corrupt("idempotency key", error))?,
-                execution: execution_id(&row.execution)?,
+                made: made(&row.made, &row.execution)?,
                 at: Timestamp::from_micros(row.at),
             })
         })

@@ -43,6 +43,7 @@ impl StateStore for SqliteStore {
             repos: repos(&mut transaction).await?,
             schedules: schedules(&mut transaction).await?,
             needs: needs(&mut transaction).await?,
+            groups: groups(&mut transaction).await?,
             deliveries: deliveries(&mut transaction).await?,
             logs: logs(&mut transaction).await?,
         })
@@ -129,6 +130,18 @@ async fn needs(
         .await
         .map_err(store_error)?;
     bodies.iter().map(|body| json(body, || "progress of needs".to_owned())).collect()
+}
+
+async fn groups(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<data_runner_core::group::Group>, StateError> {
+    let bodies = sqlx::query_scalar!(
+        "SELECT body FROM groups INDEXED BY groups_active WHERE ended_at IS NULL ORDER BY id"
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(store_error)?;
+    bodies.iter().map(|body| json(body, || "group".to_owned())).collect()
 }
 
 async fn deliveries(

@@ -100,6 +100,7 @@ pub fn execution(n: u64) -> Execution {
         queueing: Default::default(),
         trigger: Trigger::Manual,
         dates: None,
+        group: None,
         retry_of: None,
         late: Lateness::Never,
         created_at,

@@ -87,6 +87,8 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Retry(args) => command::repeat("retry", args, &context()?).await,
         Command::Rerun(args) => command::repeat("rerun", args, &context()?).await,
         Command::Workflow(command) => command::workflow(command, &context()?).await,
+        Command::Backfill(args) => command::backfill(args, &context()?).await,
+        Command::Group(command) => command::group(command, &context()?).await,
         Command::Schedule(command) => command::schedule(command, &context()?).await,
         Command::Worker(command) => command::worker(command, &context()?).await,
         Command::Image(command) => command::image(command, &context()?).await,

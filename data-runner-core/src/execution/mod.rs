@@ -23,6 +23,7 @@ pub use retry::{Backoff, RetryPolicy, RetryRule};
 pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting, WaitingReason};
 
 use crate::cost::{Money, OnExceed, RunBudget, Spending};
+use crate::group::Membership;
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
@@ -62,6 +63,9 @@ pub struct Execution {
     /// The dates that it runs for, if a schedule began it, be it by other workflows.
     #[serde(default)]
     pub dates: Option<ScheduleDates>,
+    /// Its place in a group, if it is of one.
+    #[serde(default)]
+    pub group: Option<Membership>,
     /// The execution that a person asked to run again, if this is such a one.
     pub retry_of: Option<ExecutionId>,
     /// Whether it should have started by now.
@@ -227,6 +231,8 @@ pub enum Trigger {
         /// When it was due, which is not when the execution was made.
         due: Timestamp,
     },
+    /// Somebody asked for the dates of a time that has passed.
+    Backfill,
     /// What the workflow needs has succeeded.
     Needs {
         /// By these executions, in order of the workflows' names.

@@ -51,7 +51,8 @@ impl Orchestrator {
             .chain(self.list_deadline(now))
             .chain(self.late_deadline(now))
             .chain(self.schedule_deadline(now))
-            .chain(self.start_deadline());
+            .chain(self.start_deadline())
+            .chain(self.group_deadline(now));
         workers.fold(timer, |earliest, due| Deadline::earliest(earliest, Some(due)))
     }
 

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use super::attempts::{Again, fail};
 use super::place::provisioning_worker;
 use super::{Orchestrator, Turn};
-use crate::event::{Rejection, Submit, listed};
+use crate::event::{Rejection, listed};
 use crate::execution::{
-    ConcurrencyKey, Execution, ExecutionState, Failure, FailureCause, OnConflict, RunState, Waiting,
-    WaitingReason,
+    ConcurrencyKey, Execution, ExecutionState, Failure, FailureCause, OnConflict, Queueing, RunState,
+    Waiting, WaitingReason,
 };
-use crate::id::{ExecutionId, WorkflowId};
+use crate::id::{ExecutionId, GroupId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::WorkerState;
 use crate::yaml::write_duration;
@@ -167,14 +167,22 @@ impl Orchestrator {
         keys.map(|(key, under)| (key.clone(), under.running.clone())).collect()
     }
 
-    /// What a submission means for others of its key: it is refused, or they are cancelled, or it will wait for them.
-    pub(super) fn make_way(&mut self, submit: &Submit, turn: &mut Turn<'_>) -> Result<(), Rejection> {
-        let Some(rule) = &submit.queueing.concurrency else {
+    /// What a new execution means for others of its key: it is refused, or they are cancelled, or it will wait for them.
+    /// Members of one group always wait for each other.
+    pub(super) fn make_way(
+        &mut self,
+        workflow: WorkflowId,
+        queueing: &Queueing,
+        group: Option<GroupId>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Rejection> {
+        let Some(rule) = &queueing.concurrency else {
             return Ok(());
         };
-        let key = ConcurrencyKey { workflow: submit.workflow, key: rule.key.clone() };
+        let key = ConcurrencyKey { workflow, key: rule.key.clone() };
         let limit = rule.limit.get() as usize;
-        let others = self.line.all(&key);
+        let mut others = self.line.all(&key);
+        others.retain(|id| group.is_none() || self.group_of(*id) != group);
         match rule.on_conflict {
             OnConflict::Queue => Ok(()),
             OnConflict::Skip if others.len() < limit => Ok(()),
@@ -189,6 +197,10 @@ impl Orchestrator {
                 Ok(())
             }
         }
+    }
+
+    fn group_of(&self, id: ExecutionId) -> Option<GroupId> {
+        Some(self.executions.get(&id)?.group?.group)
     }
 
     fn is_stopping(&self, id: ExecutionId) -> bool {

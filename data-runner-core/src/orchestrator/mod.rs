@@ -7,13 +7,15 @@
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
 //! report, `launching` for how machines are had, `line` for who is next, `budgets` for what things may cost, `machines` for how they end, `reaper` for what
 //! listings show, `place` for who runs what where, `wish` for what machine an execution wants, `starts` for workflows
-//! that run by themselves, by `schedules` or by what they need (`needs`), `hooks` for pushes that are told of, `late` for what
-//! should have started, `deadlines` for what is due, `recover` for how all of it is rebuilt from the store.
+//! that run by themselves, by `schedules` or by what they need (`needs`), `groups` for executions that belong together,
+//! `hooks` for pushes that are told of, `late` for what should have started, `deadlines` for what is due, `recover` for
+//! how all of it is rebuilt from the store.
 
 mod attempts;
 mod budgets;
 mod deadlines;
 mod deliveries;
+mod groups;
 mod hooks;
 mod join;
 mod late;
@@ -49,8 +51,9 @@ use turn::Turn;
 use crate::delivery::Delivery;
 use crate::event::{Event, Outcome, ReplyTo, ShutDown};
 use crate::execution::Execution;
+use crate::group::Group;
 use crate::id::{
-    AttemptId, DeliveryId, Epoch, ExecutionId, MachineId, RepoName, SessionId, WorkerId, WorkflowId,
+    AttemptId, DeliveryId, Epoch, ExecutionId, GroupId, MachineId, RepoName, SessionId, WorkerId, WorkflowId,
 };
 use crate::log::LogOffset;
 use crate::port::IdempotencyRecord;
@@ -89,6 +92,10 @@ pub struct Orchestrator {
     schedules: Schedules,
     needs: Needs,
     starts: Starts,
+    /// Groups that have not ended.
+    groups: BTreeMap<GroupId, Arc<Group>>,
+    /// Those in which there may be room since the last batch.
+    moved_groups: BTreeSet<GroupId>,
     /// Messages that are tried to be delivered.
     deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
 }
@@ -170,6 +177,7 @@ impl Orchestrator {
     pub fn settle(&mut self, now: Now, entropy: &mut Entropy) -> Outcome {
         let mut turn = Turn::new(now, entropy);
         self.keys.clear();
+        self.advance_groups(&mut turn);
         self.hooks.clear();
         self.retell_budgets(&mut turn);
         self.retell_line(&mut turn);

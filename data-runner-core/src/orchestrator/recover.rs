@@ -15,7 +15,8 @@ use super::{Liveness, Orchestrator, Policy, Stage};
 use crate::delivery::Delivery;
 use crate::event::Snapshot;
 use crate::execution::Execution;
-use crate::id::{DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId};
+use crate::group::Group;
+use crate::id::{DeliveryId, Epoch, ExecutionId, GroupId, RepoName, WorkerId, WorkflowId};
 use crate::time::Now;
 use crate::worker::Worker;
 use crate::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
@@ -35,6 +36,8 @@ pub struct Durable {
     pub schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
     /// What has succeeded for each workflow that needs others.
     pub needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
+    /// Groups that have not ended.
+    pub groups: BTreeMap<GroupId, Arc<Group>>,
     /// Deliveries that are pending.
     pub deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
 }
@@ -68,6 +71,8 @@ impl Orchestrator {
             schedules: Schedules::default(),
             needs: Needs::default(),
             starts: Starts::default(),
+            moved_groups: snapshot.groups.iter().map(|group| group.id).collect(),
+            groups: snapshot.groups.into_iter().map(|it| (it.id, Arc::new(it))).collect(),
             deliveries: snapshot.deliveries.into_iter().map(|it| (it.id, Arc::new(it))).collect(),
         };
         for execution in snapshot.executions {
@@ -91,6 +96,7 @@ impl Orchestrator {
             repos: self.repos.clone(),
             schedules: self.schedules().clone(),
             needs: self.needs().clone(),
+            groups: self.groups.clone(),
             deliveries: self.deliveries.clone(),
         }
     }

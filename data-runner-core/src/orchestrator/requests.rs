@@ -12,16 +12,19 @@ use crate::event::{
 use crate::execution::{
     Execution, ExecutionState, RunState, StateName, Stop, StopReason, Trigger, Waiting, WaitingReason,
 };
-use crate::id::{ExecutionId, RepoName, WorkerId, WorkflowId};
+use crate::group::GroupOrder;
+use crate::id::{ExecutionId, GroupId, RepoName, WorkerId, WorkflowId};
 use crate::message::SupervisorMessage;
-use crate::port::IdempotencyRecord;
+use crate::port::{IdempotencyRecord, Made};
 use crate::worker::{TerminationCause, WorkerState};
-use crate::workflow::{Presence, Repo, StartOutcome, Workflow, sync};
+use crate::workflow::{Presence, Repo, Workflow, sync};
 
 impl Orchestrator {
     pub(super) fn on_request(&mut self, reply: ReplyTo, request: Request, turn: &mut Turn<'_>) {
         let answer = match request {
             Request::Submit(submit) => self.submit(submit, turn),
+            Request::StartGroup(order) => self.start_group(*order, turn),
+            Request::ChangeGroup { group, wish, by } => self.change_group(group, wish, &by, turn),
             Request::Cancel { execution, by } => self.cancel(execution, &by, turn),
             Request::Register { repo, synced } => Ok(self.register(repo, synced, turn)),
             Request::Unpushed(folder) => self.unpushed(folder, turn),
@@ -40,63 +43,72 @@ impl Orchestrator {
     }
 
     fn submit(&mut self, mut submit: Submit, turn: &mut Turn<'_>) -> Result<Answer, Rejection> {
+        if let Some(made) = self.made_before(&submit, turn)? {
+            return Ok(Answer::Existing(made));
+        }
+        if let Err(rejection) = self.make_way(submit.workflow, &submit.queueing, None, turn) {
+            if let Some(start) = start_of(&submit) {
+                self.skip_start(&start, rejection.to_string(), turn);
+            }
+            return Err(rejection);
+        }
+        let now = turn.now.wall;
+        let id = ExecutionId::generate(now, turn.entropy);
+        self.remember(&mut submit, Made::Execution(id), turn);
+        let waiting = Waiting { reason: self.why_waiting(), since: now };
+        let execution = Arc::new(submit.into_execution(id, waiting));
+        turn.record_execution(EventKind::ExecutionQueued, &execution, how_submitted(&execution.trigger));
+        self.put_execution(Arc::clone(&execution), turn);
+        self.retell_place(id, turn);
+        Ok(Answer::Execution(self.executions.get(&id).cloned().unwrap_or(execution)))
+    }
+
+    fn start_group(&mut self, mut order: GroupOrder, turn: &mut Turn<'_>) -> Result<Answer, Rejection> {
+        if let Some(made) = self.made_before(&order.submit, turn)? {
+            return Ok(Answer::Existing(made));
+        }
+        let id = GroupId::generate(turn.now.wall, turn.entropy);
+        self.remember(&mut order.submit, Made::Group(id), turn);
+        Ok(Answer::Group(self.make_group(order, id, turn)))
+    }
+
+    /// What the same submission made before; `None`: it may be done now.
+    fn made_before(&mut self, submit: &Submit, turn: &mut Turn<'_>) -> Result<Option<Made>, Rejection> {
         if let Some(key) = &submit.idempotency
             && let Some(known) = key.known.as_ref().or_else(|| self.keys.get(&key.key))
         {
             if known.body != key.body {
                 return Err(Rejection::KeyReused { key: key.key.clone() });
             }
-            let execution = known.execution;
-            if let Some(start) = start_of(&submit) {
-                self.settle_start(&start, StartOutcome::Submitted { execution }, turn);
+            let made = known.made;
+            if let Some(start) = start_of(submit) {
+                self.settle_start(&start, made.into(), turn);
             }
-            return Ok(Answer::Existing(execution));
+            return Ok(Some(made));
         }
         if self.is_ending() {
             return Err(Rejection::ShuttingDown);
         }
         self.check_runnable(submit.workflow)?;
-        let start = start_of(&submit);
-        if let Some(start) = start.as_ref().filter(|start| !self.is_claimed(start)) {
-            return Err(Rejection::StartSettled(Box::new(start.clone())));
+        match start_of(submit).filter(|start| !self.is_claimed(start)) {
+            Some(start) => Err(Rejection::StartSettled(Box::new(start))),
+            None => Ok(None),
         }
+    }
 
-        if let Err(rejection) = self.make_way(&submit, turn) {
-            if let Some(start) = start {
-                self.skip_start(&start, rejection.to_string(), turn);
-            }
-            return Err(rejection);
-        }
-
-        let now = turn.now.wall;
-        let id = ExecutionId::generate(now, turn.entropy);
+    /// The submission has its turn: the same one again leads to what it makes, and its start is settled.
+    fn remember(&mut self, submit: &mut Submit, made: Made, turn: &mut Turn<'_>) {
         if let Some(key) = submit.idempotency.take() {
-            let record = IdempotencyRecord { key: key.key.clone(), body: key.body, execution: id, at: now };
+            let record = IdempotencyRecord { key: key.key.clone(), body: key.body, made, at: turn.now.wall };
             self.keys.insert(key.key, record.clone());
             turn.change(Change::PutIdempotency(record));
         }
-        let waiting = Waiting { reason: self.why_waiting(), since: now };
-        let execution = Arc::new(submit.into_execution(id, waiting));
-        let how = match &execution.trigger {
-            Trigger::Manual => "submitted".to_owned(),
-            Trigger::Retry => "submitted as a retry".to_owned(),
-            Trigger::Rerun => "submitted as a rerun".to_owned(),
-            Trigger::Schedule { due, .. } => format!("submitted by its schedule, due {due}"),
-            Trigger::Needs { by } => {
-                let names: Vec<String> = by.iter().map(|by| by.workflow.to_string()).collect();
-                format!("submitted by the success of {}", names.join(", "))
-            }
-        };
-        if let Some(start) = start {
-            self.settle_start(&start, StartOutcome::Submitted { execution: id }, turn);
+        if let Some(start) = start_of(submit) {
+            self.settle_start(&start, made.into(), turn);
         }
-        turn.record_execution(EventKind::ExecutionQueued, &execution, how);
-        self.put_execution(Arc::clone(&execution), turn);
-        self.retell_place(id, turn);
-        Ok(Answer::Execution(self.executions.get(&id).cloned().unwrap_or(execution)))
     }
 
-    fn check_runnable(&self, id: WorkflowId) -> Result<(), Rejection> {
+    pub(super) fn check_runnable(&self, id: WorkflowId) -> Result<(), Rejection> {
         let workflow = self.workflows.get(&id).ok_or(Rejection::NoSuchWorkflow(id))?;
         match workflow.presence {
             Presence::Present => Ok(()),
@@ -378,10 +390,13 @@ impl Orchestrator {
     pub(super) fn put_execution(&mut self, execution: Arc<Execution>, turn: &mut Turn<'_>) {
         self.index_execution(&execution);
         self.notify_end(&execution, turn);
-        if execution.state.name() == StateName::Success {
+        let ended = execution.state.name();
+        turn.change(Change::PutExecution(Arc::clone(&execution)));
+        if execution.group.is_some() && ended.is_terminal() {
+            self.on_member_ended(&execution, turn);
+        } else if ended == StateName::Success {
             self.on_needed_success(&execution, turn);
         }
-        turn.change(Change::PutExecution(execution));
     }
 
     /// Keeps `executions` and what is derived from it in step.
@@ -400,6 +415,21 @@ impl Orchestrator {
             self.timers.extend(due(after).map(|due| (due, id)));
             self.late.extend(late_at(after).map(|at| (at, id)));
             self.executions.insert(id, Arc::clone(after));
+        }
+    }
+}
+
+/// What made an execution, for the record.
+fn how_submitted(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Manual => "submitted".to_owned(),
+        Trigger::Retry => "submitted as a retry".to_owned(),
+        Trigger::Rerun => "submitted as a rerun".to_owned(),
+        Trigger::Backfill => "submitted by a backfill".to_owned(),
+        Trigger::Schedule { due, .. } => format!("submitted by its schedule, due {due}"),
+        Trigger::Needs { by } => {
+            let names: Vec<String> = by.iter().map(|by| by.workflow.to_string()).collect();
+            format!("submitted by the success of {}", names.join(", "))
         }
     }
 }

@@ -137,7 +137,7 @@ pub(super) fn start_of(submit: &Submit) -> Option<Start> {
             let start = NeedsStart { workflow: submit.workflow, dates: submit.dates, by: by.clone() };
             Some(Start::Needs(start))
         }
-        Trigger::Manual | Trigger::Retry | Trigger::Rerun => None,
+        Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Backfill => None,
     }
 }
 

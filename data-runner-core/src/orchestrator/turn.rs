@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::event::{Answer, Change, Effect, EventKind, EventRecord, Outcome, ReplyTo};
 use crate::execution::Execution;
-use crate::id::{DeliveryId, ExecutionId, SessionId, WorkerId, WorkflowId};
+use crate::id::{DeliveryId, ExecutionId, GroupId, SessionId, WorkerId, WorkflowId};
 use crate::message::SupervisorMessage;
 use crate::time::{Entropy, Now};
 use crate::worker::Worker;
@@ -127,6 +127,7 @@ impl Outcome {
                 Change::PutWorkflow(workflow) => Thing::Workflow(workflow.id),
                 Change::PutSchedule(progress) => Thing::Schedule(progress.id.clone()),
                 Change::PutNeeds(progress) => Thing::Needs(progress.workflow),
+                Change::PutGroup(group) => Thing::Group(group.id),
                 Change::PutDelivery(delivery) => Thing::Delivery(delivery.id),
                 Change::PutRepo(_)
                 | Change::PutIdempotency(_)
@@ -158,5 +159,6 @@ enum Thing {
     Workflow(WorkflowId),
     Schedule(ScheduleId),
     Needs(WorkflowId),
+    Group(GroupId),
     Delivery(DeliveryId),
 }

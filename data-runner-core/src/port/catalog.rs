@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::StateError;
 use crate::event::EventRecord;
 use crate::execution::{Attempt, Execution, StateName};
-use crate::id::{AttemptId, CommitSequence, ExecutionId, WorkerId, WorkflowId};
+use crate::group::Group;
+use crate::id::{AttemptId, CommitSequence, ExecutionId, GroupId, WorkerId, WorkflowId};
+
 use crate::time::Timestamp;
 use crate::worker::Worker;
 use crate::workflow::{Repo, Workflow};
@@ -31,6 +33,12 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// At most `limit` executions whose id, written as text, starts with `prefix`.
     async fn executions_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<ExecutionId>, StateError>;
+
+    /// One group.
+    async fn group(&self, id: GroupId) -> Result<Option<Group>, StateError>;
+
+    /// At most `limit` groups, newest first, older than `before`.
+    async fn groups(&self, before: Option<GroupId>, limit: u32) -> Result<Vec<Group>, StateError>;
 
     /// All repositories, in order of their names.
     async fn repos(&self) -> Result<Vec<Repo>, StateError>;
@@ -116,10 +124,20 @@ pub struct IdempotencyRecord {
     pub key: String,
     /// The hash of the request's body.
     pub body: crate::id::Sha256,
-    /// The execution that it made.
-    pub execution: ExecutionId,
+    /// What it made.
+    pub made: Made,
     /// When.
     pub at: Timestamp,
+}
+
+/// What a request made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "id", rename_all = "snake_case")]
+pub enum Made {
+    /// An execution.
+    Execution(ExecutionId),
+    /// A group.
+    Group(GroupId),
 }
 
 /// A worker with all attempts that were ever assigned to it.

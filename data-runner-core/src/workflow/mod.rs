@@ -3,6 +3,7 @@
 mod compute;
 pub mod config;
 mod job;
+mod matrix;
 mod needs;
 mod notification;
 pub mod params;
@@ -24,6 +25,7 @@ pub use compute::{Compute, Spot};
 pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
 };
+pub use matrix::Matrix;
 pub use needs::{Need, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, SettledNeeds, WorkflowRef};
 pub use notification::{MessageFormat, NotAWebhook, Notification, NotifyOn, Webhook};
 pub use polling::{MAX_BACK_OFF, Polling};
@@ -31,7 +33,7 @@ pub use queueing::{ConcurrencyRule, KeyTemplate, QueueingRules, UnknownReference
 pub use registry::{FolderFound, SyncReport, sync};
 pub use repo_url::{UrlRefused, check_repo_url, same_remote};
 pub use resources::{Architecture, InstanceSize, Resources, UnknownSize};
-pub use schedule::{Schedule, ScheduleRefused};
+pub use schedule::{Schedule, ScheduleRefused, dates_between};
 pub use schedule_line::{CatchUp, ScheduleLine};
 pub use secret::{NotASecretRef, SecretRef};
 pub use start::{Start, StartOutcome};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::config::{Location, ParamDefault, ParamKind, ParamSpec, Problem, Severity};
 use super::{ParamValue, ScheduleDates};
 use crate::id::WorkflowName;
-use crate::yaml::{nearest, shown};
+use crate::yaml::{Scalar, nearest, shown};
 
 /// Linux refuses an environment variable of 128 KiB, and all parameters stand in one together as well.
 const MAX_TEXT_BYTES: usize = 32 * 1024;
@@ -179,6 +179,18 @@ impl<'a> From<&'a Value> for Given<'a> {
             }
             Value::String(text) => Self::Text(text),
             Value::Array(_) | Value::Object(_) => Self::Nested,
+        }
+    }
+}
+
+impl<'a> From<&'a Scalar> for Given<'a> {
+    fn from(scalar: &'a Scalar) -> Self {
+        match scalar {
+            Scalar::Null => Self::Nothing,
+            Scalar::Bool(value) => Self::Bool(*value),
+            Scalar::Int(number) => Self::Int(*number),
+            Scalar::Float(number, _) => Self::Float(*number),
+            Scalar::Text(text) => Self::Text(text),
         }
     }
 }

@@ -169,6 +169,27 @@ impl Schedule {
     }
 }
 
+/// The dates from `from` to `to` on which at least one of the schedules is due, or every day where there is none; at most
+/// `most` of them, the first ones.
+pub fn dates_between(schedules: &[Schedule], from: Date, to: Date, most: usize) -> Vec<ScheduleDates> {
+    let next = |date: Date| match schedules {
+        [] => Some(date),
+        some => some.iter().filter_map(|schedule| schedule.next_date(date)).min(),
+    };
+    let previous = |date: Date| {
+        let known = schedules.iter().filter_map(|schedule| Some(schedule.dates_of(date)?.previous));
+        known.max().or_else(|| date.yesterday().ok())
+    };
+    let mut dates = Vec::new();
+    let mut open = next(from);
+    while let Some(date) = open.filter(|date| *date <= to && dates.len() < most) {
+        let Some(previous) = previous(date) else { break };
+        dates.push(ScheduleDates { date, previous });
+        open = date.tomorrow().ok().and_then(next);
+    }
+    dates
+}
+
 /// Whether a line names each time of the day: neither its minute nor its hour begins with `*`.
 fn names_its_times(cron: &str) -> bool {
     cron.split_whitespace().take(2).all(|field| !field.starts_with('*'))
@@ -389,6 +410,22 @@ mod tests {
         assert_eq!(dates("0 * * * *", "UTC", "2026-08-03T06:00:00Z"), "2026-08-02 2026-08-03");
         assert_eq!(dates("0 0 29 2 *", "UTC", "2028-02-29T00:00:00Z"), "2024-02-29 2028-02-29");
         assert_eq!(dates("0 0 * * 5", "Africa/Cairo", "2026-04-23T22:00:00Z"), "2026-04-17 2026-04-24");
+    }
+
+    #[test]
+    fn a_range_of_dates_has_those_on_which_a_schedule_is_due_each_once() {
+        let shown = |schedules: &[&str], most| {
+            let schedules: Vec<Schedule> =
+                schedules.iter().map(|cron| Schedule::new(cron, "Europe/Madrid").unwrap()).collect();
+            let day = |day| jiff::civil::date(2026, 7, day);
+            let dates = dates_between(&schedules, day(3), day(8), most);
+            dates.iter().map(|it| format!("{}<{}", it.previous.day(), it.date.day())).collect::<Vec<_>>()
+        };
+        // The 3rd is a Friday.
+        assert_eq!(shown(&[], 4), ["2<3", "3<4", "4<5", "5<6"]);
+        assert_eq!(shown(&["0 6 * * 1-5"], 100), ["2<3", "3<6", "6<7", "7<8"]);
+        assert_eq!(shown(&["*/5 * * * 1,5", "30 0 5 * *"], 100), ["29<3", "3<5", "5<6"]);
+        assert!(shown(&["0 0 1 1 *"], 100).is_empty());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{NeedsStart, ScheduleTick};
-use crate::id::{ExecutionId, WorkflowId};
+use crate::id::{ExecutionId, GroupId, WorkflowId};
+use crate::port::Made;
 
 /// One reason to start. It makes at most one execution (invariant I10): it is claimed by a commit, its execution is
 /// prepared outside the loop, and the commit that makes the execution takes the claim away.
@@ -48,6 +49,15 @@ impl fmt::Display for Start {
     }
 }
 
+impl From<Made> for StartOutcome {
+    fn from(made: Made) -> Self {
+        match made {
+            Made::Execution(execution) => Self::Submitted { execution },
+            Made::Group(group) => Self::Grouped { group },
+        }
+    }
+}
+
 /// What came of a reason to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -56,6 +66,11 @@ pub enum StartOutcome {
     Submitted {
         /// That execution.
         execution: ExecutionId,
+    },
+    /// Its group was made.
+    Grouped {
+        /// That group.
+        group: GroupId,
     },
     /// It was left out.
     Missed {

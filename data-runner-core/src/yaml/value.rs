@@ -45,6 +45,22 @@ impl Placed<Value> {
         Some(Placed { at: self.at, value })
     }
 
+    /// The items, if it is a list.
+    pub(crate) fn into_list(self) -> Vec<Placed<Value>> {
+        let Value::List(items) = self.value else {
+            return Vec::new();
+        };
+        items
+    }
+
+    /// The scalar, if it is one.
+    pub(crate) fn into_scalar(self) -> Option<Placed<Scalar>> {
+        let Value::Scalar(value) = self.value else {
+            return None;
+        };
+        Some(Placed { at: self.at, value })
+    }
+
     /// The text, if it is one.
     pub(crate) fn into_text(self) -> Option<Placed<String>> {
         let Value::Text(value) = self.value else {
@@ -112,18 +128,12 @@ impl Object {
 
     /// Takes any scalar.
     pub(crate) fn scalar(&mut self, key: &str) -> Option<Placed<Scalar>> {
-        let Placed { at, value: Value::Scalar(value) } = self.take(key)? else {
-            return None;
-        };
-        Some(Placed { at, value })
+        self.take(key)?.into_scalar()
     }
 
     /// Takes a list; an absent one is empty.
     pub(crate) fn list(&mut self, key: &str) -> Vec<Placed<Value>> {
-        let Some(Placed { value: Value::List(items), .. }) = self.take(key) else {
-            return Vec::new();
-        };
-        items
+        self.take(key).map(Placed::into_list).unwrap_or_default()
     }
 
     /// Takes a list of texts; an absent one is empty.

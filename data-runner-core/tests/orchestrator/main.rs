@@ -9,6 +9,7 @@ mod cancelling;
 mod cloud;
 mod ending;
 mod every_pair;
+mod groups;
 mod hooks;
 mod machines;
 mod needs;

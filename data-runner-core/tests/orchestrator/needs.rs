@@ -8,6 +8,7 @@ use data_runner_core::event::{
 use data_runner_core::execution::{Ending, Trigger};
 use data_runner_core::id::{Epoch, ExecutionId, SessionId, Sha256, WorkerId, WorkflowId};
 use data_runner_core::message::{AgentMessage, Hello};
+use data_runner_core::port::Made;
 use data_runner_core::time::Entropy;
 use data_runner_core::worker::{AgentFacts, WorkerState};
 use data_runner_core::workflow::config::WorkflowConfig;
@@ -84,7 +85,7 @@ impl Chain {
         self.it.it.workflows().values().find(|workflow| workflow.name.as_str() == name).unwrap().id
     }
 
-    fn order(&self, name: &str, dates: Option<ScheduleDates>) -> Submit {
+    pub fn order(&self, name: &str, dates: Option<ScheduleDates>) -> Submit {
         let mut job = sample::job();
         job.workflow.name = name.parse().unwrap();
         Submit { workflow: self.id(name), job: job.into(), dates, ..self.it.order() }
@@ -122,7 +123,7 @@ impl Chain {
         self.it.says(worker, session, AgentMessage::Hello(hello));
     }
 
-    fn end(&mut self, id: ExecutionId, code: u8) -> Vec<NeedsStart> {
+    pub fn end(&mut self, id: ExecutionId, code: u8) -> Vec<NeedsStart> {
         self.staff();
         let claim = self.it.claim(id);
         let worker = self.it.execution(id).state.live().unwrap().worker;
@@ -179,7 +180,11 @@ fn a_workflow_starts_once_when_all_that_it_needs_has_succeeded_and_says_by_what(
     assert_eq!((started[0].workflow, by), (chain.id("report"), vec![orders, prices]));
     let report = chain.made(&started[0]);
     assert_eq!(chain.it.execution(report).trigger, Trigger::Needs { by: started[0].by.clone() });
-    assert_eq!(chain.submit(&started[0]), Answer::Existing(report), "however often it is submitted");
+    assert_eq!(
+        chain.submit(&started[0]),
+        Answer::Existing(Made::Execution(report)),
+        "however often it is submitted"
+    );
     assert!(chain.tick(5000).is_empty());
     let outcome = chain.it.it.needs()[&chain.id("report")].last.clone().unwrap().outcome;
     assert_eq!(outcome, StartOutcome::Submitted { execution: report });
@@ -247,7 +252,7 @@ fn a_start_that_is_claimed_is_prepared_again_after_a_crash_i14() {
     let report = chain.made(&after[0]);
     chain.it.restart();
     assert!(chain.tick(0).is_empty());
-    assert_eq!(chain.submit(&before[0]), Answer::Existing(report));
+    assert_eq!(chain.submit(&before[0]), Answer::Existing(Made::Execution(report)));
 }
 
 #[test]

@@ -160,6 +160,7 @@ impl Scene {
             queueing: Default::default(),
             trigger: Trigger::Manual,
             dates: None,
+            group: None,
             retry_of: None,
             idempotency: None,
         }

@@ -10,7 +10,7 @@ use data_runner_core::event::{
 };
 use data_runner_core::execution::{Concurrency, OnConflict, Queueing, StateName, Trigger};
 use data_runner_core::id::{ExecutionId, Sha256, WorkerType};
-use data_runner_core::port::EventQuery;
+use data_runner_core::port::{EventQuery, Made};
 use data_runner_core::time::Timestamp;
 use data_runner_core::workflow::config::{self, ParseContext, WorkflowConfig};
 use data_runner_core::workflow::{
@@ -178,9 +178,9 @@ fn a_claimed_tick_is_prepared_again_after_a_crash_and_makes_one_execution_howeve
     let again = it.away_until("2026-08-01T09:00:00Z");
     assert_eq!(first, again, "it was promised, so it is late rather than left out");
     let id = it.run_tick(&again[0]);
-    assert_eq!(it.submit_tick(&first[0]), Answer::Existing(id));
+    assert_eq!(it.submit_tick(&first[0]), Answer::Existing(Made::Execution(id)));
     it.cancel(id);
-    assert_eq!(it.submit_tick(&first[0]), Answer::Existing(id), "also when it has ended");
+    assert_eq!(it.submit_tick(&first[0]), Answer::Existing(Made::Execution(id)), "also when it has ended");
     assert!(it.away_until("2026-08-01T10:00:00Z").is_empty());
 }
 
@@ -295,7 +295,7 @@ fn a_push_that_changes_only_how_it_catches_up_is_the_same_schedule() {
     let id = it.run_tick(&tick);
     let window = TWO_DAYS;
     it.lines(vec![ScheduleLine { jitter: seconds(60), ..daily(CatchUp::All { window }).remove(0) }]);
-    assert_eq!(it.submit_tick(&tick), Answer::Existing(id), "it is not run again");
+    assert_eq!(it.submit_tick(&tick), Answer::Existing(Made::Execution(id)), "it is not run again");
     assert_eq!(dues(&it.away_until("2026-08-02T12:00:00Z")), ["2026-08-02T04:00"], "the new policy holds");
 }
 
@@ -343,7 +343,7 @@ fn a_clock_that_was_years_ahead_does_not_silence_a_schedule_and_repeats_no_tick(
     it.now.wall = moment("2026-08-01T03:59:00Z");
     let ticks = it.live_until("2026-08-03T00:00:00Z");
     assert_eq!(dues(&ticks), ["2026-08-01T04:00", "2026-08-02T04:00"]);
-    assert_eq!(it.submit_tick(&ticks[0]), Answer::Existing(id));
+    assert_eq!(it.submit_tick(&ticks[0]), Answer::Existing(Made::Execution(id)));
     it.run_tick(&ticks[1]);
     assert_eq!(it.it.executions().len(), 2);
     assert!(it.it.schedules().values().all(|progress| progress.claimed.is_empty()));

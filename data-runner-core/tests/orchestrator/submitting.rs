@@ -3,6 +3,7 @@ use data_runner_core::event::{
 };
 use data_runner_core::execution::{ExecutionState, StateName, WaitingReason};
 use data_runner_core::message::SupervisorMessage;
+use data_runner_core::port::Made;
 use data_runner_testkit::sample;
 
 use crate::scene::{Scene, joined, pool, sent};
@@ -77,7 +78,7 @@ fn an_idempotency_key_returns_the_same_execution_i12() {
     let order = it.keyed("k", b"body");
     let first = it.submit_as(order);
     let again = it.keyed("k", b"body");
-    assert_eq!(it.request(Request::Submit(again)).0, Some(Answer::Existing(first)));
+    assert_eq!(it.request(Request::Submit(again)).0, Some(Answer::Existing(Made::Execution(first))));
     let other = it.keyed("k", b"another body");
     let rejected = Rejection::KeyReused { key: "k".to_owned() };
     assert_eq!(it.request(Request::Submit(other)).0, Some(Answer::Rejected(rejected)));
@@ -97,7 +98,7 @@ fn the_same_key_twice_in_one_batch_makes_one_execution_i12() {
             _ => None,
         })
         .collect();
-    let [Answer::Execution(made), Answer::Existing(found)] = answers.as_slice() else {
+    let [Answer::Execution(made), Answer::Existing(Made::Execution(found))] = answers.as_slice() else {
         panic!("{answers:?}")
     };
     assert_eq!(made.id, *found);

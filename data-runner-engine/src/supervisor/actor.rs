@@ -160,8 +160,14 @@ impl Actor {
                     key.known = catalog.idempotent(&key.key).await?;
                 }
             }
+            Request::StartGroup(order) => {
+                if let Some(key) = &mut order.submit.idempotency {
+                    key.known = catalog.idempotent(&key.key).await?;
+                }
+            }
             Request::Hook(delivery) => delivery.known = catalog.hook_known(delivery.keys()).await?,
-            Request::Cancel { .. }
+            Request::ChangeGroup { .. }
+            | Request::Cancel { .. }
             | Request::Register { .. }
             | Request::Unpushed(_)
             | Request::Pause { .. }
@@ -318,6 +324,7 @@ impl News {
                 | Change::PutRepo(_)
                 | Change::PutSchedule(_)
                 | Change::PutNeeds(_)
+                | Change::PutGroup(_)
                 | Change::PutDelivery(_)
                 | Change::PutIdempotency(_)
                 | Change::PutHook(_)

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use data_runner_core::delivery::Delivery;
-use data_runner_core::event::{Answer, Pausing, Rejection, Request, ShutDown};
+use data_runner_core::event::{Answer, GroupWish, Pausing, Rejection, Request, ShutDown};
 use data_runner_core::execution::{ConcurrencyKey, Execution};
+use data_runner_core::group::{Group, Member};
 use data_runner_core::hook::HookDelivery;
 use data_runner_core::id::{
-    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, RepoName, WorkerId, WorkflowId,
+    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, RepoName, WorkerId, WorkflowId,
 };
 use data_runner_core::port::{Catalog, LogStore, Version};
 use data_runner_core::worker::Worker;
@@ -19,7 +20,8 @@ use tokio::sync::watch;
 use super::Shared;
 use super::history::CodeDiff;
 use super::request::{
-    IdempotencyKey, MachinePlan, Order, Registered, Registration, Repeat, RequestError, SyncOutcome,
+    BackfillOrder, IdempotencyKey, MachinePlan, Order, Registered, Registration, Repeat, RequestError,
+    Started, SyncOutcome,
 };
 use super::watch::Watch;
 
@@ -71,10 +73,40 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Runs a workflow. `workflow` is an id, a `repo/name`, or a name that is unambiguous. Answered once the execution,
-    /// its parameters and its code are durable.
+    /// Runs a workflow as one execution. `workflow` is an id, a `repo/name`, or a name that is unambiguous. Answered once
+    /// the execution, its parameters and its code are durable. A workflow with a matrix is refused unless the order gives
+    /// each parameter of that; [`start`](Self::start) starts any.
     pub async fn execute(&self, workflow: &str, order: Order) -> Result<Arc<Execution>, RequestError> {
+        self.shared.preparation().execute_one(workflow, order).await
+    }
+
+    /// Runs a workflow: as one execution, or as a group if it has a matrix.
+    pub async fn start(&self, workflow: &str, order: Order) -> Result<Started, RequestError> {
         self.shared.preparation().execute(workflow, order).await
+    }
+
+    /// Runs a workflow for each date on which its schedule is due (each day, if it has none), as a group.
+    pub async fn backfill(&self, workflow: &str, order: BackfillOrder) -> Result<Arc<Group>, RequestError> {
+        self.shared.preparation().backfill(workflow, order).await
+    }
+
+    /// The members that a backfill would have. Starts nothing.
+    pub async fn plan_backfill(
+        &self,
+        workflow: &str,
+        order: &BackfillOrder,
+    ) -> Result<Vec<Member>, RequestError> {
+        self.shared.preparation().plan_backfill(workflow, order).await
+    }
+
+    /// Pauses, resumes or cancels a group; `by` says who asked. One that ends already stays as it is.
+    pub async fn change_group(
+        &self,
+        group: GroupId,
+        wish: GroupWish,
+        by: &str,
+    ) -> Result<Arc<Group>, RequestError> {
+        self.shared.preparation().change_group(group, wish, by).await
     }
 
     /// The machines that a run of the workflow would be given now, and what is known of its time. Launches nothing.

@@ -5,6 +5,7 @@ mod builder;
 mod deliveries;
 mod effects;
 mod gate;
+mod grouping;
 mod handle;
 mod history;
 mod log_intake;
@@ -33,7 +34,8 @@ pub use gate::Gate;
 pub use handle::{Handle, Published, Stage};
 pub use history::CodeDiff;
 pub use request::{
-    IdempotencyKey, MachinePlan, Order, PastRuns, Registered, Registration, Repeat, RequestError, SyncOutcome,
+    BackfillOrder, IdempotencyKey, MachinePlan, Order, PastRuns, Registered, Registration, Repeat,
+    RequestError, Started, SyncOutcome,
 };
 pub use watch::Watch;
 

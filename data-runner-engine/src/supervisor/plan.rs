@@ -41,6 +41,7 @@ impl Preparation<'_> {
             queueing: Queueing::default(),
             trigger: Trigger::Manual,
             dates: None,
+            group: None,
             retry_of: None,
             idempotency: None,
         };

@@ -7,18 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use data_runner_core::cost::RunBudget;
 use data_runner_core::event::{Answer, Idempotency, Request, Submit};
 use data_runner_core::execution::{Execution, Trigger};
+use data_runner_core::group::Membership;
 use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256, WorkflowId, WorkflowName};
+use data_runner_core::port::Made;
 use data_runner_core::workflow::config::WorkflowConfig;
 use data_runner_core::workflow::params::{self, References};
 use data_runner_core::workflow::{
-    BundleRef, DefinitionState, InstanceSize, JobSpec, NeededBy, Presence, RepoKind, ScheduleDates,
-    ScheduleTick, Start, Workflow, prepare_job,
+    BundleRef, DefinitionState, InstanceSize, JobSpec, NeededBy, ParamValue, Presence, RepoKind,
+    ScheduleDates, ScheduleTick, Start, Workflow, prepare_job,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Shared;
 use super::handle::unexpected;
-use super::request::{IdempotencyKey, Order, Repeat, RequestError};
+use super::request::{IdempotencyKey, Order, Repeat, RequestError, Started};
 
 /// The most bundles whose references are remembered. Forgetting one costs a fetch, nothing more.
 const REMEMBERED: usize = 4096;
@@ -34,17 +36,19 @@ pub(crate) struct Preparation<'a> {
 }
 
 /// What a submission comes from.
-struct Origin {
-    trigger: Trigger,
-    dates: Option<ScheduleDates>,
+pub(super) struct Origin {
+    pub(super) trigger: Trigger,
+    pub(super) dates: Option<ScheduleDates>,
+    /// The place in a group of what it repeats.
+    pub(super) group: Option<Membership>,
     /// What needed workflows wrote.
-    outputs: BTreeMap<WorkflowName, Value>,
-    retry_of: Option<ExecutionId>,
+    pub(super) outputs: BTreeMap<WorkflowName, Value>,
+    pub(super) retry_of: Option<ExecutionId>,
 }
 
 impl From<Trigger> for Origin {
     fn from(trigger: Trigger) -> Self {
-        Self { trigger, dates: None, outputs: BTreeMap::new(), retry_of: None }
+        Self { trigger, dates: None, group: None, outputs: BTreeMap::new(), retry_of: None }
     }
 }
 
@@ -55,10 +59,23 @@ pub(super) struct Defined {
 }
 
 impl Preparation<'_> {
-    pub(super) async fn execute(&self, given: &str, order: Order) -> Result<Arc<Execution>, RequestError> {
+    pub(super) async fn execute(&self, given: &str, order: Order) -> Result<Started, RequestError> {
         let workflow = self.current(given, order.reference.as_deref()).await?;
         let defined = self.defined(&workflow, order.reference.as_deref()).await?;
         self.submit(&workflow, defined, &order, Origin::from(Trigger::Manual)).await
+    }
+
+    pub(super) async fn execute_one(
+        &self,
+        given: &str,
+        order: Order,
+    ) -> Result<Arc<Execution>, RequestError> {
+        let workflow = self.current(given, order.reference.as_deref()).await?;
+        let defined = self.defined(&workflow, order.reference.as_deref()).await?;
+        if defined.is_many(&order) {
+            return Err(invalid("params", &NotOne));
+        }
+        one(self.submit(&workflow, defined, &order, Origin::from(Trigger::Manual)).await?)
     }
 
     pub(super) async fn repeat(
@@ -68,6 +85,7 @@ impl Preparation<'_> {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Arc<Execution>, RequestError> {
         let old = self.shared.catalog.execution(id).await?.ok_or(RequestError::NoSuchExecution(id))?;
+        let group = if self.is_one_of_many(&old).await? { old.group } else { None };
         match how {
             Repeat::Retry => {
                 let submit = Submit {
@@ -84,10 +102,11 @@ impl Preparation<'_> {
                     late_after: None,
                     trigger: how.into(),
                     dates: old.dates,
+                    group,
                     retry_of: Some(id),
                     idempotency: idempotency.map(fresh_key),
                 };
-                self.ask_submit(submit).await
+                one(self.ask(Request::Submit(submit)).await?)
             }
             Repeat::Rerun => {
                 // It promises the newest commit, so the poll is not waited for. A repository that is away at present
@@ -103,14 +122,15 @@ impl Preparation<'_> {
                 let params =
                     old.job.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
                 let order = Order { params, idempotency, ..Order::default() };
-                let origin = Origin { dates: old.dates, retry_of: Some(id), ..Trigger::from(how).into() };
-                self.submit(&workflow, defined, &order, origin).await
+                let origin =
+                    Origin { dates: old.dates, group, retry_of: Some(id), ..Trigger::from(how).into() };
+                one(self.submit(&workflow, defined, &order, origin).await?)
             }
         }
     }
 
-    /// Submits the execution of a start, once, however often it is asked to.
-    pub(super) async fn start(&self, start: &Start) -> Result<Arc<Execution>, RequestError> {
+    /// Submits the execution of a start, or its group, once, however often it is asked to.
+    pub(super) async fn start(&self, start: &Start) -> Result<Started, RequestError> {
         // Hundreds of schedules are due at midnight; a few at a time are as fast, and leave room for others.
         let _turn = self.shared.starts.acquire().await.map_err(|_| RequestError::Unavailable)?;
         let workflow = self.current(&start.workflow().to_string(), None).await?;
@@ -138,7 +158,12 @@ impl Preparation<'_> {
         for NeededBy { workflow, execution } in by {
             let missing = RequestError::NoSuchExecution(*execution);
             let execution = self.shared.catalog.execution(*execution).await?.ok_or(missing)?;
-            outputs.insert(workflow.name.clone(), execution.output().cloned().unwrap_or_default());
+            let output = match self.is_one_of_many(&execution).await? {
+                false => execution.output().cloned().unwrap_or_default(),
+                // Several wrote something, and none of that is the workflow's.
+                true => Value::Null,
+            };
+            outputs.insert(workflow.name.clone(), output);
         }
         Ok(outputs)
     }
@@ -185,18 +210,45 @@ impl Preparation<'_> {
     async fn submit(
         &self,
         workflow: &Workflow,
-        defined: Defined,
+        mut defined: Defined,
         order: &Order,
         origin: Origin,
-    ) -> Result<Arc<Execution>, RequestError> {
-        let Defined { revision, mut config } = defined;
-        sized(&mut config, order)?;
-        let Origin { trigger, dates, outputs, retry_of } = origin;
-        let mut references = References { outputs, ..References::by_hand(self.shared.today()) };
-        references.dates = dates.unwrap_or(references.dates);
-        let params = params::resolve(&config.params, &order.params, &references).map_err(|problems| {
-            RequestError::Invalid { what: "the parameters are wrong".to_owned(), problems }
-        })?;
+    ) -> Result<Started, RequestError> {
+        if defined.is_many(order) {
+            let group = self.matrix(workflow, defined, order, origin).await?;
+            return self.ask(Request::StartGroup(Box::new(group))).await;
+        }
+        sized(&mut defined.config, order)?;
+        let params = self.params(&defined.config, &order.params, &origin)?;
+        let submit = self.submission(workflow, defined, order, (params, origin)).await?;
+        self.ask(Request::Submit(submit)).await
+    }
+
+    /// All parameters of a run.
+    pub(super) fn params(
+        &self,
+        config: &WorkflowConfig,
+        given: &Map<String, Value>,
+        origin: &Origin,
+    ) -> Result<BTreeMap<String, ParamValue>, RequestError> {
+        let by_hand = References::by_hand(self.shared.today());
+        let dates = origin.dates.unwrap_or(by_hand.dates);
+        let references = References { dates, outputs: origin.outputs.clone() };
+        params::resolve(&config.params, given, &references).map_err(|problems| RequestError::Invalid {
+            what: "the parameters are wrong".to_owned(),
+            problems,
+        })
+    }
+
+    /// A complete submission; its code is in the blob store.
+    pub(super) async fn submission(
+        &self,
+        workflow: &Workflow,
+        defined: Defined,
+        order: &Order,
+        (params, origin): (BTreeMap<String, ParamValue>, Origin),
+    ) -> Result<Submit, RequestError> {
+        let Defined { revision, config } = defined;
         let bundle = self.bundle(workflow, &revision, &config).await?;
         let queueing = config.queueing.resolve(&params);
         let budget = match config.budget {
@@ -207,7 +259,7 @@ impl Preparation<'_> {
             None => None,
         };
         let job: JobSpec = prepare_job(workflow, &revision, &config, bundle, params);
-        self.ask_submit(Submit {
+        Ok(Submit {
             workflow: workflow.id,
             job: Arc::new(job),
             labels: config.labels,
@@ -219,12 +271,12 @@ impl Preparation<'_> {
             budget,
             queueing,
             late_after: config.late_after,
-            trigger,
-            dates,
-            retry_of,
+            trigger: origin.trigger,
+            dates: origin.dates,
+            group: origin.group,
+            retry_of: origin.retry_of,
             idempotency: order.idempotency.clone().map(fresh_key),
         })
-        .await
     }
 
     /// The archive of a workflow's code, in the blob store.
@@ -251,15 +303,40 @@ impl Preparation<'_> {
         Ok(bundle)
     }
 
-    async fn ask_submit(&self, submit: Submit) -> Result<Arc<Execution>, RequestError> {
-        match self.shared.ask(Request::Submit(submit)).await {
-            Ok(Answer::Execution(execution)) => Ok(execution),
-            Ok(Answer::Existing(id)) => {
-                let existing = self.shared.catalog.execution(id).await?;
-                existing.map(Arc::new).ok_or(RequestError::NoSuchExecution(id))
+    /// Asks core for an execution or a group.
+    pub(super) async fn ask(&self, request: Request) -> Result<Started, RequestError> {
+        match self.shared.ask(request).await {
+            Ok(Answer::Execution(execution)) => Ok(Started::Execution(execution)),
+            Ok(Answer::Group(group)) => Ok(Started::Group(group)),
+            Ok(Answer::Existing(Made::Execution(id))) => {
+                let existing = self.shared.catalog.execution(id).await?.map(Arc::new);
+                existing.map(Started::Execution).ok_or(RequestError::NoSuchExecution(id))
+            }
+            Ok(Answer::Existing(Made::Group(id))) => {
+                let existing = self.shared.catalog.group(id).await?.map(Arc::new);
+                existing.map(Started::Group).ok_or(RequestError::NoSuchGroup(id))
             }
             other => unexpected(other),
         }
+    }
+}
+
+impl Defined {
+    /// Whether what is ordered is several executions.
+    fn is_many(&self, order: &Order) -> bool {
+        self.config.matrix.as_ref().is_some_and(|matrix| !matrix.is_fixed_by(&order.params))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the workflow has a matrix: give each of its parameters, or start it as a group")]
+struct NotOne;
+
+/// The execution, where nothing else can have been started.
+fn one(started: Started) -> Result<Arc<Execution>, RequestError> {
+    match started {
+        Started::Execution(execution) => Ok(execution),
+        Started::Group(_) => Err(invalid("params", &NotOne)),
     }
 }
 

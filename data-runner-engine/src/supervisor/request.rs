@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::event::Rejection;
-use data_runner_core::execution::Trigger;
-use data_runner_core::id::{ExecutionId, RepoName, Revision, Sha256, WorkerType};
+use data_runner_core::execution::{Execution, Trigger};
+use data_runner_core::group::Group;
+use data_runner_core::id::{ExecutionId, GroupId, RepoName, Revision, Sha256, WorkerType};
 use data_runner_core::port::{BlobError, ProvisionError, Retry, SourceError, StateError};
 use data_runner_core::worker::Candidate;
 use data_runner_core::workflow::Workflow;
@@ -22,6 +23,30 @@ pub struct Order {
     pub instance_size: Option<String>,
     /// The caller's idempotency key.
     pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Run a workflow for the dates of a time that has passed.
+#[derive(Debug, Clone)]
+pub struct BackfillOrder {
+    /// The first date.
+    pub from: jiff::civil::Date,
+    /// The last date.
+    pub to: jiff::civil::Date,
+    /// How many executions may be active at one time; default: what the matrix says, else one.
+    pub max_parallel: Option<u32>,
+    /// Parameters by name, for all of them.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// The caller's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// What an order started.
+#[derive(Debug, Clone)]
+pub enum Started {
+    /// One execution.
+    Execution(Arc<Execution>),
+    /// Several: the workflow has a matrix.
+    Group(Arc<Group>),
 }
 
 /// What makes a repeated request the same request.
@@ -120,6 +145,9 @@ pub enum RequestError {
     /// No execution has that id.
     #[error("there is no execution {0}")]
     NoSuchExecution(ExecutionId),
+    /// No group has that id.
+    #[error("there is no group {0}")]
+    NoSuchGroup(GroupId),
     /// The request itself, or the configuration that it needs, is wrong.
     #[error("{what}: {}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid {
@@ -168,6 +196,7 @@ impl RequestError {
             | Self::AmbiguousWorkflow { .. }
             | Self::NoSuchRepo(_)
             | Self::NoSuchExecution(_)
+            | Self::NoSuchGroup(_)
             | Self::NoMachine { .. }
             | Self::Invalid { .. } => Retry::Never,
         }

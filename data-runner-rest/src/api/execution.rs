@@ -7,7 +7,7 @@ use data_runner_core::execution::{
     self as core, AttemptEnd, Ending, ExecutionState, FailureCause, Phases, RunState, StateName, Trigger,
     WaitingReason,
 };
-use data_runner_core::id::{ExecutionId, WorkerId, WorkflowId};
+use data_runner_core::id::{ExecutionId, GroupId, WorkerId, WorkflowId};
 use data_runner_core::workflow::NeededBy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub struct Execution {
     pub revision: String,
     /// All parameters, defaults filled in.
     pub params: serde_json::Map<String, serde_json::Value>,
-    /// What started it: `manual`, `retry`, `rerun`, `schedule` or `needs`.
+    /// What started it: `manual`, `retry`, `rerun`, `schedule`, `needs` or `backfill`.
     pub trigger: String,
     /// The tick of a schedule that started it, if one did.
     #[serde(default)]
@@ -44,6 +44,10 @@ pub struct Execution {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Date)]
     pub schedule_date: Option<jiff::civil::Date>,
+    /// The group that it belongs to.
+    #[serde(default)]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub group: Option<GroupId>,
     /// The executions whose success started it, if that did.
     #[serde(default)]
     pub needs: Vec<NeededExecution>,
@@ -219,6 +223,7 @@ impl From<&core::Execution> for Execution {
             trigger: trigger(&execution.trigger).to_owned(),
             schedule: tick(&execution.trigger),
             schedule_date: execution.dates.map(|dates| dates.date),
+            group: execution.group.map(|membership| membership.group),
             needs: needs(&execution.trigger),
             labels: execution.labels.clone(),
             instance_size: execution.instance_size.clone(),
@@ -373,13 +378,14 @@ fn signal(end: &AttemptEnd) -> Option<u8> {
     }
 }
 
-fn trigger(trigger: &Trigger) -> &'static str {
+pub(super) fn trigger(trigger: &Trigger) -> &'static str {
     match trigger {
         Trigger::Manual => "manual",
         Trigger::Retry => "retry",
         Trigger::Rerun => "rerun",
         Trigger::Schedule { .. } => "schedule",
         Trigger::Needs { .. } => "needs",
+        Trigger::Backfill => "backfill",
     }
 }
 
@@ -390,7 +396,7 @@ fn tick(trigger: &Trigger) -> Option<ScheduleTick> {
             timezone: schedule.timezone().to_owned(),
             due: moment(*due),
         }),
-        Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Needs { .. } => None,
+        Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Needs { .. } | Trigger::Backfill => None,
     }
 }
 
@@ -398,7 +404,9 @@ fn needs(trigger: &Trigger) -> Vec<NeededExecution> {
     let show = |by: &NeededBy| NeededExecution { workflow: by.workflow.to_string(), execution: by.execution };
     match trigger {
         Trigger::Needs { by } => by.iter().map(show).collect(),
-        Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Schedule { .. } => Vec::new(),
+        Trigger::Manual | Trigger::Retry | Trigger::Rerun | Trigger::Schedule { .. } | Trigger::Backfill => {
+            Vec::new()
+        }
     }
 }
 

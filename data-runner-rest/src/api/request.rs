@@ -35,7 +35,29 @@ pub struct Execute {
     pub instance_size: Option<String>,
 }
 
-/// The body of `POST /executions/{id}/cancel`, `/retry` and `/rerun`, and of `POST /workers/{id}/drain`: an empty
+/// The body of `POST /workflows/{id}/backfill`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    /// The first date.
+    #[schema(value_type = String, format = Date)]
+    pub from: jiff::civil::Date,
+    /// The last date.
+    #[schema(value_type = String, format = Date)]
+    pub to: jiff::civil::Date,
+    /// How many executions may be active at one time. Default: what the workflow's matrix says, else one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u16>, minimum = 1)]
+    pub max_parallel: Option<std::num::NonZeroU16>,
+    /// Parameters for all of them; what is not given has its default for each date.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// Whether only to tell what would run.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The body of `POST /executions/{id}/cancel`, `/retry` and `/rerun`, of `POST /groups/{id}/…` and of `POST /workers/{id}/drain`: an empty
 /// object; may be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

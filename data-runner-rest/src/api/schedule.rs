@@ -1,6 +1,6 @@
 //! Schedules as REST shows them.
 
-use data_runner_core::id::{ExecutionId, WorkflowId};
+use data_runner_core::id::{ExecutionId, GroupId, WorkflowId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,6 +41,10 @@ pub struct LastTick {
     /// Its execution, if it has one.
     #[schema(value_type = Option<uuid::Uuid>)]
     pub execution: Option<ExecutionId>,
+    /// Its group, if the workflow has a matrix.
+    #[serde(default)]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub group: Option<GroupId>,
     /// Why it has none.
     pub message: Option<String>,
 }

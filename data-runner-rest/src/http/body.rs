@@ -22,7 +22,7 @@ pub(crate) const LIMIT: usize = 1 << 20;
 /// never gets here.
 pub(crate) struct Body<T>(pub(crate) T);
 
-/// A JSON body that may be absent, with the hash of what it says.
+/// A JSON body, with the hash of what it says. If it is absent it is an empty object.
 pub(crate) struct OptionalBody<T> {
     pub(crate) value: T,
     pub(crate) hash: Sha256,
@@ -40,7 +40,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalBody<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {

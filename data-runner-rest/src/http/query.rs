@@ -103,6 +103,7 @@ pub(crate) struct PageWanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listing {
     Executions,
+    Groups,
     Workflows,
     Workers,
     Repos,
@@ -114,6 +115,7 @@ impl Listing {
     const fn mark(self) -> char {
         match self {
             Self::Executions => 'x',
+            Self::Groups => 'g',
             Self::Workflows => 'w',
             Self::Workers => 'k',
             Self::Repos => 'r',

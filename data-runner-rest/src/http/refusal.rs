@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     RouteNotFound,
     WorkflowNotFound,
     ExecutionNotFound,
+    GroupNotFound,
     AttemptNotFound,
     WorkerNotFound,
     RepoNotFound,
@@ -66,7 +67,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 43] = [
+    pub(crate) const ALL: [Self; 44] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
@@ -80,6 +81,7 @@ impl Kind {
         Self::RouteNotFound,
         Self::WorkflowNotFound,
         Self::ExecutionNotFound,
+        Self::GroupNotFound,
         Self::AttemptNotFound,
         Self::WorkerNotFound,
         Self::RepoNotFound,
@@ -129,6 +131,7 @@ impl Kind {
             Self::RouteNotFound => (S::NOT_FOUND, "route_not_found", "There is no such route"),
             Self::WorkflowNotFound => (S::NOT_FOUND, "workflow_not_found", "There is no such workflow"),
             Self::ExecutionNotFound => (S::NOT_FOUND, "execution_not_found", "There is no such execution"),
+            Self::GroupNotFound => (S::NOT_FOUND, "group_not_found", "There is no such group"),
             Self::AttemptNotFound => (S::NOT_FOUND, "attempt_not_found", "There is no such attempt"),
             Self::WorkerNotFound => (S::NOT_FOUND, "worker_not_found", "There is no such worker"),
             Self::RepoNotFound => (S::NOT_FOUND, "repo_not_found", "There is no such repository"),
@@ -148,7 +151,7 @@ impl Kind {
             Self::ConcurrencyLimit => {
                 (S::CONFLICT, "concurrency_limit", "As many executions have not ended as may run at one time")
             }
-            Self::AlreadyEnded => (S::CONFLICT, "already_ended", "The execution has ended"),
+            Self::AlreadyEnded => (S::CONFLICT, "already_ended", "It has ended"),
             Self::WorkflowGone => (S::CONFLICT, "workflow_gone", "The workflow is there no more"),
             Self::TokenNameTaken => (S::CONFLICT, "token_name_taken", "Another token has that name"),
             Self::NoLogin => (S::CONFLICT, "no_login", "This server has no login"),
@@ -206,6 +209,7 @@ impl Kind {
             | Self::RouteNotFound
             | Self::WorkflowNotFound
             | Self::ExecutionNotFound
+            | Self::GroupNotFound
             | Self::AttemptNotFound
             | Self::WorkerNotFound
             | Self::RepoNotFound

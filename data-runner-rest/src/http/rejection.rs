@@ -18,6 +18,7 @@ impl From<RequestError> for Refusal {
             RequestError::NoSuchWorkflow { .. } => Self::new(Kind::WorkflowNotFound, detail),
             RequestError::AmbiguousWorkflow { .. } => Self::new(Kind::Ambiguous, detail),
             RequestError::NoSuchRepo(_) => Self::new(Kind::RepoNotFound, detail),
+            RequestError::NoSuchGroup(_) => Self::new(Kind::GroupNotFound, detail),
             RequestError::NoSuchExecution(_) => Self::new(Kind::ExecutionNotFound, detail),
             RequestError::Invalid { what, problems } => {
                 Self::new(Kind::InvalidRequest, what).with(problems.iter().map(fault))
@@ -48,6 +49,8 @@ impl From<Rejection> for Refusal {
                 Rejection::KeyReused { key: own.to_owned() }.to_string()
             }
             Rejection::NoSuchExecution(_)
+            | Rejection::NoSuchGroup(_)
+            | Rejection::GroupEnded { .. }
             | Rejection::NoSuchWorkflow(_)
             | Rejection::NoSuchWorker(_)
             | Rejection::WorkflowGone { .. }
@@ -61,6 +64,8 @@ impl From<Rejection> for Refusal {
         };
         let kind = match rejection {
             Rejection::NoSuchExecution(_) => Kind::ExecutionNotFound,
+            Rejection::NoSuchGroup(_) => Kind::GroupNotFound,
+            Rejection::GroupEnded { .. } => Kind::AlreadyEnded,
             Rejection::NoSuchWorkflow(_) => Kind::WorkflowNotFound,
             Rejection::NoSuchWorker(_) => Kind::WorkerNotFound,
             Rejection::WorkflowGone { .. } => Kind::WorkflowGone,

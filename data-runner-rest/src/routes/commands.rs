@@ -106,7 +106,7 @@ async fn repeat(
 }
 
 /// Who asks, for the record.
-fn caller(extensions: &Extensions) -> String {
+pub(super) fn caller(extensions: &Extensions) -> String {
     if let Some(Bearer(name)) = extensions.get::<Bearer>() {
         return format!("the bearer of the token {name}");
     }

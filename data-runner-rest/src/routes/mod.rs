@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod find;
+pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod images;

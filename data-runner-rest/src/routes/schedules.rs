@@ -56,11 +56,13 @@ fn of_workflow(workflow: &Workflow, published: &Published) -> Vec<Schedule> {
 }
 
 fn last(tick: &SettledTick) -> LastTick {
-    let (outcome, execution, message) = match &tick.outcome {
-        StartOutcome::Submitted { execution } => ("submitted", Some(*execution), None),
-        StartOutcome::Missed { reason } => ("missed", None, Some(reason.clone())),
-        StartOutcome::Skipped { reason } => ("skipped", None, Some(reason.clone())),
-        StartOutcome::GivenUp { message } => ("given_up", None, Some(message.clone())),
+    let (outcome, made, message) = match &tick.outcome {
+        StartOutcome::Submitted { execution } => ("submitted", (Some(*execution), None), None),
+        StartOutcome::Grouped { group } => ("submitted", (None, Some(*group)), None),
+        StartOutcome::Missed { reason } => ("missed", (None, None), Some(reason.clone())),
+        StartOutcome::Skipped { reason } => ("skipped", (None, None), Some(reason.clone())),
+        StartOutcome::GivenUp { message } => ("given_up", (None, None), Some(message.clone())),
     };
-    LastTick { due: moment(tick.due), outcome: outcome.to_owned(), execution, message }
+    let (execution, group) = made;
+    LastTick { due: moment(tick.due), outcome: outcome.to_owned(), execution, group, message }
 }

@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Response};
 use data_runner_core::event::Pausing;
 use data_runner_core::workflow::Presence;
 use data_runner_core::workflow::Workflow as CoreWorkflow;
-use data_runner_engine::{IdempotencyKey, Order, Registration};
+use data_runner_engine::{IdempotencyKey, Order, Registration, Started as Start};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
 use super::costed;
+use super::groups::accepted;
 use crate::api::{
-    ConfigProblem, Execute, Execution, Page, PatchWorkflow, Plan, Problem, RegisterRepo, Registered, Workflow,
+    ConfigProblem, Execute, Page, PatchWorkflow, Plan, Problem, RegisterRepo, Registered, Started, Workflow,
 };
 use crate::app::{App, Prefix};
 use crate::http::body::{Body, OptionalBody, idempotency_key};
@@ -170,8 +171,9 @@ pub(crate) async fn plan(
     Ok(Json(shown))
 }
 
-/// Runs a workflow. Answered as soon as the execution is durable; it starts when a worker is free. With an
-/// `Idempotency-Key` the same request gives the same execution.
+/// Runs a workflow. Answered as soon as the execution is durable; it starts when a worker is free. A workflow with a
+/// matrix becomes a group, and that is the answer, unless each parameter of the matrix is given. With an
+/// `Idempotency-Key` the same request gives the same execution or group.
 #[utoipa::path(
     post, path = "/workflows/{workflow}/execute", tag = "workflows", security(("token" = ["run"])), request_body = Option<Execute>,
     params(
@@ -179,7 +181,7 @@ pub(crate) async fn plan(
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
     ),
     responses(
-        (status = 202, body = Execution, headers(("location" = String, description = "The execution's address"))),
+        (status = 202, body = Started, headers(("location" = String, description = "The address of the execution or the group"))),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
@@ -205,9 +207,13 @@ pub(crate) async fn execute(
         instance_size: body.value.instance_size,
         idempotency,
     };
-    let execution = app.handle.execute(&workflow.id.to_string(), order).await?;
-    let location = [(LOCATION, prefix.execution(execution.id))];
-    Ok((StatusCode::ACCEPTED, location, Json(costed::fresh(&app.handle, &execution))).into_response())
+    match app.handle.start(&workflow.id.to_string(), order).await? {
+        Start::Execution(execution) => {
+            let location = [(LOCATION, prefix.execution(execution.id))];
+            Ok((StatusCode::ACCEPTED, location, Json(costed::fresh(&app.handle, &execution))).into_response())
+        }
+        Start::Group(group) => Ok(accepted(&prefix, &group)),
+    }
 }
 
 /// How a path names a workflow: by one segment or by two.

@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 49] = [
+const ROUTES: [(&str, &str, &str, u16); 56] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -18,6 +18,12 @@ const ROUTES: [(&str, &str, &str, u16); 49] = [
     ("GET", "/workflows/{workflow}/history", "/workflows/no/history", 404),
     ("GET", "/workflows/{workflow}/diff", "/workflows/no/diff", 404),
     ("GET", "/executions/{execution}/diff", "/executions/NOBODY/diff?with=NOBODY", 404),
+    ("POST", "/workflows/{workflow}/backfill", "/workflows/no/backfill", 422),
+    ("GET", "/groups", "/groups", 200),
+    ("GET", "/groups/{group}", "/groups/NOBODY", 404),
+    ("POST", "/groups/{group}/pause", "/groups/NOBODY/pause", 404),
+    ("POST", "/groups/{group}/resume", "/groups/NOBODY/resume", 404),
+    ("POST", "/groups/{group}/cancel", "/groups/NOBODY/cancel", 404),
     ("GET", "/costs", "/costs", 200),
     ("GET", "/executions", "/executions", 200),
     ("GET", "/executions/{execution}", "/executions/NOBODY", 404),
@@ -55,6 +61,7 @@ const ROUTES: [(&str, &str, &str, u16); 49] = [
     ("GET", "", "/workflows/no/such", 404),
     ("POST", "", "/workflows/no/such/execute", 404),
     ("GET", "", "/workflows/no/such/plan", 404),
+    ("POST", "", "/workflows/no/such/backfill", 422),
     ("GET", "", "/workflows/no/such/history", 404),
     ("GET", "", "/workflows/no/such/diff", 404),
 ];

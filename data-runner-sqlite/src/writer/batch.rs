@@ -6,9 +6,10 @@ use std::sync::Arc;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, EventRecord};
 use data_runner_core::execution::Execution;
+use data_runner_core::group::Group;
 use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{
-    AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, RepoName, WorkerId, WorkflowId,
+    AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, GroupId, RepoName, WorkerId, WorkflowId,
 };
 use data_runner_core::log::Gap;
 use data_runner_core::port::{IdempotencyRecord, StateError};
@@ -30,6 +31,7 @@ pub(super) struct Batch {
     repos: BTreeMap<RepoName, Arc<Repo>>,
     schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
     needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
+    groups: BTreeMap<GroupId, Arc<Group>>,
     deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     idempotency: BTreeMap<String, IdempotencyRecord>,
     hooks: Vec<HookChange>,
@@ -71,6 +73,9 @@ impl Batch {
                 Change::PutNeeds(progress) => {
                     self.needs.insert(progress.workflow, Arc::clone(progress));
                 }
+                Change::PutGroup(group) => {
+                    self.groups.insert(group.id, Arc::clone(group));
+                }
                 Change::PutDelivery(delivery) => {
                     self.deliveries.insert(delivery.id, Arc::clone(delivery));
                 }
@@ -107,6 +112,9 @@ impl Batch {
         }
         if !self.needs.is_empty() {
             self.write_needs(connection).await?;
+        }
+        if !self.groups.is_empty() {
+            self.write_groups(connection).await?;
         }
         if !self.deliveries.is_empty() {
             self.write_deliveries(connection).await?;
@@ -258,6 +266,22 @@ impl Batch {
         Ok(())
     }
 
+    async fn write_groups(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
+        let list = json_list(self.groups.values().map(|group| rows::group(group)))?;
+        sqlx::query!(
+            "
+            INSERT INTO groups (id, ended_at, body)
+            SELECT unhex(value ->> 0), value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+            ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, body = excluded.body
+            ",
+            list
+        )
+        .execute(connection)
+        .await
+        .map_err(store_error)?;
+        Ok(())
+    }
+
     async fn write_deliveries(&self, connection: &mut SqliteConnection) -> Result<(), StateError> {
         let list = json_list(self.deliveries.values().map(|delivery| rows::delivery(delivery)))?;
         sqlx::query!(
@@ -278,10 +302,10 @@ impl Batch {
         let list = json_list(self.idempotency.values().map(|record| Ok(rows::idempotency(record))))?;
         sqlx::query!(
             "
-            INSERT INTO idempotency (key, body_hash, execution, at)
-            SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM json_each(?) WHERE true
+            INSERT INTO idempotency (key, body_hash, execution, made, at)
+            SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4 FROM json_each(?) WHERE true
             ON CONFLICT (key) DO UPDATE SET
-                body_hash = excluded.body_hash, execution = excluded.execution, at = excluded.at
+                body_hash = excluded.body_hash, execution = excluded.execution, made = excluded.made, at = excluded.at
             ",
             list
         )

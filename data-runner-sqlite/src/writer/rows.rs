@@ -4,14 +4,15 @@
 use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::EventRecord;
 use data_runner_core::execution::{Attempt, Execution};
+use data_runner_core::group::Group;
 use data_runner_core::id::{CommitSequence, ExecutionId};
-use data_runner_core::port::{IdempotencyRecord, StateError};
+use data_runner_core::port::{IdempotencyRecord, Made, StateError};
 use data_runner_core::worker::{Worker, WorkerState};
 use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::body::{signed, split, to_json};
+use crate::body::{MADE_EXECUTION, MADE_GROUP, signed, split, to_json};
 
 fn hex(uuid: Uuid) -> String {
     uuid.simple().to_string()
@@ -99,9 +100,19 @@ pub(super) fn delivery(delivery: &Delivery) -> Result<impl Serialize + use<>, St
     Ok((hex(delivery.id.uuid()), id(delivery.execution), settled_at, to_json(delivery)?))
 }
 
-/// key, body_hash, execution, at.
+/// id, ended_at, body.
+pub(super) fn group(group: &Group) -> Result<impl Serialize + use<>, StateError> {
+    let ended_at = group.state.ended_at().map(data_runner_core::time::Timestamp::micros);
+    Ok((hex(group.id.uuid()), ended_at, to_json(group)?))
+}
+
+/// key, body_hash, execution, made, at.
 pub(super) fn idempotency(record: &IdempotencyRecord) -> impl Serialize + use<'_> {
-    (&record.key, &record.body, id(record.execution), record.at.micros())
+    let (made, uuid) = match record.made {
+        Made::Execution(id) => (MADE_EXECUTION, id.uuid()),
+        Made::Group(id) => (MADE_GROUP, id.uuid()),
+    };
+    (&record.key, &record.body, hex(uuid), made, record.at.micros())
 }
 
 /// sequence, place, execution, body.

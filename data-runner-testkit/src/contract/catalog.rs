@@ -9,13 +9,14 @@ use std::sync::Arc;
 use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::event::{Change, EventKind};
 use data_runner_core::execution::{Attempt, Execution, ExecutionState, StateName};
+use data_runner_core::group::{Group, GroupState};
 use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256};
 use data_runner_core::port::{EventPosition, EventQuery, ExecutionQuery};
 use data_runner_core::worker::{Launched, Worker};
 
 use super::state_store::model::{
-    event, idempotency, is_live, one_of_each, repo, rich, states, workers, workflow,
+    event, group, group_id, idempotency, is_live, one_of_each, repo, rich, states, workers, workflow,
 };
 use super::state_store::{Store, StoreFixture, acquired, put};
 use crate::sample::{at, execution, execution_id, worker_id, workflow_id};
@@ -327,6 +328,20 @@ pub async fn an_event_comes_back_as_it_was_recorded(fixture: &dyn StoreFixture) 
     assert_eq!(read, records);
 }
 
+/// Groups are found for good, the newest first.
+pub async fn groups_are_paged_from_the_newest_to_the_oldest(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let ended = Group { state: GroupState::Done { at: at(2) }, ..group(2) };
+    let groups = [group(1), ended, group(3), group(4)];
+    let put = groups.iter().map(|it| Change::PutGroup(Arc::new(it.clone()))).collect();
+    store.commit(epoch, at(1), put).await.expect("commit");
+    let [first, ended, third, fourth] = groups;
+    assert_eq!(store.groups(None, 2).await.expect("groups"), [fourth.clone(), third.clone()]);
+    assert_eq!(store.groups(Some(third.id), 9).await.expect("groups"), [ended.clone(), first]);
+    assert_eq!(store.group(ended.id).await.expect("group"), Some(ended));
+    assert_eq!(store.group(group_id(9)).await.expect("group"), None);
+}
+
 /// Invariant I12 rests on this.
 pub async fn an_idempotency_key_leads_to_what_it_made(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
@@ -374,6 +389,7 @@ macro_rules! catalog_contract {
             repositories_and_workflows_come_in_order_of_their_names
             events_resume_after_any_position
             an_event_comes_back_as_it_was_recorded
+            groups_are_paged_from_the_newest_to_the_oldest
             an_idempotency_key_leads_to_what_it_made
             a_delivery_is_known_by_each_of_its_names_until_it_is_forgotten
         );

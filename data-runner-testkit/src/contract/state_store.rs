@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, Snapshot};
 use data_runner_core::execution::{Execution, ExecutionState};
+use data_runner_core::group::{Group, GroupState};
 use data_runner_core::id::{CommitSequence, Epoch};
 use data_runner_core::log::{Gap, GapReason, LogOffset};
 use data_runner_core::port::{Catalog, EventQuery, LogState, LogStore, StateError, StateStore, TokenStore};
@@ -256,6 +257,23 @@ pub async fn what_has_succeeded_for_others_is_loaded_as_it_was_put_last(fixture:
     assert_eq!(store.load(epoch).await.expect("load").needs, needs);
 }
 
+/// A group goes on where it was; one that has ended is left alone.
+pub async fn only_groups_that_have_not_ended_are_loaded(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let groups: Vec<Group> = (1..=4).map(model::group).collect();
+    let put = |group: &Group| Change::PutGroup(Arc::new(group.clone()));
+    store.commit(epoch, at(1), groups.iter().map(put).collect()).await.expect("commit");
+    let ended = [
+        Group { state: GroupState::Done { at: at(2) }, ..groups[0].clone() },
+        Group { state: GroupState::Cancelled { at: at(2) }, ..groups[2].clone() },
+    ];
+    store.commit(epoch, at(2), ended.iter().map(put).collect()).await.expect("commit");
+    fixture.crash(store).await;
+    let (store, epoch) = acquired(fixture).await;
+    let active = [groups[1].clone(), groups[3].clone()];
+    assert_eq!(store.load(epoch).await.expect("load").groups, active);
+}
+
 /// A message that is owed is owed after a crash; one that is settled is never sent again.
 pub async fn only_pending_deliveries_are_loaded(fixture: &dyn StoreFixture) {
     let (store, epoch) = acquired(fixture).await;
@@ -386,6 +404,7 @@ macro_rules! state_store_contract {
             each_state_of_a_worker_comes_back_as_it_was_put
             how_far_schedules_have_come_is_loaded_as_it_was_put_last
             what_has_succeeded_for_others_is_loaded_as_it_was_put_last
+            only_groups_that_have_not_ended_are_loaded
             only_pending_deliveries_are_loaded
             open_logs_are_loaded_with_their_offsets
             load_equals_a_model_after_random_commits

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use data_runner_core::event::{Change, Snapshot};
 use data_runner_core::execution::{Execution, StateName};
-use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, WorkerId};
+use data_runner_core::group::Group;
+use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, GroupId, WorkerId};
 use data_runner_core::log::LogChunk;
 use data_runner_core::message::{LogAck, LogAppend};
 use data_runner_core::port::{
@@ -183,6 +184,11 @@ impl MemoryStore {
         keys.iter().any(|key| inner.tables.hooks.contains_key(key))
     }
 
+    /// Every group, in order of the ids, ended ones too.
+    pub fn groups_now(&self) -> Vec<Arc<Group>> {
+        self.lock().tables.groups.values().cloned().collect()
+    }
+
     /// [`Catalog::idempotent`], at once.
     pub fn idempotent_now(&self, key: &str) -> Option<IdempotencyRecord> {
         self.lock().tables.idempotency.get(key).cloned()
@@ -246,6 +252,16 @@ impl Catalog for MemoryStore {
 
     async fn executions_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<ExecutionId>, StateError> {
         Ok(self.lock().tables.by_prefix(prefix, limit))
+    }
+
+    async fn group(&self, id: GroupId) -> Result<Option<Group>, StateError> {
+        Ok(self.lock().tables.groups.get(&id).map(|group| Group::clone(group)))
+    }
+
+    async fn groups(&self, before: Option<GroupId>, limit: u32) -> Result<Vec<Group>, StateError> {
+        let shared = self.lock();
+        let older = shared.tables.groups.values().rev().filter(|it| before.is_none_or(|id| it.id < id));
+        Ok(older.take(limit as usize).map(|group| Group::clone(group)).collect())
     }
 
     async fn repos(&self) -> Result<Vec<Repo>, StateError> {

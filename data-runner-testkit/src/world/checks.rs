@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use data_runner_core::execution::{AttemptEnd, ConcurrencyKey, ExecutionState, StateName};
-use data_runner_core::id::{AttemptId, ExecutionId, WorkerId};
+use data_runner_core::group::Group;
+use data_runner_core::id::{AttemptId, ExecutionId, GroupId, WorkerId};
 use data_runner_core::log::{LogChunk, LogOffset, Segment};
 use data_runner_core::orchestrator::Orchestrator;
 use data_runner_core::port::{LogRange, LogState};
@@ -18,6 +19,7 @@ impl World {
         }
         self.check_processes()?;
         self.check_ended()?;
+        self.check_groups()?;
         self.check_cap()?;
         self.check_keys()
     }
@@ -93,6 +95,35 @@ impl World {
         Ok(())
     }
 
+    /// I9, I10: never more members of a group are active than may be, and each has one execution at the most.
+    fn check_groups(&self) -> Result<(), Box<Violation>> {
+        let mut members = BTreeSet::new();
+        let mut active: BTreeMap<GroupId, u32> = BTreeMap::new();
+        for execution in self.store.executions_now() {
+            let Some(membership) = execution.group else { continue };
+            if !members.insert((membership.group, membership.index)) {
+                let what = format!("member {} of {} has two executions", membership.index, membership.group);
+                return Err(self.violation("I10", what));
+            }
+            *active.entry(membership.group).or_default() += u32::from(!execution.state.name().is_terminal());
+        }
+        let many = |group: &&std::sync::Arc<Group>| {
+            group.max_parallel.is_some_and(|most| active.get(&group.id).is_some_and(|count| *count > most))
+        };
+        match self.store.groups_now().iter().find(many) {
+            Some(group) => {
+                Err(self.violation("I9", format!("too many of the group {} are active", group.id)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every group that clients asked for has ended.
+    pub(super) fn groups_have_ended(&self) -> bool {
+        self.grouped.len() == self.size.groups as usize
+            && self.store.groups_now().iter().all(|group| group.state.ended_at().is_some())
+    }
+
     /// I9: never more machines than allowed, those on their way in or out included.
     fn check_cap(&self) -> Result<(), Box<Violation>> {
         let ours = |worker: &WorkerId| !self.cloud.is_stranger(*worker);
@@ -151,8 +182,16 @@ impl World {
                 Some(_) => {}
             }
         }
-        let distinct: std::collections::BTreeSet<_> = self.acknowledged.values().collect();
-        if distinct.len() != self.acknowledged.len() || self.store.executions_now().len() != distinct.len() {
+        if !self.groups_have_ended() {
+            return Err(self.violation("I1", "a group has not ended".to_owned()));
+        }
+        let distinct: BTreeSet<_> = self.acknowledged.values().collect();
+        let alone = self.store.executions_now().iter().filter(|it| it.group.is_none()).count();
+        let groups = self.store.groups_now().len();
+        if distinct.len() != self.acknowledged.len()
+            || alone != distinct.len()
+            || groups != self.size.groups as usize
+        {
             return Err(self.violation("I12", "a repeated request made another execution".to_owned()));
         }
         if !self.no_machine_is_left() {

@@ -18,7 +18,7 @@ mod supervisor;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use data_runner_core::id::{AttemptId, ExecutionId, WorkerId};
+use data_runner_core::id::{AttemptId, ExecutionId, GroupId, WorkerId};
 use data_runner_core::time::{Entropy, Mono, Now, Timestamp};
 
 use crate::memory::store::MemoryStore;
@@ -68,6 +68,8 @@ pub struct Violation {
 pub struct Size {
     /// Executions that clients submit.
     pub executions: u32,
+    /// Groups that clients start beside them, of four executions each.
+    pub groups: u32,
     /// Workers that the pool may have.
     pub workers: u32,
     /// For how long faults strike; then everything heals.
@@ -89,6 +91,7 @@ impl Default for Size {
     fn default() -> Self {
         Self {
             executions: 12,
+            groups: 1,
             workers: 3,
             troubled: Duration::from_secs(3600),
             machines: Machines::OfThisHost,
@@ -121,6 +124,8 @@ enum ClientAct {
     Submit(u32),
     /// The same request again: the client did not hear the answer.
     Repeat(u32),
+    /// Start a group, again and again until the answer is heard.
+    Group(u32),
     Cancel(u32),
 }
 
@@ -139,6 +144,8 @@ struct World {
     network: Network,
     /// What was acknowledged to clients, by their own number.
     acknowledged: BTreeMap<u32, ExecutionId>,
+    /// The same of groups.
+    grouped: BTreeMap<u32, GroupId>,
     cancelled: BTreeSet<ExecutionId>,
     ended: BTreeMap<ExecutionId, data_runner_core::execution::Execution>,
     /// Attempts whose process was started, ever.
@@ -174,6 +181,7 @@ impl World {
             cloud: Cloud::default(),
             network: Network::default(),
             acknowledged: BTreeMap::new(),
+            grouped: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             ended: BTreeMap::new(),
             started: BTreeMap::new(),
@@ -216,6 +224,7 @@ impl World {
         self.now > self.size.troubled
             && self.acknowledged.len() == self.size.executions as usize
             && self.acknowledged.values().all(|id| self.ended.contains_key(id))
+            && self.groups_have_ended()
             && self.no_machine_is_left()
     }
 
@@ -254,6 +263,10 @@ impl World {
                 self.after(at + wait, Happening::Client(ClientAct::Cancel(n)));
             }
         }
+        for n in 0..self.size.groups {
+            let at = self.millis(0, troubled * 3 / 4);
+            self.after(at, Happening::Client(ClientAct::Group(n)));
+        }
     }
 
     fn on_client(&mut self, act: ClientAct) {
@@ -266,6 +279,13 @@ impl World {
                 let wait = self.millis(1_000, 30_000);
                 self.after(wait, Happening::Client(ClientAct::Repeat(n)));
                 self.submit(n);
+            }
+            ClientAct::Group(n) => {
+                if !self.grouped.contains_key(&n) {
+                    let wait = self.millis(1_000, 30_000);
+                    self.after(wait, Happening::Client(ClientAct::Group(n)));
+                    self.start_group(n);
+                }
             }
             ClientAct::Cancel(n) => {
                 if let Some(&id) = self.acknowledged.get(&n) {

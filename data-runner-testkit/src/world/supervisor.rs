@@ -10,14 +10,15 @@ use data_runner_core::event::{
     Answer, Effect, Event, Idempotency, Outcome, ReplyTo, Request, Submit, Synced,
 };
 use data_runner_core::execution::{Concurrency, OnConflict, Priority, Queueing, RetryPolicy, Trigger};
+use data_runner_core::group::{GroupKind, GroupOrder, Member};
 use data_runner_core::id::{Epoch, ExecutionId, MachineId, Sha256, WorkerId};
 use data_runner_core::message::{LogAppend, LogOutcome};
 use data_runner_core::orchestrator::{Absence, Orchestrator, Policy, Pool};
-use data_runner_core::port::LaunchAnswer;
+use data_runner_core::port::{LaunchAnswer, Made};
 use data_runner_core::time::{Entropy, Timestamp};
 use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineState};
 use data_runner_core::workflow::config::{Problem, Severity};
-use data_runner_core::workflow::{Compute, DefinitionState, FolderFound, Repo, Spot};
+use data_runner_core::workflow::{Compute, DefinitionState, FolderFound, ParamValue, Repo, Spot};
 
 use super::host::{Host, MachineLife};
 use super::network::Way;
@@ -30,9 +31,16 @@ pub(super) struct Supervisor {
     policy: Policy,
     entropy: Entropy,
     inbox: Vec<Event>,
-    waiting: BTreeMap<ReplyTo, u32>,
+    waiting: BTreeMap<ReplyTo, Client>,
     replies: u64,
     alarm: u64,
+}
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy)]
+enum Client {
+    OfExecution(u32),
+    OfGroup(u32),
 }
 
 pub(super) enum Life {
@@ -192,7 +200,7 @@ impl World {
         }
     }
 
-    fn ask(&mut self, request: Request, client: Option<u32>) {
+    fn ask(&mut self, request: Request, client: Option<Client>) {
         self.supervisor.replies += 1;
         let reply = ReplyTo(self.supervisor.replies);
         if let Some(client) = client {
@@ -202,15 +210,34 @@ impl World {
     }
 
     pub(super) fn submit(&mut self, n: u32) {
-        let Some(workflow) =
-            self.supervisor.orchestrator().and_then(|it| it.workflows().keys().next().copied())
-        else {
-            return;
-        };
-        let key = format!("client-{n}");
-        let known = self.store.idempotent_now(&key);
-        let idempotency = Idempotency { key, body: Sha256::of(&n.to_be_bytes()), known };
-        let submit = Submit {
+        if let Some(submit) = self.submission(n, &format!("client-{n}")) {
+            self.ask(Request::Submit(submit), Some(Client::OfExecution(n)));
+        }
+    }
+
+    /// A group of four, of which two may be active; every second one fails fast.
+    pub(super) fn start_group(&mut self, n: u32) {
+        if let Some(submit) = self.submission(n, &format!("group-{n}")) {
+            let member = |index| {
+                let params = BTreeMap::from([("n".to_owned(), ParamValue::Int(index))]);
+                Member::new(params, None, submit.queueing.clone())
+            };
+            let order = GroupOrder {
+                members: (0..4).map(member).collect(),
+                kind: GroupKind::Matrix,
+                max_parallel: Some(2),
+                fail_fast: self.seed.is_multiple_of(2),
+                submit,
+            };
+            self.ask(Request::StartGroup(Box::new(order)), Some(Client::OfGroup(n)));
+        }
+    }
+
+    fn submission(&self, n: u32, key: &str) -> Option<Submit> {
+        let workflow = self.supervisor.orchestrator()?.workflows().keys().next().copied()?;
+        let known = self.store.idempotent_now(key);
+        let idempotency = Idempotency { key: key.to_owned(), body: Sha256::of(&n.to_be_bytes()), known };
+        Some(Submit {
             workflow,
             job: Arc::new(sample::job()),
             labels: BTreeMap::new(),
@@ -231,10 +258,10 @@ impl World {
             },
             trigger: Trigger::Manual,
             dates: None,
+            group: None,
             retry_of: None,
             idempotency: Some(idempotency),
-        };
-        self.ask(Request::Submit(submit), Some(n));
+        })
     }
 
     pub(super) fn cancel(&mut self, execution: ExecutionId) {
@@ -366,9 +393,10 @@ impl World {
     }
 
     fn reply(&mut self, to: ReplyTo, answer: &Answer) {
-        let id = match answer {
-            Answer::Execution(execution) => execution.id,
-            Answer::Existing(id) => *id,
+        let made = match answer {
+            Answer::Execution(execution) => Made::Execution(execution.id),
+            Answer::Group(group) => Made::Group(group.id),
+            Answer::Existing(made) => *made,
             Answer::Workflows(_)
             | Answer::Workflow(_)
             | Answer::Worker(_)
@@ -377,11 +405,17 @@ impl World {
             | Answer::ShutDown
             | Answer::Rejected(_) => return,
         };
-        if let Some(client) = self.supervisor.waiting.remove(&to) {
-            self.note(|| format!("client {client} hears of {id}"));
-            self.acknowledged.insert(client, id);
-        } else {
-            self.cancelled.insert(id);
+        match (self.supervisor.waiting.remove(&to), made) {
+            (Some(Client::OfExecution(client)), Made::Execution(id)) => {
+                self.note(|| format!("client {client} hears of {id}"));
+                self.acknowledged.insert(client, id);
+            }
+            (Some(Client::OfGroup(client)), Made::Group(id)) => {
+                self.note(|| format!("client {client} hears of the group {id}"));
+                self.grouped.insert(client, id);
+            }
+            (None, Made::Execution(id)) => drop(self.cancelled.insert(id)),
+            (Some(_) | None, _) => {}
         }
     }
 

@@ -5,6 +5,7 @@
 mod access;
 mod agent_killed;
 mod cli;
+mod groups;
 mod hardships;
 mod jobs;
 mod logs;

@@ -4,6 +4,7 @@ mod access;
 mod cost;
 mod dev;
 mod execution;
+mod group;
 mod image;
 mod project;
 mod schedule;
@@ -18,6 +19,7 @@ pub use access::{ContextAddArgs, ContextCommand, TokenCommand, TokenCreateArgs};
 pub use cost::{CostArgs, CostsBy, PlanArgs};
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, DiffArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
+pub use group::{BackfillArgs, GroupCommand};
 pub use image::{BakeArgs, ImageCommand};
 pub use project::{DoctorArgs, InitArgs, ValidateArgs, ValidateFormat};
 pub use schedule::ScheduleCommand;
@@ -131,6 +133,11 @@ pub enum Command {
     Retry(RepeatArgs),
     /// Run an execution again: newest commit, same parameters
     Rerun(RepeatArgs),
+    /// Run a workflow for the dates of a time that has passed
+    Backfill(BackfillArgs),
+    /// Groups: the executions of a matrix or a backfill
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Sum up what runs have cost
     Cost(CostArgs),
     /// Workflows and the repositories that they come from
@@ -178,6 +185,8 @@ impl Command {
             | Self::Schedule(_)
             | Self::Worker(_)
             | Self::Plan(_)
+            | Self::Backfill(_)
+            | Self::Group(_)
             | Self::Cost(_)
             | Self::Image(_)
             | Self::Token(_)

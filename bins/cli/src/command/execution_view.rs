@@ -183,6 +183,9 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
     if let Some(date) = &execution.schedule_date {
         fact("date", date.to_string());
     }
+    if let Some(group) = &execution.group {
+        fact("group", group.to_string());
+    }
     for needed in &execution.needs {
         fact("after", format!("{} {}", needed.workflow, needed.execution));
     }

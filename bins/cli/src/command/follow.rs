@@ -16,7 +16,7 @@ use data_runner_rest::api::Execution;
 /// How often the state is asked for while a person looks on.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a server may be away before waiting is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries to reach a server that went away.
 const PAUSE: Duration = Duration::from_millis(500);
 

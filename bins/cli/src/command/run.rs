@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::context::Context;
 use super::execution_view::{ending, table};
 use super::follow::{Followed, LogSink, LogWanted, TEXT, follow, wait as wait_for};
+use super::group;
 use super::local::run_local;
 use super::unpushed::{LocalFolder, is_folder};
 use super::workflow::FIND;
@@ -17,7 +18,7 @@ use crate::client::encode;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::output::{Output, say, style};
-use data_runner_rest::api::{Execute, Execution, Repeat};
+use data_runner_rest::api::{Execute, Execution, Repeat, Started};
 
 /// An execution with what became of it; what `-o json` prints.
 #[derive(Debug, Serialize)]
@@ -54,7 +55,10 @@ pub async fn run(
     let key = args.idempotency_key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let path = format!("/workflows/{workflow}/execute");
     let answer = context.client.post(&path, &body, Some(&key)).await;
-    let execution: Execution = answer.map_err(|error| error.helping_to_find(FIND))?;
+    let execution = match answer.map_err(|error| error.helping_to_find(FIND))? {
+        Started::Execution(execution) => *execution,
+        Started::Group(group) => return group::started(*group, args.detach, context).await,
+    };
     submitted(&execution);
     if args.detach { print(context, &execution) } else { to_the_end(context, execution).await }
 }
@@ -127,7 +131,7 @@ fn print(context: &Context, execution: &Execution) -> Result<u8, Error> {
 }
 
 /// The parameters as the server wants them: texts, which it reads as declared.
-fn params(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {
+pub fn params(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {
     let mut params = Map::new();
     for (name, value) in given {
         if params.insert(name.clone(), Value::String(value.clone())).is_some() {

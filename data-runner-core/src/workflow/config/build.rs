@@ -4,6 +4,7 @@ mod budget;
 mod compute;
 mod dependencies;
 mod environment;
+mod matrix;
 mod needs;
 mod notifications;
 mod params;
@@ -44,13 +45,14 @@ pub(super) fn build(
     let needs = needs::needs(config.list("needs"), file, report);
     let params = params::params(given, &needs, report);
     let schedule = schedule::schedule(config.list("schedule"), report);
+    let matrix = matrix::matrix(config.take("matrix"), &params, report);
     let alone = match (schedule.is_empty(), needs.is_empty()) {
         (false, _) => Some("schedule"),
         (true, false) => Some("needs"),
         (true, true) => None,
     };
     if let Some(alone) = alone {
-        params::check_defaults(&names, &params, alone, report);
+        params::check_defaults(&names, &params, (alone, matrix.as_ref()), report);
     }
     let env = environment::env(config.text_map("env"), report);
     let secrets = environment::secrets(config.text_map("secrets"), &env, report);
@@ -83,6 +85,7 @@ pub(super) fn build(
         budget,
         queueing,
         needs,
+        matrix,
     })
 }
 

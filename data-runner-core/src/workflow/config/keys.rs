@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cost::OnExceed;
 use crate::execution::{FailureCause, OnConflict};
+use crate::group::MAX_MEMBERS;
 use crate::workflow::{CatchUp, MessageFormat, NotifyOn, Spot};
 use crate::yaml::{Key, Need, Shape};
 
@@ -76,6 +77,8 @@ static CAUSE: Shape = Shape::Choice(&CAUSES);
 static REFERENCE: Shape = Shape::Reference;
 static SCHEDULE: Shape = Shape::Object(&SCHEDULE_KEYS);
 static NOTIFICATION: Shape = Shape::Object(&NOTIFICATION_KEYS);
+static SCALAR: Shape = Shape::Scalar;
+static SCALARS: Shape = Shape::List { of: &SCALAR, min: 1, max: MAX_MEMBERS };
 static NEED: Shape = Shape::Object(&NEED_KEYS);
 static NOTIFY_ON: Shape = Shape::Choice(&NOTIFY_ON_NAMES);
 static PARAM: Shape = Shape::Object(&PARAM_KEYS);
@@ -152,7 +155,7 @@ static CONFIG_KEYS: [Key; 25] = [
         seconds(60, 30 * DAY),
         "How long after its due time it counts as late if it has not started.",
     ),
-    Shape::not_yet("matrix", "One execution for each combination of values."),
+    key("matrix", Shape::Object(&MATRIX_KEYS), "One execution for each combination of values."),
     Shape::not_yet("artifacts", "Files to keep."),
 ];
 
@@ -270,6 +273,16 @@ static COMPUTE_KEYS: [Key; 7] = [
         "The instance profile, whose role the job has. Default: the installation's.",
     ),
     key("image", Shape::text(63), "The machine image. Default: the installation's."),
+];
+
+static MATRIX_KEYS: [Key; 3] = [
+    required("values", Shape::Map { of: &SCALARS, max: 10 }, "A list of values for each of some parameters."),
+    key(
+        "max_parallel",
+        Shape::Int { min: 1, max: MAX_MEMBERS as i64 },
+        "How many of them may be active at one time. Default: all.",
+    ),
+    key("fail_fast", Shape::Bool, "Whether one that fails ends the others. Default: false."),
 ];
 
 static NEED_KEYS: [Key; 2] = [

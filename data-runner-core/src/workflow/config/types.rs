@@ -9,7 +9,7 @@ use crate::cost::Budget;
 use crate::execution::RetryPolicy;
 use crate::id::{WorkerType, WorkflowName};
 use crate::workflow::{
-    Compute, Dependencies, InstanceSize, Need, Notification, ParamValue, QueueingRules, ScheduleLine,
+    Compute, Dependencies, InstanceSize, Matrix, Need, Notification, ParamValue, QueueingRules, ScheduleLine,
     SecretRef,
 };
 
@@ -66,6 +66,9 @@ pub struct WorkflowConfig {
     /// Workflows whose success starts it.
     #[serde(default)]
     pub needs: Vec<Need>,
+    /// One execution for each combination of values.
+    #[serde(default)]
+    pub matrix: Option<Matrix>,
 }
 
 impl WorkflowConfig {

@@ -6,8 +6,8 @@ use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
 use crate::cost::Budget;
 use crate::execution::RetryRule;
 use crate::workflow::{
-    Compute, ConcurrencyRule, Dependencies, Need, Notification, ParamValue, PythonDependency, ScheduleLine,
-    Spot,
+    Compute, ConcurrencyRule, Dependencies, Matrix, Need, Notification, ParamValue, PythonDependency,
+    ScheduleLine, Spot,
 };
 use crate::yaml::{write_duration, write_size};
 
@@ -54,6 +54,9 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     }
     put_some_list(&mut yaml, "schedule", config.schedule.iter().map(schedule).collect());
     put_some_list(&mut yaml, "needs", config.needs.iter().map(need).collect());
+    if let Some(matrix) = &config.matrix {
+        put(&mut yaml, "matrix", write_matrix(matrix));
+    }
     put_some_list(&mut yaml, "notifications", config.notifications.iter().map(notification).collect());
     serde_yaml::to_string(&yaml)
 }
@@ -97,10 +100,7 @@ fn param(spec: &ParamSpec) -> Value {
     }
     match &spec.default {
         None => {}
-        Some(ParamDefault::Value(ParamValue::Float(number))) => put(&mut yaml, "default", *number),
-        Some(ParamDefault::Value(ParamValue::Int(number))) => put(&mut yaml, "default", *number),
-        Some(ParamDefault::Value(ParamValue::Bool(value))) => put(&mut yaml, "default", *value),
-        Some(ParamDefault::Value(value)) => put(&mut yaml, "default", value.to_text()),
+        Some(ParamDefault::Value(value)) => put(&mut yaml, "default", scalar(value)),
         Some(reference) => put_some(&mut yaml, "default", reference.to_json().as_str()),
     }
     put_some(&mut yaml, "description", spec.description.as_deref());
@@ -183,6 +183,31 @@ fn schedule(line: &ScheduleLine) -> Value {
         put(&mut yaml, "catch_up_window", write_duration(window));
     }
     put(&mut yaml, "jitter", write_duration(line.jitter));
+    yaml.into()
+}
+
+/// Numbers and booleans as such, the rest as text.
+fn scalar(value: &ParamValue) -> Value {
+    match value {
+        ParamValue::Int(number) => (*number).into(),
+        ParamValue::Float(number) => (*number).into(),
+        ParamValue::Bool(value) => (*value).into(),
+        ParamValue::String(_) | ParamValue::Enum(_) | ParamValue::Date(_) | ParamValue::Datetime(_) => {
+            value.to_text().into()
+        }
+    }
+}
+
+fn write_matrix(matrix: &Matrix) -> Value {
+    let mut yaml = Mapping::new();
+    let values = |(name, values): (&String, &Vec<ParamValue>)| {
+        (Value::from(name.as_str()), values.iter().map(scalar).collect::<Vec<Value>>().into())
+    };
+    put(&mut yaml, "values", matrix.values.iter().map(values).collect::<Mapping>());
+    if let Some(most) = matrix.max_parallel {
+        put(&mut yaml, "max_parallel", most);
+    }
+    put(&mut yaml, "fail_fast", matrix.fail_fast);
     yaml.into()
 }
 

@@ -13,13 +13,14 @@ use data_runner_core::execution::{
     LaunchTry, LiveAttempt, OnConflict, Phase, Phases, Priority, Queueing, RunState, StateName, Stop,
     StopReason, Trigger, Usage, Waiting, WaitingReason,
 };
+use data_runner_core::group::{Group, GroupKind, GroupState, Member, MemberState, Membership};
 use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{
-    AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, Lease, RepoName, Sha256,
-    WorkerId, WorkflowId,
+    AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, Lease,
+    RepoName, Sha256, WorkerId, WorkflowId,
 };
 use data_runner_core::log::LogOffset;
-use data_runner_core::port::IdempotencyRecord;
+use data_runner_core::port::{IdempotencyRecord, Made};
 use data_runner_core::time::Entropy;
 use data_runner_core::worker::{
     Candidate, Launched, MachineEnd, MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState,
@@ -51,6 +52,7 @@ pub(in crate::contract) fn one_of_each() -> Vec<Change> {
         Change::PutDelivery(Arc::new(deliveries().swap_remove(0))),
         Change::PutNeeds(Arc::new(needs().swap_remove(0))),
         Change::PutHook(HookRecord { key: "github/1".to_owned(), at: at(1) }),
+        Change::PutGroup(Arc::new(group(1))),
         Change::OpenLog(claim(1, 1)),
         Change::Record(event(EventKind::ExecutionQueued, Some(1))),
     ]
@@ -95,6 +97,7 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         },
         trigger: Trigger::Needs { by: vec![needed_by(1)] },
         dates: Some(dates()),
+        group: Some(Membership { group: group_id(1), index: 3 }),
         retry_of: Some(execution_id(0)),
         budget: Some(budget()),
         spending: spending(),
@@ -339,6 +342,44 @@ pub(in crate::contract) fn needs() -> Vec<NeedsProgress> {
     ]
 }
 
+pub(in crate::contract) fn group_id(n: u64) -> GroupId {
+    GroupId::from_uuid(uuid(n))
+}
+
+/// A group that is active, with a member in each state.
+pub(in crate::contract) fn group(n: u64) -> Group {
+    let states = [
+        MemberState::Success(execution_id(1)),
+        MemberState::Failed(execution_id(2)),
+        MemberState::Cancelled(execution_id(3)),
+        MemberState::Active(execution_id(4)),
+        MemberState::Pending,
+        MemberState::Skipped,
+    ];
+    let params = BTreeMap::from([("region".to_owned(), ParamValue::Enum("eu \"west\"".to_owned()))]);
+    let member = |state| Member {
+        params: params.clone(),
+        dates: Some(dates()),
+        queueing: Queueing { priority: Priority::new(80), ..Queueing::default() },
+        state,
+    };
+    let day = jiff::civil::date(2026, 8, 3);
+    Group {
+        id: group_id(n),
+        kind: if n.is_multiple_of(2) {
+            GroupKind::Matrix
+        } else {
+            GroupKind::Backfill { from: day, to: day }
+        },
+        max_parallel: Some(2),
+        fail_fast: true,
+        created_at: at(1),
+        state: if n.is_multiple_of(2) { GroupState::Cancelling } else { GroupState::Paused },
+        template: Arc::new(rich(execution(n))),
+        members: states.map(member).to_vec(),
+    }
+}
+
 fn needed_by(n: u64) -> NeededBy {
     NeededBy { workflow: job().workflow, execution: execution_id(n) }
 }
@@ -400,7 +441,7 @@ pub(in crate::contract) fn idempotency(key: &str, n: u64) -> IdempotencyRecord {
     IdempotencyRecord {
         key: key.to_owned(),
         body: Sha256::of(key.as_bytes()),
-        execution: execution_id(n),
+        made: if n.is_multiple_of(2) { Made::Group(group_id(n)) } else { Made::Execution(execution_id(n)) },
         at: at(n as i64),
     }
 }
@@ -518,6 +559,7 @@ impl Model {
                 self.logs.remove(attempt);
             }
             Change::PutNeeds(_)
+            | Change::PutGroup(_)
             | Change::PutDelivery(_)
             | Change::PutIdempotency(_)
             | Change::PutHook(_)
@@ -553,6 +595,7 @@ impl Model {
             repos: self.repos.values().cloned().collect(),
             schedules: self.schedules.values().cloned().collect(),
             needs: self.snapshot.needs.clone(),
+            groups: self.snapshot.groups.clone(),
             deliveries: self.snapshot.deliveries.clone(),
             logs: self
                 .logs

@@ -7,8 +7,10 @@ use data_runner_core::access::Token;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, EventRecord, Snapshot};
 use data_runner_core::execution::Execution;
+use data_runner_core::group::Group;
 use data_runner_core::id::{
-    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, RepoName, TokenName, WorkerId, WorkflowId,
+    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, RepoName, TokenName, WorkerId,
+    WorkflowId,
 };
 use data_runner_core::port::{EventPosition, IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
@@ -27,6 +29,7 @@ pub(super) struct Tables {
     pub(super) repos: BTreeMap<RepoName, Arc<Repo>>,
     pub(super) schedules: BTreeMap<ScheduleId, Arc<ScheduleProgress>>,
     pub(super) needs: BTreeMap<WorkflowId, Arc<NeedsProgress>>,
+    pub(super) groups: BTreeMap<GroupId, Arc<Group>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
     pub(super) hooks: BTreeMap<String, Timestamp>,
@@ -69,6 +72,9 @@ impl Tables {
                 Change::PutNeeds(progress) => {
                     self.needs.insert(progress.workflow, progress);
                 }
+                Change::PutGroup(group) => {
+                    self.groups.insert(group.id, group);
+                }
                 Change::PutDelivery(delivery) => {
                     self.deliveries.insert(delivery.id, delivery);
                 }
@@ -105,6 +111,10 @@ impl Tables {
             repos: self.repos.values().map(|repo| Repo::clone(repo)).collect(),
             schedules: self.schedules.values().map(|it| ScheduleProgress::clone(it)).collect(),
             needs: self.needs.values().map(|it| NeedsProgress::clone(it)).collect(),
+            groups: {
+                let active = self.groups.values().filter(|it| it.state.ended_at().is_none());
+                active.map(|it| Group::clone(it)).collect()
+            },
             deliveries: {
                 let pending = self.deliveries.values().filter(|it| it.is_pending());
                 pending.map(|it| Delivery::clone(it)).collect()

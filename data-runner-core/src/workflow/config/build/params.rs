@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::workflow::Need;
 use crate::workflow::config::{ParamDefault, ParamKind, ParamSpec};
 use crate::workflow::params::{Given, Reading, is_param_name, read};
+use crate::workflow::{Matrix, Need};
 use crate::yaml::{Object, Place, Placed, Report, Scalar, Value, nearest, shown};
 
 const EXPRESSIONS: [&str; 3] = ["${schedule.date}", "${schedule.previous_date}", "${needs.NAME.output.KEY}"];
@@ -95,14 +95,7 @@ fn default(
     {
         return expression(kind, text, &scalar.at, needs, report);
     }
-    let given = match &scalar.value {
-        Scalar::Null => Given::Nothing,
-        Scalar::Bool(value) => Given::Bool(*value),
-        Scalar::Int(number) => Given::Int(*number),
-        Scalar::Float(number, _) => Given::Float(*number),
-        Scalar::Text(text) => Given::Text(text),
-    };
-    match read(kind, given, Reading::AsDeclared) {
+    match read(kind, Given::from(&scalar.value), Reading::AsDeclared) {
         Ok(value) => Some(ParamDefault::Value(value)),
         Err(mismatch) => {
             let message = format!("the default of `{}` {}", name.value, mismatch.message);
@@ -159,10 +152,13 @@ fn expression(
 pub(super) fn check_defaults(
     names: &[Placed<String>],
     params: &BTreeMap<String, ParamSpec>,
-    key: &str,
+    (key, matrix): (&str, Option<&Matrix>),
     report: &mut Report<'_>,
 ) {
-    let lacks = |name: &&Placed<String>| params.get(&name.value).is_some_and(|spec| spec.default.is_none());
+    let in_matrix = |name: &str| matrix.is_some_and(|matrix| matrix.values.contains_key(name));
+    let lacks = |name: &&Placed<String>| {
+        params.get(&name.value).is_some_and(|spec| spec.default.is_none()) && !in_matrix(&name.value)
+    };
     for name in names.iter().filter(lacks) {
         let message = format!(
             "the parameter `{}` has no default, and nobody gives it to a run that starts by itself",
