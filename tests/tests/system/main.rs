@@ -14,6 +14,7 @@ mod needs;
 mod network;
 mod notifications;
 mod pushes;
+mod queueing;
 mod requests;
 mod results;
 mod revisions;
