@@ -24,6 +24,12 @@ use super::secrets;
 /// The wait before a job that could not be asked or stopped is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long one try to fetch the code may take.
+const FETCH_WITHIN: Duration = Duration::from_secs(4 * 60);
+
+/// How long making an environment may take. What hangs must not hold an attempt for ever: nothing counts its time yet.
+const PREPARE_WITHIN: Duration = Duration::from_secs(25 * 60);
+
 /// What the loop holds for one attempt.
 pub(super) struct JobTasks {
     pub(super) request: Arc<RunRequest>,
@@ -69,11 +75,18 @@ impl JobTasks {
     ) {
         let (request, halt, answer) = (Arc::clone(&self.request), self.halt.clone(), self.answer());
         tokio::spawn(async move {
+            let fetched = code::bundle(&bundles, session, request.claim, &request.job.bundle);
             let bytes = tokio::select! {
                 biased;
                 () = halt.cancelled() => return answer.step(JobStep::Halted),
-                bytes = code::bundle(&bundles, session, request.claim, &request.job.bundle) => bytes,
+                bytes = tokio::time::timeout(FETCH_WITHIN, fetched) => bytes,
             };
+            let bytes = bytes.unwrap_or_else(|_| {
+                Err(NoCode::Delayed(format!(
+                    "it did not come within {} minutes",
+                    FETCH_WITHIN.as_secs() / 60
+                )))
+            });
             // Unpacking cannot be broken off half-way; it is short.
             let ready = match bytes {
                 Ok(bytes) => code::unpack(unpacker, bytes, request.code()).await,
@@ -96,11 +109,12 @@ impl JobTasks {
             let prepared = tokio::select! {
                 biased;
                 () = halt.cancelled() => return answer.step(JobStep::Halted),
-                prepared = executor.prepare(request) => prepared,
+                prepared = tokio::time::timeout(PREPARE_WITHIN, executor.prepare(request)) => prepared,
             };
             match prepared {
-                Ok(prepared) => answer.send(News::Prepared { claim: answer.claim, prepared }),
-                Err(error) => answer.step(JobStep::Impossible { failure: environment(error) }),
+                Err(_) => answer.step(JobStep::Impossible { failure: not_in_time() }),
+                Ok(Ok(prepared)) => answer.send(News::Prepared { claim: answer.claim, prepared }),
+                Ok(Err(error)) => answer.step(JobStep::Impossible { failure: environment(error) }),
             }
         });
     }
@@ -252,6 +266,13 @@ impl Answer {
     fn log_sent(&self, turn: LogTurn, upto: LogOffset) {
         self.send(News::Event(AgentEvent::LogSent { claim: self.claim, turn, upto }));
     }
+}
+
+fn not_in_time() -> Failure {
+    let message = format!("the environment was not ready within {} minutes", PREPARE_WITHIN.as_secs() / 60);
+    Failure::new(FailureCause::Environment, message).hinting(
+        "see whether the worker reaches the package index, or need less of it: a lock, fewer packages",
+    )
 }
 
 fn no_executor(request: &RunRequest) -> Failure {

@@ -35,6 +35,19 @@ async fn a_job_runs_from_assignment_to_the_removal_of_its_folder() {
     assert_eq!(house.logs.of(claim).1, b"hello\noh\n");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_takes_for_ever_fails_the_attempt_and_says_so() {
+    let house = House::new(|| Script::new().prepares_for(Duration::from_secs(30 * 24 * 3600)).exits(0));
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    house.assign(session, 1).await;
+    house.until_phase(Phase::CodeReady).await;
+    let Ending::NeverStarted { failure } = house.until_finished().await.ending else { panic!() };
+    assert_eq!(failure.cause, FailureCause::Environment);
+    assert_eq!(failure.message, "the environment was not ready within 25 minutes");
+    assert!(house.machine.starts().is_empty());
+}
+
 /// Answers each question with another value, as a store does whose secrets are renewed.
 #[derive(Default)]
 struct Vault(AtomicU32);

@@ -3,16 +3,23 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::process::{Command, Output, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use data_runner_core::execution::Failure;
 use rustix::fs::FlockOperation;
+use rustix::process::Signal;
 
 use super::requirements::Requirements;
 use super::{EnvironmentError, EnvironmentOptions, failure, unfinished_name, write_whole};
 use crate::job_env::without_tokens;
+use crate::process::pid_of;
+
+/// How long one call of uv may take. What hangs would hold the lock of an environment, and so every later attempt.
+const WITHIN: Duration = Duration::from_secs(20 * 60);
 
 /// The version that is installed where the machine has none.
 const PINNED: &str = "0.13.9";
@@ -127,8 +134,13 @@ impl Uv {
     fn output(&self, command: &mut Command, doing: &'static str) -> Result<Output, EnvironmentError> {
         // A package that is built runs its own code.
         without_tokens(command);
-        let output = command.output().map_err(|error| EnvironmentError::Machine(doing, error))?;
-        if output.status.success() { Ok(output) } else { Err(said(doing, &output).into()) }
+        match output_within(command, WITHIN).map_err(|error| EnvironmentError::Machine(doing, error))? {
+            Some(output) if output.status.success() => Ok(output),
+            Some(output) => Err(said(doing, &output).into()),
+            None => Err(failure(format!("{doing} took longer than {} minutes", WITHIN.as_secs() / 60))
+                .hinting("see whether the worker reaches the package index")
+                .into()),
+        }
     }
 
     fn program(&self) -> Result<&(PathBuf, String), EnvironmentError> {
@@ -175,6 +187,27 @@ impl Uv {
     }
 }
 
+/// What a command says in the end; `None` if it took too long and was killed, with all that it had started.
+fn output_within(command: &mut Command, within: Duration) -> io::Result<Option<Output>> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.process_group(0).spawn()?;
+    let group = pid_of(child.id());
+    let (done, ended) = mpsc::channel::<()>();
+    // A group keeps its number for as long as anything of it lives.
+    let guard = std::thread::spawn(move || {
+        let late = ended.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Timeout);
+        if let (true, Some(group)) = (late, group) {
+            // It may have ended this very moment; then there is nothing to kill.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+        late
+    });
+    let output = child.wait_with_output();
+    drop(done);
+    let late = guard.join().unwrap_or(false);
+    Ok(if late { None } else { Some(output?) })
+}
+
 fn version_of(program: &OsStr) -> Option<String> {
     let output =
         Command::new(program).arg("--version").output().ok().filter(|output| output.status.success())?;
@@ -192,4 +225,21 @@ fn said(doing: &str, output: &Output) -> Failure {
     let mut lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let last = lines.split_off(lines.len().saturating_sub(20));
     failure(format!("{doing} failed: {}", last.join("\n")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_hangs_is_killed_with_what_it_started() {
+        let mut hanging = Command::new("sh");
+        // The child holds the pipe as well: only when it is gone has the output ended.
+        hanging.args(["-c", "sleep 1000 & sleep 1000"]);
+        assert!(output_within(&mut hanging, Duration::from_millis(200)).unwrap().is_none());
+        let mut quick = Command::new("sh");
+        let said = output_within(quick.args(["-c", "echo hello"]), Duration::from_secs(60)).unwrap().unwrap();
+        assert_eq!(said.stdout, b"hello\n");
+    }
 }

@@ -32,7 +32,9 @@ use crate::sample;
 /// What a job does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Script {
-    /// What `prepare` says; `None`: it succeeds at once.
+    /// How long `prepare` takes.
+    pub prepare_takes: Duration,
+    /// What `prepare` says then; `None`: it succeeds.
     pub prepare_fails: Option<Failure>,
     /// What it does, in order.
     pub steps: Vec<Step>,
@@ -88,12 +90,25 @@ impl Default for Script {
 impl Script {
     /// A job that does nothing and exits with 0.
     pub fn new() -> Self {
-        Self { prepare_fails: None, steps: Vec::new(), end: ScriptEnd::Exit(0), on_term: OnTerm::Dies }
+        Self {
+            prepare_takes: Duration::ZERO,
+            prepare_fails: None,
+            steps: Vec::new(),
+            end: ScriptEnd::Exit(0),
+            on_term: OnTerm::Dies,
+        }
     }
 
     /// A job whose environment cannot be made.
     pub fn unpreparable(failure: Failure) -> Self {
         Self { prepare_fails: Some(failure), ..Self::new() }
+    }
+
+    /// Its environment takes so long.
+    #[must_use]
+    pub fn prepares_for(mut self, duration: Duration) -> Self {
+        self.prepare_takes = duration;
+        self
     }
 
     /// Then it writes `bytes` to standard output.
@@ -239,7 +254,11 @@ impl Executor for ScriptedExecutor {
     }
 
     async fn prepare(&self, run: Arc<RunRequest>) -> Result<Prepared, ExecuteError> {
-        match (self.machine.0.script_of)(&run).prepare_fails {
+        let script = (self.machine.0.script_of)(&run);
+        if !script.prepare_takes.is_zero() {
+            tokio::time::sleep(script.prepare_takes).await;
+        }
+        match script.prepare_fails {
             Some(failure) => Err(ExecuteError::Failed(failure)),
             None => Ok(Prepared { command: vec!["scripted".into()], ..Prepared::default() }),
         }
