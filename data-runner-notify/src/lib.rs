@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use data_runner_core::port::{Notifier, NotifyError, WebhookMessage};
+use data_runner_core::port::{Notifier, NotifyError, SecretValue, WebhookMessage};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
@@ -103,6 +103,24 @@ impl Notifier for WebhookNotifier {
         } else {
             Err(NotifyError::Refused { status: number })
         }
+    }
+}
+
+/// Asks an address, to show that somebody is alive.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Heartbeat;
+
+impl Heartbeat {
+    /// Asks (GET) once. An Ok is the receiver's own 2xx; what else it says is not read.
+    ///
+    /// # Errors
+    /// As those of a message; none shows the address.
+    pub async fn beat(self, url: &SecretValue) -> Result<(), NotifyError> {
+        let url = address(url.expose().trim())?;
+        let client = WebhookNotifier::client(&url).map_err(|error| NotifyError::Unreachable(error.into()))?;
+        let answer = client.get(url).send().await;
+        let status = answer.map_err(|error| NotifyError::Unreachable(error.without_url().into()))?.status();
+        if status.is_success() { Ok(()) } else { Err(NotifyError::Refused { status: status.as_u16() }) }
     }
 }
 

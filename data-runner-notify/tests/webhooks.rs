@@ -12,7 +12,7 @@ use axum::routing::post;
 use data_runner_core::id::{DeliveryId, Sha256};
 use data_runner_core::port::{Notifier as _, NotifyError, Retry, SecretValue, WebhookMessage};
 use data_runner_core::time::{Entropy, Timestamp};
-use data_runner_notify::{SigningSecret, WebhookNotifier};
+use data_runner_notify::{Heartbeat, SigningSecret, WebhookNotifier};
 
 type Seen = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 
@@ -25,7 +25,7 @@ async fn receiver() -> (String, Seen) {
     let answer =
         |status: u16| post(move || async move { StatusCode::from_u16(status).unwrap().into_response() });
     let routes = Router::new()
-        .route("/hook", post(take))
+        .route("/hook", post(take).get(take))
         .route("/broken", answer(500))
         .route("/busy", answer(429))
         .route("/gone", answer(410))
@@ -119,4 +119,16 @@ async fn only_https_is_spoken_to_others() {
         assert!(matches!(error, NotifyError::Address { .. }), "{error}");
         assert!(!error.to_string().contains("hunter2"));
     }
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_a_question_and_its_errors_do_not_show_where() {
+    let (url, seen) = receiver().await;
+    let beat = async |path: &str| Heartbeat.beat(&SecretValue::new(format!("{url}{path}"))).await;
+    beat("/hook").await.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    let refused = beat("/no-such-hunter2").await.unwrap_err();
+    assert!(matches!(refused, NotifyError::Refused { status: 404 }), "{refused:?}");
+    let away = Heartbeat.beat(&SecretValue::new("http://127.0.0.1:1/hunter2".to_owned())).await.unwrap_err();
+    assert!(!format!("{away:?}").contains("hunter2"), "{away:?}");
 }

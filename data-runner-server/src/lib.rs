@@ -4,6 +4,7 @@
 mod agents;
 mod checkup;
 mod cloud;
+mod heartbeat;
 mod installation;
 mod listen;
 mod local;

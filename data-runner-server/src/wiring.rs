@@ -30,10 +30,10 @@ use crate::cloud::{Cloud, CloudPorts};
 use crate::installation::Installation;
 use crate::listen::{self, ListenError, Listener};
 use crate::machines::Machines;
-use crate::notifications;
 use crate::running::Running;
 use crate::secrets::own_secrets;
 use crate::secured::Secured;
+use crate::{heartbeat, notifications};
 
 /// Why an installation could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +152,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
     };
     let supervisor = builder.start().await.map_err(|error| StartupError::of_state(error, &state))?;
     notifications::deliver(&supervisor, settings, &state)?;
+    heartbeat::beat(&supervisor, settings);
     listen::keep_port(addresses.1, &state)?;
     let tokens =
         settings.wants_tokens().then(|| Tokens::new(store.clone(), SupervisorBuilder::system_clock()));

@@ -63,7 +63,11 @@ static SETTINGS_KEYS: [Key; 16] = [
         "How connections are secured: own, or a certificate.",
     ),
     key("login", Shape::Bool, "Whether people need tokens on loopback too."),
-    Shape::not_yet("heartbeat_url", "What is pinged each minute."),
+    key(
+        "heartbeat_url",
+        Shape::text(2_000),
+        "What is asked each minute, or a reference to it: env://HEARTBEAT_URL.",
+    ),
 ];
 
 static REPOSITORY_KEYS: [Key; 6] = [

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::id::RepoName;
 use crate::workflow::config::{Parsed, decode};
-use crate::workflow::{NotASecretRef, UrlRefused, check_repo_url};
+use crate::workflow::{NotASecretRef, UrlRefused, Webhook, check_repo_url};
 use crate::yaml::{
     Entry, Kind, Loaded, Node, Object, Place, Placed, Pointer, Report, Scalar, Span, Value, check, load,
 };
@@ -92,6 +92,7 @@ fn build(mut given: Object, report: &mut Report<'_>) -> Option<Settings> {
             .text("state")
             .map_or_else(|| PathBuf::from("/var/lib/data-runner"), |path| path.value.into()),
         repositories: repositories(given.list("repositories"), report),
+        heartbeat_url: given.text("heartbeat_url").and_then(|url| heartbeat_url(&url, report)),
         hooks: hooks(given.object("hooks")),
         agents: agents(given.place("agents"), given.object("agents"), report),
         python: PythonSettings {
@@ -100,6 +101,17 @@ fn build(mut given: Object, report: &mut Report<'_>) -> Option<Settings> {
         tls,
         provisioner: provisioner?,
     })
+}
+
+fn heartbeat_url(given: &Placed<String>, report: &mut Report<'_>) -> Option<Webhook> {
+    let url = given.value.parse();
+    if url.is_err() {
+        report.hide(&given.at);
+        report
+            .error(&given.at, "invalid_value", "`heartbeat_url` is no address")
+            .help("write an https:// URL without a password, or a reference such as env://HEARTBEAT_URL");
+    }
+    url.ok()
 }
 
 /// What starts workers. `cloud` is where `ec2` is chosen; both blocks are read, so that a mistake in one that is not

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Ec2Settings;
 use crate::id::RepoName;
-use crate::workflow::SecretRef;
+use crate::workflow::{SecretRef, Webhook};
 
 /// A supervisor's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// Repositories that are registered at the start, and watched.
     pub repositories: Vec<RepositorySettings>,
+    /// What is asked each minute, so that somebody notices when the supervisor is dead.
+    pub heartbeat_url: Option<Webhook>,
     /// Webhooks that tell of pushes.
     pub hooks: HookSettings,
     /// What starts workers.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use data_runner_core::event::{Change, Event, Outcome, ReplyTo, Request};
@@ -69,6 +70,7 @@ impl Actor {
                 events.insert(0, Event::Resumed);
             }
             self.last_turn = now.mono;
+            self.shared.turned.store(micros(now.mono), Ordering::Relaxed);
             // After all that came in: whoever spoke in time is not declared lost.
             if self.orchestrator.next_deadline(now).is_some_and(|due| due.at <= now.mono) {
                 events.push(Event::Tick);
@@ -299,6 +301,10 @@ impl Actor {
             drop(reply.send(Err(RequestError::Unavailable)));
         }
     }
+}
+
+pub(super) fn micros(at: Mono) -> u64 {
+    u64::try_from(at.0.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Whether two maps share all their values: what is changed is replaced, so nothing needs to be looked into.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use data_runner_core::event::Event;
 use data_runner_core::orchestrator::{Orchestrator, Policy};
@@ -110,6 +111,7 @@ impl SupervisorBuilder {
             bundles: preparation::Bundles::default(),
             starts: Semaphore::new(SCHEDULED_AT_ONCE),
             looks: looks_in,
+            turned: AtomicU64::default(),
             reports: reporter.clone(),
         });
         self.gate.open(&shared);

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use data_runner_core::delivery::Delivery;
@@ -18,6 +20,7 @@ use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgre
 use tokio::sync::watch;
 
 use super::Shared;
+use super::actor::micros;
 use super::history::CodeDiff;
 use super::request::{
     BackfillOrder, IdempotencyKey, MachinePlan, Order, Registered, Registration, Repeat, RequestError,
@@ -65,6 +68,9 @@ pub enum Stage {
     /// It has ended.
     Ended,
 }
+
+/// A loop that does not turn for so long hangs.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// A cheap, cloneable way to a running supervisor.
 #[derive(Clone)]
@@ -250,6 +256,16 @@ impl Handle {
     /// What was published after the last commit.
     pub fn published(&self) -> Published {
         self.shared.published.borrow().clone()
+    }
+
+    /// Whether the supervisor serves, and its loop has turned lately: it does each second, unless its store hangs.
+    pub fn is_alive(&self) -> bool {
+        let turned = self.shared.turned.load(Ordering::Relaxed);
+        let silent = micros(self.shared.clock.now().mono).saturating_sub(turned);
+        match self.published().stage {
+            Stage::Serving | Stage::Draining => u128::from(silent) < SILENT.as_micros(),
+            Stage::Recovering | Stage::Ended => false,
+        }
     }
 
     /// Tells of each new commit.

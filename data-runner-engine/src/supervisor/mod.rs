@@ -20,6 +20,7 @@ mod watcher;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use data_runner_core::event::{Answer, Event, Request};
 use data_runner_core::id::RepoName;
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) starts: Semaphore,
     /// Repositories that are to be looked at now, for the watcher.
     pub(crate) looks: mpsc::UnboundedSender<RepoName>,
+    /// When the loop turned last, in microseconds of the monotonic clock.
+    pub(crate) turned: AtomicU64,
     /// To the loop, past its bounded inbox.
     pub(crate) reports: mpsc::UnboundedSender<Event>,
 }

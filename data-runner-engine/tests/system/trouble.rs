@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use data_runner_core::execution::StateName;
 use data_runner_core::port::{Retry, StateError};
 use data_runner_engine::supervisor::{Stage, StartError};
@@ -35,6 +37,16 @@ async fn a_commit_whose_answer_is_lost_is_found_again_and_ends_i1() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_loop_that_has_nothing_to_do_still_shows_that_it_turns() {
+    let mut kit = Kit::new(|_| Script::new().exits(0));
+    let supervisor = kit.ready().await;
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(supervisor.handle().is_alive());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_supervisor_on_the_same_state_is_refused() {
     let mut kit = Kit::new(|_| Script::new().exits(0));
     let _first = kit.ready().await;
@@ -52,6 +64,7 @@ async fn a_supervisor_that_was_replaced_ends_and_commits_nothing_more() {
     assert!(matches!(error, RequestError::State(_)), "{error}");
     first.ended().await;
     assert_eq!(first.handle().published().stage, Stage::Ended);
+    assert!(!first.handle().is_alive());
     assert!(matches!(
         first.handle().execute("orders", Order::default()).await,
         Err(RequestError::Unavailable)

@@ -158,6 +158,7 @@ fn settings(args: &DevArgs) -> Settings {
         installation: "dev".to_owned(),
         state: args.state_dir.clone(),
         repositories: Vec::new(),
+        heartbeat_url: None,
         hooks: HookSettings::default(),
         provisioner: ProvisionerSettings::Local(LocalSettings { workers: args.workers, slots: 1 }),
         agents: AgentSettings {
