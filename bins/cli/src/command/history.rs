@@ -94,7 +94,9 @@ fn page(diff: &ExecutionDiff, colours: bool) -> String {
             text.push('\n');
             text.push_str(&coloured(code, colours));
         }
-        None => text.push_str("\nthe code of both is not there to be compared\n"),
+        None => text.push_str(
+            "\ntheir code is not compared: they are of two workflows, or it is not kept any more\n",
+        ),
     }
     text.trim_end().to_owned()
 }
@@ -147,6 +149,6 @@ mod tests {
         let mut diff = ExecutionDiff { from, to: from, changes, diff: Some("-a\n+b\n".to_owned()) };
         assert_eq!(page(&diff, false), "params.day: 2026-08-01 -> 3\nenv.A/B: (none) -> x\n\n-a\n+b");
         diff.diff = None;
-        assert!(page(&diff, false).ends_with("not there to be compared"));
+        assert!(page(&diff, false).ends_with("not kept any more"));
     }
 }
