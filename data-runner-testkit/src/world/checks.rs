@@ -21,6 +21,7 @@ impl World {
         self.check_ended()?;
         self.check_groups()?;
         self.check_cap()?;
+        self.check_hooks()?;
         self.check_keys()
     }
 
@@ -122,6 +123,15 @@ impl World {
     pub(super) fn groups_have_ended(&self) -> bool {
         self.grouped.len() == self.size.groups as usize
             && self.store.groups_now().iter().all(|group| group.state.ended_at().is_some())
+    }
+
+    /// I10: a delivery has its repository looked at once, however often it comes.
+    fn check_hooks(&self) -> Result<(), Box<Violation>> {
+        let (looks, sent) = (self.looks, self.delivered.len());
+        if looks > sent {
+            return Err(self.violation("I10", format!("{looks} looks for {sent} deliveries")));
+        }
+        Ok(())
     }
 
     /// I9: never more machines than allowed, those on their way in or out included.

@@ -148,6 +148,10 @@ struct World {
     grouped: BTreeMap<u32, GroupId>,
     cancelled: BTreeSet<ExecutionId>,
     ended: BTreeMap<ExecutionId, data_runner_core::execution::Execution>,
+    /// Deliveries of webhooks that were sent, each as often as its client spoke.
+    delivered: BTreeSet<u32>,
+    /// How often a repository was looked at for one.
+    looks: usize,
     /// Attempts whose process was started, ever.
     started: BTreeMap<AttemptId, u32>,
     struck: BTreeMap<&'static str, usize>,
@@ -184,6 +188,8 @@ impl World {
             grouped: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             ended: BTreeMap::new(),
+            delivered: BTreeSet::new(),
+            looks: 0,
             started: BTreeMap::new(),
             struck: BTreeMap::new(),
             history: VecDeque::new(),
@@ -279,6 +285,8 @@ impl World {
                 let wait = self.millis(1_000, 30_000);
                 self.after(wait, Happening::Client(ClientAct::Repeat(n)));
                 self.submit(n);
+                // So is the sender of a webhook.
+                self.deliver_hook(n);
             }
             ClientAct::Group(n) => {
                 if !self.grouped.contains_key(&n) {

@@ -11,6 +11,7 @@ use data_runner_core::event::{
 };
 use data_runner_core::execution::{Concurrency, OnConflict, Priority, Queueing, RetryPolicy, Trigger};
 use data_runner_core::group::{GroupKind, GroupOrder, Member};
+use data_runner_core::hook::{HookDelivery, HookSender};
 use data_runner_core::id::{Epoch, ExecutionId, MachineId, Sha256, WorkerId};
 use data_runner_core::message::{LogAppend, LogOutcome};
 use data_runner_core::orchestrator::{Absence, Orchestrator, Policy, Pool};
@@ -264,6 +265,13 @@ impl World {
         })
     }
 
+    pub(super) fn deliver_hook(&mut self, n: u32) {
+        self.delivered.insert(n);
+        let (names, urls) = (vec![n.to_string()], vec![repo().url]);
+        let delivery = HookDelivery { sender: HookSender::Github, names, urls, known: false };
+        self.ask(Request::Hook(delivery), None);
+    }
+
     pub(super) fn cancel(&mut self, execution: ExecutionId) {
         self.ask(Request::Cancel { execution, by: "a client".to_owned() }, None);
     }
@@ -304,10 +312,12 @@ impl World {
     /// What the store knows of a key is asked when the batch is taken: all earlier ones are committed by then.
     fn refresh_keys(&self, events: &mut [Event]) {
         for event in events {
-            if let Event::Request { request, .. } = event
-                && let Request::Submit(Submit { idempotency: Some(key), .. }) = request.as_mut()
-            {
+            let Event::Request { request, .. } = event else { continue };
+            if let Request::Submit(Submit { idempotency: Some(key), .. }) = request.as_mut() {
                 key.known = self.store.idempotent_now(&key.key);
+            }
+            if let Request::Hook(delivery) = request.as_mut() {
+                delivery.known = self.store.hook_known_now(&delivery.keys());
             }
         }
     }
@@ -384,7 +394,8 @@ impl World {
                 self.tell_after(wait, Event::ConsoleRead { worker, text });
             }
             // The world's one workflow is run by its clients; what starts by itself has simulations of its own in core.
-            Effect::Prepare(_) | Effect::Look { .. } => {}
+            Effect::Prepare(_) => {}
+            Effect::Look { .. } => self.looks += 1,
             Effect::List => {
                 let wait = self.millis(1, 1_000);
                 self.list_after(wait, self.clock().wall);
