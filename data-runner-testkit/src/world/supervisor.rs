@@ -251,7 +251,7 @@ impl World {
             },
             notifications: Vec::new(),
             late_after: None,
-            budget: self.is_cloud().then(|| budget(n, self.size)),
+            budget: self.is_cloud().then(|| budget(n, self.size, self.seed)),
             queueing: Queueing {
                 priority: Priority::new(u8::try_from(n % 5 * 20).unwrap_or(0)),
                 concurrency: concurrency(n),
@@ -504,13 +504,15 @@ pub(super) fn machine_id(worker: WorkerId) -> MachineId {
     format!("m-{worker}").parse().expect("printable and short")
 }
 
-/// Three of four clients share what a month may cost; it is too little when much goes wrong.
-fn budget(client: u32, size: Size) -> RunBudget {
-    let per_month = u64::from(size.workers) * 60_000 + u64::from(size.executions) * 4_000;
+/// Three of four clients share what a month may cost. In one of four small worlds that is much too little.
+fn budget(client: u32, size: Size, seed: u64) -> RunBudget {
+    let enough = u64::from(size.workers) * 60_000 + u64::from(size.executions) * 4_000;
+    let tight = size.executions <= 12 && seed.is_multiple_of(4);
+    let per_month = if tight { 20_000 } else { enough };
     let on_exceed = if client.is_multiple_of(4) { OnExceed::Notify } else { OnExceed::Cancel };
     let per_run = client.is_multiple_of(3).then_some(Money(30_000));
     let budget = Budget { per_run, per_month: Some(Money(per_month)), on_exceed };
-    RunBudget { budget, usual: Some(Duration::from_secs(3600)) }
+    RunBudget { budget, usual: Some(Duration::from_secs(600)) }
 }
 
 /// Two of three clients share a key with others, and its limit.
