@@ -79,6 +79,29 @@ fn each_good_file_is_understood_as_its_snapshot_shows() {
 }
 
 #[test]
+fn the_configurations_that_the_documentation_shows_are_valid() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let mut count = 0;
+    for page in std::fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path()) {
+        if page.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+        for block in blocks.filter(|block| block.contains("worker_type:") && block.contains("instance_size:"))
+        {
+            // Whose files are not there to be looked at.
+            let context = ParseContext { worker_types: &types(), files: None };
+            let parsed = config::parse(FILE, block.as_bytes(), &context);
+            let problems = config::render(parsed.problems(), false);
+            assert!(parsed.value().is_some(), "{}:\n{problems}", page.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 8, "{count} configurations");
+}
+
+#[test]
 fn everything_that_is_declared_is_read() {
     let (_, text) = examples("good").into_iter().find(|(name, _)| name == "everything").unwrap();
     insta::assert_json_snapshot!("everything_as_json", parse(&text).into_result().unwrap().0);
