@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use data_runner_tests::cloud::{Call, Cloud, Fault, Instance};
-use data_runner_tests::{Installation, Sandbox, until};
+use data_runner_tests::{Installation, Repository, Sandbox, polars, until, workflow};
 use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -135,7 +135,10 @@ async fn knows_its_machine(installation: &Installation<'_>, execution: &str) {
 async fn a_supervisor_killed_at_any_moment_of_a_launch_loses_no_machine_and_makes_no_second_one() {
     let (sandbox, cloud) = (Sandbox::new(), cloud_or_skip!());
     let installation = Installation::start(&sandbox, &cloud, "").await;
-    register(&sandbox, &installation.rest, "job", "", "print('done')").await;
+    // One workflow a moment: an execution that waits may take over the machine of one of its own workflow that is done.
+    let jobs = (0..5).map(|n| workflow(&format!("job-{n}"), &polars(""), "print('done')"));
+    let repository = Repository::with(sandbox.join("etl"), jobs);
+    installation.rest.register(&repository.url()).await;
     let mut it = Scene { cloud: &cloud, sandbox: &sandbox, installation };
     let moments = [
         // Which machine it will be is not decided yet.
@@ -147,10 +150,10 @@ async fn a_supervisor_killed_at_any_moment_of_a_launch_loses_no_machine_and_make
     ];
     let mut ids = Vec::new();
     // The machines of the moments before boot, join and run their jobs meanwhile.
-    for moment in &moments {
+    for (n, moment) in moments.iter().enumerate() {
         let before = cloud.mock.calls().await.len();
         cloud.mock.faults(&moment.faults()).await;
-        let id = it.installation.rest.execute("job", json!({})).await;
+        let id = it.installation.rest.execute(&format!("job-{n}"), json!({})).await;
         moment.kill(&mut it, before, async |installation| knows_its_machine(installation, &id).await).await;
         knows_its_machine(&it.installation, &id).await;
         ids.push(id);
