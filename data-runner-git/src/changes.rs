@@ -6,7 +6,7 @@ use std::path::Path;
 use data_runner_core::id::Revision;
 use data_runner_core::port::{DIFF_BYTES, Version};
 use data_runner_core::time::Timestamp;
-use git2::{Commit, DiffDelta, DiffFormat, DiffLine, DiffOptions, Oid, Repository, Sort, Tree};
+use git2::{Commit, DiffDelta, DiffFormat, DiffLine, DiffOptions, ErrorCode, Oid, Repository, Sort, Tree};
 
 /// A longer history is not looked through to its end.
 const COMMITS: usize = 100_000;
@@ -31,11 +31,11 @@ pub(crate) fn history(
         let commit = repository.find_commit(id?)?;
         let own = match known.remove(&commit.id()) {
             Some(own) => own,
-            None => objects(&commit.tree()?, paths),
+            None => objects(&commit.tree()?, paths)?,
         };
         let mut is_new = own.iter().any(Option::is_some) || commit.parent_count() > 0;
         for parent in commit.parents() {
-            let theirs = objects(&parent.tree()?, paths);
+            let theirs = objects(&parent.tree()?, paths)?;
             is_new &= theirs != own;
             known.insert(parent.id(), theirs);
         }
@@ -47,8 +47,12 @@ pub(crate) fn history(
 }
 
 /// What stands at each path.
-fn objects(tree: &Tree<'_>, paths: &[String]) -> Vec<Option<Oid>> {
-    let object = |path: &String| tree.get_path(Path::new(path)).ok().map(|entry| entry.id());
+fn objects(tree: &Tree<'_>, paths: &[String]) -> Result<Vec<Option<Oid>>, git2::Error> {
+    let object = |path: &String| match tree.get_path(Path::new(path)) {
+        Ok(entry) => Ok(Some(entry.id())),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
     paths.iter().map(object).collect()
 }
 
@@ -92,7 +96,7 @@ pub(crate) fn diff(
     });
     match printed {
         // It was we who ended it.
-        Err(error) if error.code() != git2::ErrorCode::User => Err(error),
+        Err(error) if error.code() != ErrorCode::User => Err(error),
         Ok(()) | Err(_) => Ok(String::from_utf8_lossy(&text).into_owned()),
     }
 }
