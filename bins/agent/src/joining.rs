@@ -2,17 +2,17 @@
 //! for once.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use data_runner_core::id::WorkerId;
 use data_runner_core::port::{JoinRequest, Retry, TransportError};
-use data_runner_core::time::Timestamp;
 use data_runner_grpc::{AgentIdentity, AgentTls, GrpcAgentTransport};
 use data_runner_pki::KeptIdentity;
 use rand::TryRng as _;
 
 use crate::AgentOptions;
+use crate::own_machine::now;
 
 /// The folder of key and certificate, in the state folder.
 const FOLDER: &str = "identity";
@@ -102,9 +102,4 @@ fn jittered(wait: Duration) -> Duration {
     // Without randomness it is all of it.
     let share = rand::rngs::SysRng.try_next_u32().unwrap_or(u32::MAX);
     wait.mul_f64(0.5 + 0.5 * f64::from(share) / f64::from(u32::MAX))
-}
-
-fn now() -> Timestamp {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(0).after(now)
 }

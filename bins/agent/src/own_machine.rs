@@ -190,7 +190,8 @@ pub(crate) fn note_first_start(state: &Path) -> std::io::Result<()> {
     }
 }
 
-fn now() -> Timestamp {
+/// The wall clock of this machine.
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
