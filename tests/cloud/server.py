@@ -20,12 +20,14 @@ INDEX is a folder of wheels, which is served as a package index below /_index/si
     GET  /_cloud/index                     all requests to the package index so far: who, by address, and the path
 """
 
+import faulthandler
 import functools
 import hashlib
 import html
 import json
 import pathlib
 import re
+import signal
 import socket
 import sys
 import threading
@@ -272,6 +274,8 @@ class Quiet(WSGIRequestHandler):
 
 
 def main():
+    # What each thread does, for whoever wonders why it does not answer.
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     address, port = sys.argv[1], int(sys.argv[2])
     index = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
     cloud = Cloud(DomainDispatcherApplication(create_backend_app), index)

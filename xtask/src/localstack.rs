@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::command::{build_folder, cargo, output, root, run};
 use crate::tests::{programs, totals};
+use crate::watch;
 
 /// How long LocalStack may take to start. It takes two seconds on a quiet machine.
 const START: Duration = Duration::from_secs(120);
@@ -64,6 +65,7 @@ pub fn check(args: &LocalStackArgs) -> anyhow::Result<()> {
     let found: Found = serde_json::from_str(&said).context("the probe printed something else")?;
 
     let mut tests = cargo();
+    tests.args(watch::as_runner()?);
     // With the features of all other tests, so that nothing is compiled twice.
     tests.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     tests.args(["--test", "ec2_contract", "--test", "aws_endpoint", "--", "--skip", NOT_OF_ENDPOINTS]);

@@ -7,6 +7,7 @@ mod localstack;
 mod sqlx;
 mod tests;
 mod totals;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -38,11 +39,14 @@ enum Task {
     Bench(tests::BenchArgs),
     /// Runs the simulated world with many seeds.
     Sim(tests::SimArgs),
+    /// Runs a test program, and kills it when it hangs. `test` has cargo run all of them so.
+    #[command(hide = true)]
+    Watch(watch::WatchArgs),
 }
 
 fn main() -> ExitCode {
     match run(Task::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -50,8 +54,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> anyhow::Result<()> {
+fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
+        Task::Watch(args) => return watch::watch(&args),
         Task::Test(args) => tests::test(&args),
         Task::Lint => checks::lint(),
         Task::Purity => checks::purity(),
@@ -61,5 +66,6 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Localstack(args) => localstack::check(&args),
         Task::Bench(args) => tests::bench(&args),
         Task::Sim(args) => tests::simulate(&args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

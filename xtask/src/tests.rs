@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, run, run_reading};
 use crate::totals::Totals;
+use crate::watch;
 
 /// Names the file in which tests say that they were skipped; `data_runner_testkit::SKIPPED_FILE`.
 pub const SKIPPED_FILE: &str = "DATA_RUNNER_SKIPPED";
@@ -80,6 +81,7 @@ pub fn programs() -> anyhow::Result<()> {
 pub fn test(args: &TestArgs) -> anyhow::Result<()> {
     programs()?;
     let mut tests = cargo();
+    tests.args(watch::as_runner()?);
     tests.args(["test", "--workspace", "--all-features", "--no-fail-fast"]).args(&args.rest);
     let totals = totals(tests)?;
     if let Some(file) = &args.closing {

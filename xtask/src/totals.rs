@@ -12,6 +12,8 @@ pub struct Totals {
     skipped: Vec<Skip>,
     /// The names that the current program lists as failed.
     names: Vec<String>,
+    /// Tests of the current program that were said to take long, and have not ended.
+    slow: Vec<String>,
     lists_failures: bool,
 }
 
@@ -38,13 +40,20 @@ impl Totals {
             self.passed += count(result, "passed");
             self.failed += count(result, "failed");
         } else if let Some(test) = line.strip_prefix("test ") {
-            self.read_ignored(test);
+            self.read_test(test);
         } else if let Some((_, program)) = line.split_once("failed, to rerun pass `") {
             self.program_failed(program.trim_end_matches('`'));
         }
     }
 
-    fn read_ignored(&mut self, test: &str) {
+    fn read_test(&mut self, test: &str) {
+        if let Some((name, _)) = test.split_once(" has been running for over ") {
+            self.slow.push(name.to_owned());
+            return;
+        }
+        if let Some((name, _)) = test.split_once(" ... ") {
+            self.slow.retain(|slow| slow != name);
+        }
         if let Some((name, why)) = test.split_once(" ... ignored") {
             let why = why.strip_prefix(", ").unwrap_or("it is marked as ignored");
             self.skipped.push(Skip { test: name.to_owned(), why: why.to_owned() });
@@ -55,6 +64,9 @@ impl Totals {
         if self.names.is_empty() {
             // Killed, or ended by itself, before it could count.
             self.failed += 1;
+            self.names.append(&mut self.slow);
+        }
+        if self.names.is_empty() {
             self.failures.push(program.to_owned());
         }
         self.failures.extend(self.names.drain(..).map(|name| again(program, &name)));
@@ -200,6 +212,19 @@ failed, and again with cargo test --all-features:
             said.contains("    -p three --lib\n") && said.ends_with("2 passed, 1 failed, 1 skipped"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn the_tests_that_had_not_ended_when_a_program_was_killed_are_named() {
+        let hung = "running 3 tests
+test jobs::a has been running for over 60 seconds
+test jobs::b has been running for over 60 seconds
+test jobs::a ... ok
+killed: no test of this program has ended for 600s
+error: test failed, to rerun pass `-p two --test two`
+";
+        let said = totals(&[hung, GOOD].concat()).to_string();
+        assert!(said.contains("    -p two --test two -- --exact jobs::b\n2 passed, 1 failed"), "{said}");
     }
 
     #[test]

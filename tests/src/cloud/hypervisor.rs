@@ -57,7 +57,7 @@ impl Hypervisor {
     pub(super) fn start(control: Control, network: Arc<Network>, root: PathBuf) -> Self {
         let hosts = Hosts::default();
         let (stop, stopped) = oneshot::channel();
-        let work = Work { control, network, root, hosts: Arc::clone(&hosts) };
+        let work = Work { control: control.of_its_own(), network, root, hosts: Arc::clone(&hosts) };
         let thread = std::thread::Builder::new().name("hypervisor".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             tokio::task::LocalSet::new().block_on(&runtime, work.until(stopped));

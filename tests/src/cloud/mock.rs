@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::endpoint::{Answered, Endpoint};
 use super::{Skipped, python};
-use crate::until;
+use crate::{PATIENCE, until};
 
 /// The region of all tests.
 pub const REGION: &str = "eu-west-1";
@@ -287,7 +287,19 @@ pub(super) struct Control {
 
 impl Control {
     fn new(address: SocketAddr) -> Self {
-        Self { http: reqwest::Client::new(), endpoint: format!("http://{address}") }
+        Self::at(format!("http://{address}"))
+    }
+
+    /// The mock answers within moments, or it hangs.
+    fn at(endpoint: String) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { http, endpoint }
+    }
+
+    /// For another thread: a connection lives in the runtime that made it, and whoever shares it waits for that one's
+    /// thread, which may wait for him.
+    pub(super) fn of_its_own(&self) -> Self {
+        Self::at(self.endpoint.clone())
     }
 
     async fn get(&self, path: &str) -> Value {
