@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::process::{Child, Command};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::mock::{Control, Instance};
 use super::network::{Network, host_script};
@@ -28,7 +29,7 @@ pub(super) struct Host {
     /// What it sees until it changes something, the uppermost folder first.
     layers: Vec<PathBuf>,
     /// Kills it.
-    kill: Arc<watch::Sender<bool>>,
+    kill: CancellationToken,
 }
 
 impl Host {
@@ -126,7 +127,7 @@ impl Work {
             Some(origin) => std::iter::once(origin.changes()).chain(origin.layers.iter().cloned()).collect(),
             None => vec![self.root.clone()],
         };
-        let host = Host { number, folder, layers, kill: Arc::new(watch::channel(false).0) };
+        let host = Host { number, folder, layers, kill: CancellationToken::new() };
         hosts.insert(instance.id.clone(), host.clone());
         Some(host)
     }
@@ -150,12 +151,11 @@ impl Work {
         });
         let console = open_console(&host.console());
         self.control.post(&format!("{machine}/host"), &place).await;
-        let mut killed = host.kill.subscribe();
         let mut process = self.boot(&namespace, &host, console);
         self.control.post(&format!("{machine}/booted"), &json!({})).await;
         let powered_off = tokio::select! {
             ended = process.wait() => { ended.unwrap(); true }
-            _ = killed.wait_for(|kill| *kill) => { process.kill().await.unwrap(); false }
+            () = host.kill.cancelled() => { process.kill().await.unwrap(); false }
         };
         let remove = Command::new(host_script()).args(["remove", &namespace]).status();
         assert!(remove.await.unwrap().success());
@@ -182,7 +182,7 @@ impl Work {
 
 impl Host {
     fn kill(&self) {
-        self.kill.send_replace(true);
+        self.kill.cancel();
     }
 }
 

@@ -47,6 +47,35 @@ async fn whoever_is_terminated_is_killed_and_its_console_stays() {
 }
 
 #[tokio::test]
+async fn news_that_come_while_machines_are_being_killed_hold_nothing_up() {
+    let cloud = cloud_or_skip!();
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        ids.push(launch(&cloud.mock, b"#!/bin/sh\necho up >/dev/console\nsleep 600\n", &[]).await);
+    }
+    for id in &ids {
+        cloud.shows(id, "up\n").await;
+    }
+    let news = async {
+        loop {
+            cloud.mock.metadata(&ids[0], "meta-data/news", Some("more of them")).await;
+        }
+    };
+    let killed = async {
+        for id in &ids {
+            cloud.mock.call("ec2", &[("Action", "TerminateInstances"), ("InstanceId.1", id)]).await.good();
+        }
+        for id in &ids {
+            cloud.mock.reaches(id, "terminated").await;
+        }
+    };
+    tokio::select! {
+        () = news => {}
+        () = killed => {}
+    }
+}
+
+#[tokio::test]
 async fn metadata_need_a_token_and_say_what_a_test_wants() {
     let cloud = cloud_or_skip!();
     cloud.mock.instance_profile("jobs").await;
