@@ -80,8 +80,8 @@ pub struct Orchestrator {
     logs: BTreeMap<AttemptId, LogOffset>,
     /// Liveness: never stored, begins anew with each start.
     liveness: BTreeMap<WorkerId, Liveness>,
-    /// Machines that bear our mark and belong to no worker of ours, with the number of listings that showed them.
-    strangers: BTreeMap<MachineId, u32>,
+    /// Machines that bear our mark and belong to no worker of ours.
+    strangers: BTreeMap<MachineId, reaper::Stranger>,
     last_list: Option<Mono>,
     /// Launches wait, since none can be had.
     pause: Option<Pause>,

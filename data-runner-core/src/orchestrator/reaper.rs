@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Absence, Orchestrator, Turn};
 use crate::event::Effect;
 use crate::id::WorkerId;
-use crate::time::Timestamp;
+use crate::time::{Mono, Timestamp};
 use crate::worker::{Machine, MachineEnd, MachineState, Origin, TerminationCause, Worker, WorkerState};
 
 impl Orchestrator {
@@ -61,17 +61,26 @@ impl Orchestrator {
             if ours || is_gone(machine) {
                 continue;
             }
-            // Once may be a listing that is older than our memory; twice is nobody's machine.
-            let rounds = strangers.remove(&machine.id).unwrap_or(0) + 1;
-            if rounds >= 2 {
-                turn.record_worker(
-                    machine.worker,
-                    format!("machine {} belongs to nobody and goes", machine.id),
-                );
-                turn.effect(Effect::Terminate { worker: machine.worker, machine: Some(machine.id.clone()) });
-            }
-            self.strangers.insert(machine.id.clone(), rounds);
+            let known = strangers.remove(&machine.id);
+            let now = self.see_stranger(machine, known, turn);
+            self.strangers.insert(machine.id.clone(), now);
         }
+    }
+
+    /// Once may be a listing that is older than our memory; twice is nobody's machine. It takes its time to go, and is
+    /// asked to from time to time as long as it is there.
+    fn see_stranger(&self, machine: &Machine, known: Option<Stranger>, turn: &mut Turn<'_>) -> Stranger {
+        match known {
+            None => return Stranger::Seen,
+            Some(Stranger::Seen) => {
+                let goes = format!("machine {} belongs to nobody and goes", machine.id);
+                turn.record_worker(machine.worker, goes);
+            }
+            Some(Stranger::Asked { again }) if turn.now.mono < again => return Stranger::Asked { again },
+            Some(Stranger::Asked { .. }) => {}
+        }
+        turn.effect(Effect::Terminate { worker: machine.worker, machine: Some(machine.id.clone()) });
+        Stranger::Asked { again: turn.now.mono.after(self.policy.ask_again) }
     }
 
     fn on_shown(&mut self, id: WorkerId, machine: &Machine, asked_at: Timestamp, turn: &mut Turn<'_>) {
@@ -212,6 +221,18 @@ impl Orchestrator {
             }
         }
     }
+}
+
+/// A machine that bears our mark and belongs to no worker of ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stranger {
+    /// One listing has shown it.
+    Seen,
+    /// It was asked to go.
+    Asked {
+        /// When to ask again.
+        again: Mono,
+    },
 }
 
 /// What a listing says of a worker's machine.

@@ -1,4 +1,4 @@
-use data_runner_core::event::{Effect, Event, PlanFailure, Request};
+use data_runner_core::event::{Effect, Event, Outcome, PlanFailure, Request};
 use data_runner_core::execution::{FailureCause, StateName};
 use data_runner_core::message::{AgentMessage, SupervisorMessage};
 use data_runner_core::orchestrator::{Policy, Pool};
@@ -154,6 +154,22 @@ fn a_machine_of_ours_that_nobody_knows_goes_on_the_second_round_i6() {
     let second = it.listed(&[(stranger, MachineState::Running)]);
     let goes = Effect::Terminate { worker: stranger, machine: Some(machine_id(stranger)) };
     assert!(second.effects.contains(&goes));
+}
+
+#[test]
+fn a_machine_of_nobody_that_takes_its_time_to_go_is_told_of_once_and_asked_again_later_i6() {
+    let mut it = Scene::new(pool(0, 1));
+    let stranger = sample::worker_id(3);
+    it.listed(&[(stranger, MachineState::Running)]);
+    it.listed(&[(stranger, MachineState::Running)]);
+    let stopping = [(stranger, MachineState::Stopping)];
+    let asks = |outcome: &Outcome| outcome.effects.iter().any(|e| matches!(e, Effect::Terminate { .. }));
+    let soon = it.listed(&stopping);
+    assert!(!asks(&soon) && soon.changes.is_empty(), "{soon:?}");
+    it.pass(it.policy.ask_again);
+    let later = it.listed(&stopping);
+    assert!(asks(&later) && later.changes.is_empty(), "{later:?}");
+    assert!(!asks(&it.listed(&stopping)));
 }
 
 #[test]
