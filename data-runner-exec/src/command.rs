@@ -7,7 +7,7 @@ use data_runner_core::execution::Failure;
 use data_runner_core::id::WorkerType;
 use data_runner_core::port::{ExecuteError, Executor, Prepared, RunRequest, RunningJob};
 
-use crate::runner::Runner;
+use crate::runner::{Engine, Runner};
 
 type CommandOf = dyn Fn(&RunRequest) -> Result<Prepared, Failure> + Send + Sync;
 
@@ -57,7 +57,7 @@ impl Executor for CommandExecutor {
         run: Arc<RunRequest>,
         prepared: Prepared,
     ) -> Result<Box<dyn RunningJob>, ExecuteError> {
-        self.runner.start(&run, &prepared, Vec::new()).await
+        self.runner.start(&run, &prepared, Engine::default()).await
     }
 
     async fn adopt(&self, run: Arc<RunRequest>) -> Result<Option<Box<dyn RunningJob>>, ExecuteError> {

@@ -14,9 +14,11 @@ use data_runner_core::workflow::ParamValue;
 use crate::environment::{Environment, EnvironmentError, Environments, Requirements, failure};
 use crate::job_env::{temporary_folder, without_tokens};
 use crate::polars::is_a_file;
-use crate::runner::Runner;
+use crate::runner::{Engine, Runner};
 use crate::running::machine;
 use crate::s3::{CloudCredentials, CloudKeys, duckdb_secret, is_told};
+use crate::script::Script;
+use crate::shim::PROFILE_PIPE;
 use crate::shim::record::MemorySign;
 
 /// The newest release whose httpfs extension can be had from the package index too, so that it works without DuckDB's
@@ -34,7 +36,8 @@ const QUIET: [&str; 4] = ["-init", "/dev/null", "-batch", "-bail"];
 ///
 /// Every statement runs, in order; results are printed as boxes; the first error ends the job with code 1. A parameter
 /// is `getvariable('name')`. DuckDB may use the job's processors and three quarters of its memory; what does not fit
-/// spills into the run's folder. Extensions beside those built in come from `dependencies.duckdb.extensions`; a script
+/// spills into the run's folder. What DuckDB's profile tells of each statement is kept, unless the script looks at profiles
+/// itself, and so is the beginning of the last result. Extensions beside those built in come from `dependencies.duckdb.extensions`; a script
 /// that mentions `s3://` gets httpfs, and S3 as this machine's role: by DuckDB's own `aws` extension where that is
 /// installed or asked for, which renews the role's keys, else with keys that are taken when the job is made ready.
 #[derive(Debug, Clone)]
@@ -72,9 +75,10 @@ impl DuckdbExecutor {
     fn prepare_blocking(
         &self,
         run: &RunRequest,
-        s3: bool,
+        script: Script,
         keys: Option<CloudKeys>,
     ) -> Result<Prepared, ExecuteError> {
+        let s3 = script.s3;
         let secrets = keys.map(CloudKeys::into_variables).unwrap_or_default();
         let wanted = &run.job.dependencies.duckdb;
         let cli = self.cli(wanted.version.as_deref())?;
@@ -103,8 +107,18 @@ impl DuckdbExecutor {
                 }
             }
         }
+        let mut notes = cli.notes;
+        if script.profiles {
+            notes.push("statements are not profiled: the script does that itself".to_owned());
+        } else {
+            // In this order, and last: from here on every statement is told of.
+            let pipe = quoted(&run.folder.join(PROFILE_PIPE).to_string_lossy());
+            let output = format!("SET profiling_output = {pipe}");
+            command.extend(["-cmd".into(), "SET enable_profiling = 'json'".into()]);
+            command.extend(["-cmd".into(), output.into()]);
+        }
         command.extend(["-f".into(), OsString::from(&run.job.entrypoint)]);
-        Ok(Prepared { command, notes: cli.notes, secrets, ..Prepared::default() })
+        Ok(Prepared { command, notes, secrets, ..Prepared::default() })
     }
 
     fn cli(&self, version: Option<&str>) -> Result<Cli, EnvironmentError> {
@@ -120,7 +134,7 @@ impl DuckdbExecutor {
         cli: &Cli,
         extensions: &[String],
     ) -> Result<Vec<String>, EnvironmentError> {
-        let spill = temporary_folder(run).join("duckdb");
+        let spill = spill_folder(run);
         let mut lines = vec![
             format!(
                 "SET memory_limit = '{}MiB'",
@@ -233,6 +247,11 @@ fn specifier(version: &str) -> Result<String, EnvironmentError> {
     }
 }
 
+/// Where DuckDB puts what does not fit into memory.
+fn spill_folder(run: &RunRequest) -> PathBuf {
+    temporary_folder(run).join("duckdb")
+}
+
 /// Most of what the disk has left, so that a query that spills fails before everything else on the machine does.
 fn spill_limit(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(1 << 30, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 10 * 8)
@@ -268,14 +287,15 @@ impl Executor for DuckdbExecutor {
         is_a_file(&script, &run.job.entrypoint)?;
         let sql = tokio::fs::read(&script).await.map_err(|error| machine("reading the script", error))?;
         let listed = run.job.dependencies.duckdb.extensions.iter().any(|name| name == "httpfs");
-        let s3 = listed || memchr::memmem::find(&sql, b"s3://").is_some();
-        let (keys, note) = match if s3 { self.keys(&run).await } else { None } {
+        let script = Script::of(&sql, &run.code());
+        let script = Script { s3: listed || script.s3, ..script };
+        let (keys, note) = match if script.s3 { self.keys(&run).await } else { None } {
             Some(Ok(keys)) => (Some(keys), None),
             Some(Err(note)) => (None, Some(note)),
             None => (None, None),
         };
         let this = self.clone();
-        let prepared = tokio::task::spawn_blocking(move || this.prepare_blocking(&run, s3, keys)).await;
+        let prepared = tokio::task::spawn_blocking(move || this.prepare_blocking(&run, script, keys)).await;
         let mut prepared = prepared.map_err(|error| machine("making DuckDB ready", error))??;
         prepared.notes.extend(note);
         Ok(prepared)
@@ -287,7 +307,8 @@ impl Executor for DuckdbExecutor {
         prepared: Prepared,
     ) -> Result<Box<dyn RunningJob>, ExecuteError> {
         let sign = MemorySign { code: 1, line_starts_with: "Out of Memory Error:".to_owned() };
-        self.runner.start(&run, &prepared, vec![sign]).await
+        let engine = Engine { memory_signs: vec![sign], spill: Some(spill_folder(&run)), sql: true };
+        self.runner.start(&run, &prepared, engine).await
     }
 
     async fn adopt(&self, run: Arc<RunRequest>) -> Result<Option<Box<dyn RunningJob>>, ExecuteError> {

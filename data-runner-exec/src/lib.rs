@@ -16,6 +16,7 @@ mod remains;
 mod runner;
 mod running;
 mod s3;
+mod script;
 pub mod shim;
 mod spool;
 

@@ -1,6 +1,7 @@
 //! Polars: a Python script in an environment of its own.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,7 +10,8 @@ use data_runner_core::id::WorkerType;
 use data_runner_core::port::{ExecuteError, Executor, Prepared, RunRequest, RunningJob};
 
 use crate::environment::{Environments, of_job};
-use crate::runner::Runner;
+use crate::job_env::temporary_folder;
+use crate::runner::{Engine, Runner};
 use crate::running::machine;
 use crate::s3::for_polars;
 use crate::shim::record::MemorySign;
@@ -45,6 +47,7 @@ impl PolarsExecutor {
         notes.extend(environment.version_of("polars").map(|version| format!("Polars {version}")));
         let command = vec![environment.python().into(), "-u".into(), OsString::from(&run.job.entrypoint)];
         let mut env = vec![("POLARS_MAX_THREADS".to_owned(), self.runner.cpus_for(run).to_string().into())];
+        env.push(("POLARS_OOC_SPILL_DIR".to_owned(), spill_folder(run).into()));
         env.extend(for_polars(&self.runner.variables_for(run)));
         if !run.job.python_path.is_empty() {
             let folders = run.job.python_path.iter().map(|folder| run.code().join(folder));
@@ -57,6 +60,11 @@ impl PolarsExecutor {
         }
         Ok(Prepared { command, env, notes, ..Prepared::default() })
     }
+}
+
+/// Where Polars puts what does not fit into memory.
+fn spill_folder(run: &RunRequest) -> PathBuf {
+    temporary_folder(run).join("polars")
 }
 
 /// How Python and Polars say that memory ran out, when no kernel says it for them.
@@ -93,7 +101,8 @@ impl Executor for PolarsExecutor {
         run: Arc<RunRequest>,
         prepared: Prepared,
     ) -> Result<Box<dyn RunningJob>, ExecuteError> {
-        self.runner.start(&run, &prepared, memory_signs()).await
+        let spill = Some(spill_folder(&run));
+        self.runner.start(&run, &prepared, Engine { memory_signs: memory_signs(), spill, sql: false }).await
     }
 
     async fn adopt(&self, run: Arc<RunRequest>) -> Result<Option<Box<dyn RunningJob>>, ExecuteError> {

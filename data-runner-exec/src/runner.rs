@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,9 @@ use crate::machine::{self, MachineFacts};
 use crate::pool::{Handed, ShimPool};
 use crate::process::boot_id;
 use crate::running::{ShimJob, failure_of, machine, recorded_end, vanished};
-use crate::shim::record::{self, GIVEN_UP_FILE, MemorySign, RunSpec, SPEC_FILE, ShimRecord, TAKEN_FILE};
+use crate::shim::record::{
+    self, GIVEN_UP_FILE, MemorySign, RunSpec, SPEC_FILE, ShimRecord, TAKEN_FILE, Watched,
+};
 use crate::shim::socket_path;
 
 /// How long a shim may take between taking a run and answering.
@@ -33,13 +35,26 @@ pub struct RunOptions {
     /// Variables of the agent that jobs get: those whose names begin with one of these (`AWS_` in `dev`). Never the
     /// agent's own, `DATA_RUNNER_…`: a token may be among them.
     pub passthrough: Vec<String>,
+    /// Whether a job has the machine to itself, so that what the machine's interfaces carry while it runs is the job's.
+    pub alone_on_machine: bool,
 }
 
 impl Default for RunOptions {
-    /// 1 GiB of log, and nothing passes through.
+    /// 1 GiB of log, nothing passes through, and there may be other jobs.
     fn default() -> Self {
-        Self { log_quota: 1 << 30, passthrough: Vec::new() }
+        Self { log_quota: 1 << 30, passthrough: Vec::new(), alone_on_machine: false }
     }
+}
+
+/// What is particular about the jobs of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    /// How it says that memory ran out.
+    pub memory_signs: Vec<MemorySign>,
+    /// Where it puts what does not fit into memory.
+    pub spill: Option<PathBuf>,
+    /// Whether it is DuckDB's CLI, which tells of each statement.
+    pub sql: bool,
 }
 
 /// Starts and finds jobs; the part of an executor that is the same for all.
@@ -76,12 +91,12 @@ impl Runner {
         &self,
         run: &RunRequest,
         prepared: &Prepared,
-        memory_signs: Vec<MemorySign>,
+        engine: Engine,
     ) -> Result<Box<dyn RunningJob>, ExecuteError> {
         if let Some(job) = self.adopt(run).await? {
             return Ok(job);
         }
-        let spec = self.spec(run, prepared, memory_signs);
+        let spec = self.spec(run, prepared, engine);
         make_ready(&run.folder, &temporary_folder(run), &spec)
             .map_err(|error| machine("writing the run's specification", error))?;
         let handed = self.shims.hand_over(&run.folder, &prepared.secrets).await;
@@ -102,7 +117,7 @@ impl Runner {
         }
     }
 
-    fn spec(&self, run: &RunRequest, prepared: &Prepared, memory_signs: Vec<MemorySign>) -> RunSpec {
+    fn spec(&self, run: &RunRequest, prepared: &Prepared, engine: Engine) -> RunSpec {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let env = job_env(run, prepared, &self.options);
         RunSpec {
@@ -114,7 +129,13 @@ impl Runner {
             grace_ms: millis(run.job.grace),
             alone_for_ms: millis(run.alone_for),
             log_quota: self.options.log_quota,
-            memory_signs,
+            memory_signs: engine.memory_signs,
+            watched: Watched {
+                folders: vec![run.code(), temporary_folder(run)],
+                spill: engine.spill,
+                network: self.options.alone_on_machine,
+                sql: engine.sql,
+            },
             lease: prepared.command.first().and_then(|program| lease_of(Path::new(program))),
         }
     }

@@ -151,10 +151,15 @@ pub(crate) fn recorded_end(folder: &Path) -> io::Result<Option<JobEnd>> {
         usage: Usage {
             peak_memory_bytes: exit.peak_memory_bytes,
             cpu_time: Duration::from_micros(exit.cpu_micros),
+            storage: exit.measured.storage,
+            peak_folder_bytes: exit.measured.peak_folder_bytes,
+            peak_spill_bytes: exit.measured.peak_spill_bytes,
+            network: exit.measured.network,
         },
         output: output(folder),
         log_end: exit.log_end,
         ran_for: Duration::from_micros(exit.ran_micros),
+        sql: exit.sql,
     }))
 }
 
@@ -169,6 +174,7 @@ pub(crate) fn vanished(folder: &Path) -> io::Result<JobEnd> {
         output: None,
         log_end: SpoolReader::open(folder).end()?,
         ran_for: Duration::ZERO,
+        sql: None,
     })
 }
 

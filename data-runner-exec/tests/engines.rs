@@ -143,6 +143,105 @@ async fn sql_runs_every_statement_with_its_typed_parameters() {
 }
 
 #[tokio::test]
+async fn every_statement_is_told_of_with_its_rows_bytes_and_time_and_the_last_result_is_shown() {
+    let fixture = Fixture::new();
+    let sql = "CREATE TABLE t AS SELECT range AS i, 'é' AS s FROM range(1000);\n\
+               COPY t TO 'out.parquet';\n\
+               SET threads = 1;\n\
+               DELETE FROM t WHERE i < 10;\n\
+               SELECT s, count(*) AS n FROM 'out.parquet' GROUP BY s;\n\
+               SELECT range AS i FROM range(30);\n\
+               .print that was all\n";
+    let outcome = run(duckdb().as_ref(), request(&fixture, "workflow.sql", sql)).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr, "");
+    assert!(outcome.stdout.ends_with("│ 29 │\n└────┘\nthat was all\n"), "{}", outcome.stdout);
+    let told = outcome.end.sql.unwrap();
+    let statements: Vec<_> = told.statements.iter().map(|it| (it.text.as_str(), it.rows)).collect();
+    let expected = [
+        ("CREATE TABLE t AS SELECT range AS i, 'é' AS s FROM range(1000);", 1000),
+        ("COPY t TO 'out.parquet';", 1000),
+        ("DELETE FROM t WHERE i < 10;", 10),
+        ("SELECT s, count(*) AS n FROM 'out.parquet' GROUP BY s;", 1),
+        ("SELECT range AS i FROM range(30);", 30),
+    ];
+    assert_eq!(statements, expected);
+    let grouping = &told.statements[3];
+    assert_eq!(grouping.rows_read, 1000);
+    assert!(grouping.bytes_read > 0 && grouping.result_bytes > 0 && !grouping.took.is_zero(), "{grouping:?}");
+    assert!(grouping.took < outcome.end.ran_for, "{grouping:?}");
+    let preview = told.preview.unwrap();
+    assert!(preview.cut && preview.text.contains("│ 19 │\n└────┘\n"), "{}", preview.text);
+    assert!(preview.text.starts_with("┌────┐\n│ i  │\n"), "{}", preview.text);
+}
+
+#[tokio::test]
+async fn a_script_that_fails_tells_of_the_statements_before() {
+    let fixture = Fixture::new();
+    let sql = "SELECT 1 AS one;\nSELECT nonsense;\nSELECT 3;\n";
+    let outcome = run(duckdb().as_ref(), request(&fixture, "workflow.sql", sql)).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 1 });
+    let told = outcome.end.sql.unwrap();
+    assert_eq!(told.statements.iter().map(|it| it.text.as_str()).collect::<Vec<_>>(), ["SELECT 1 AS one;"]);
+    assert!(told.preview.unwrap().text.contains("│ one │"));
+}
+
+#[tokio::test]
+async fn sql_that_looks_at_profiles_itself_prints_what_it_would_without_us() {
+    for sql in [
+        "PRAGMA enable_profiling = 'json';\nSET profiling_output = 'mine.json';\nSELECT 42 AS x;\n",
+        "SET enable_profiling = 'query_tree';\nSELECT 42 AS x;\nPRAGMA disable_profiling;\nSELECT 1;\n",
+        "EXPLAIN ANALYZE SELECT 42 AS x;\n",
+        ".read mine.sql\n",
+    ] {
+        let fixture = Fixture::new();
+        let request = request(&fixture, "workflow.sql", sql);
+        let folder = request.working_directory();
+        fs::write(folder.join("mine.sql"), "EXPLAIN ANALYZE SELECT 42;\n").unwrap();
+        let outcome = run(duckdb().as_ref(), request).await;
+        assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{sql}{}", outcome.stderr);
+        let mut plain = std::process::Command::new(&outcome.command[0]);
+        plain.args(["-init", "/dev/null", "-batch", "-bail", "-box", "-f", "workflow.sql"]);
+        let plain = plain.current_dir(&folder).output().unwrap();
+        // Times differ from run to run, the words do not.
+        let words = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
+        assert_eq!(words(&outcome.stdout), words(&String::from_utf8(plain.stdout).unwrap()), "{sql}");
+        assert!(outcome.notes.iter().any(|note| note.contains("not profiled")), "{:?}", outcome.notes);
+        assert!(outcome.end.sql.is_none_or(|told| told.statements.is_empty()), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_masked_in_statements_and_in_the_preview() {
+    let fixture = Fixture::new();
+    let request = request(&fixture, "workflow.sql", "SELECT 'swordfish' AS s, getenv('PASSWORD') AS t;");
+    let executor = duckdb();
+    let mut prepared = prepare(executor.as_ref(), &request).await.unwrap();
+    prepared.secrets.insert("PASSWORD".to_owned(), SecretValue::new("swordfish".to_owned()));
+    let job = executor.start(Arc::new(request), prepared).await.unwrap();
+    let (_, end) = follow(job.as_ref()).await;
+    let told = end.sql.unwrap();
+    assert_eq!(told.statements[0].text, "SELECT '***' AS s, getenv('PASSWORD') AS t;");
+    let preview = told.preview.unwrap().text;
+    assert!(preview.contains("***") && !preview.contains("swordfish"), "{preview}");
+}
+
+#[tokio::test]
+async fn what_a_query_spills_and_what_its_files_take_is_measured() {
+    let fixture = Fixture::new();
+    let sql = "SET memory_limit = '80MB';\n\
+               CREATE TABLE b AS SELECT range AS i, md5(range::VARCHAR) AS s FROM range(3000000);\n\
+               COPY b TO 'out.parquet';\n";
+    let outcome = run(duckdb().as_ref(), request(&fixture, "workflow.sql", sql)).await;
+    assert_eq!(outcome.end.ending, Ending::Exited { code: 0 }, "{}", outcome.stderr);
+    let usage = outcome.end.usage;
+    assert!(usage.peak_spill_bytes.unwrap() > 1 << 20, "{usage:?}");
+    assert!(usage.peak_folder_bytes.unwrap() > 10 << 20, "{usage:?}");
+    assert!(usage.storage.unwrap().written > 10 << 20, "{usage:?}");
+    assert_eq!(usage.network, None, "others may use the machine's network");
+}
+
+#[tokio::test]
 async fn wrong_sql_stops_at_its_first_error_and_says_what_duckdb_says() {
     let fixture = Fixture::new();
     let sql = "SELECT 1 AS first;\nSELECT * FROM no_such_table;\nSELECT 3 AS third;\n";

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::execution::{
-    Execution, ExecutionState, Lateness, RetryPolicy, Trigger, Waiting, WaitingReason,
+    Execution, ExecutionState, Lateness, Preview, RetryPolicy, SqlReport, Statement, Trigger, Waiting,
+    WaitingReason,
 };
 use data_runner_core::id::{
     ExecutionId, Lease, QualifiedName, Revision, SessionId, Sha256, WorkerId, WorkerType, WorkflowId,
@@ -125,4 +126,19 @@ pub fn agent_facts() -> AgentFacts {
         slots: 1,
         host: "sample".to_owned(),
     }
+}
+
+/// All that an engine may tell of a script.
+pub fn sql_report() -> SqlReport {
+    let statement = Statement {
+        text: "SELECT 'ä\n\"'".to_owned(),
+        took: Duration::from_nanos(1_500_000_001),
+        cpu_time: Duration::from_micros(17),
+        rows: u64::MAX,
+        rows_read: 3,
+        bytes_read: 1 << 40,
+        result_bytes: 0,
+    };
+    let preview = Preview { text: "┌─┐\n".to_owned(), cut: true };
+    SqlReport { statements: vec![statement], left_out: 7, preview: Some(preview) }
 }

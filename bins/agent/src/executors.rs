@@ -17,7 +17,11 @@ pub fn runner(options: &AgentOptions, shims: ShimCommand) -> anyhow::Result<Runn
     let ahead = usize::try_from(options.slots.get()).unwrap_or(1);
     let shims = ShimPool::new(shims, ahead).context("no shim could be started")?;
     let passthrough = options.pass_env.iter().cloned().chain(options.own_machine.passes()).collect();
-    let run = RunOptions { log_quota: options.log_quota_bytes, passthrough };
+    let run = RunOptions {
+        log_quota: options.log_quota_bytes,
+        passthrough,
+        alone_on_machine: options.own_machine.power_off.is_some() && ahead == 1,
+    };
     Ok(Runner::new(shims, run))
 }
 

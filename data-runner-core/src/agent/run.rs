@@ -219,5 +219,6 @@ pub(super) fn without_output(ending: Ending) -> FinishReport {
         output: None,
         log_end: LogOffset(0),
         ran_for: Duration::ZERO,
+        sql: None,
     }
 }

@@ -114,6 +114,7 @@ fn end_of(ending: Ending, log_end: u64) -> JobEnd {
         output: None,
         log_end: LogOffset(log_end),
         ran_for: Duration::from_secs(1),
+        sql: None,
     }
 }
 
@@ -135,8 +136,14 @@ pub(super) fn finished(n: u64, ending: Ending, log_end: u64) -> AgentMessage {
         Ending::Exited { .. } => Duration::from_secs(1),
         _ => Duration::ZERO,
     };
-    let report =
-        FinishReport { ending, usage: Usage::default(), output: None, log_end: LogOffset(log_end), ran_for };
+    let report = FinishReport {
+        ending,
+        usage: Usage::default(),
+        output: None,
+        log_end: LogOffset(log_end),
+        ran_for,
+        sql: None,
+    };
     let status = AttemptStatus::Finished(Box::new(report));
     AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status })
 }

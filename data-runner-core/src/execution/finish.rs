@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, FailureCause};
+use super::{Failure, FailureCause, SqlReport};
 use crate::log::LogOffset;
 
 /// What the agent reports once the job and its whole process tree are gone. Repeated until it is acknowledged.
@@ -20,6 +20,9 @@ pub struct FinishReport {
     pub log_end: LogOffset,
     /// How long the user's code ran, by the agent's monotonic clock.
     pub ran_for: Duration,
+    /// What the engine told of an SQL script, if it was one.
+    #[serde(default)]
+    pub sql: Option<Box<SqlReport>>,
 }
 
 /// How an attempt ended. The cause is kept apart from the code: a job that is told to stop may still exit with 0.
@@ -72,13 +75,45 @@ pub enum StopReason {
     Disowned,
 }
 
-/// What an attempt used.
+/// What an attempt used. What could not be measured is `None`, never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
-    /// The most memory that the whole process tree held at one time, in bytes, where it could be measured.
+    /// The most memory that the whole process tree held at one time, in bytes.
     pub peak_memory_bytes: Option<u64>,
     /// User and system time of the whole process tree.
     pub cpu_time: Duration,
+    /// What the whole process tree moved between memory and disks. What the page cache held already was not read, and
+    /// what was removed before it was written counts as written.
+    #[serde(default)]
+    pub storage: Option<StorageBytes>,
+    /// The most that its code, what it wrote beside it, and its temporary files took of the disk, in bytes, as samples
+    /// found it: never more than what was there.
+    #[serde(default)]
+    pub peak_folder_bytes: Option<u64>,
+    /// The most that the engine put on disk for want of memory, in bytes.
+    #[serde(default)]
+    pub peak_spill_bytes: Option<u64>,
+    /// What the machine's interfaces carried meanwhile, where the job had the machine to itself.
+    #[serde(default)]
+    pub network: Option<NetworkBytes>,
+}
+
+/// Bytes between memory and disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StorageBytes {
+    /// Read.
+    pub read: u64,
+    /// Written.
+    pub written: u64,
+}
+
+/// Bytes over the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkBytes {
+    /// Received.
+    pub received: u64,
+    /// Sent; the job's log is among them.
+    pub sent: u64,
 }
 
 /// How an attempt ended, as it is kept.

@@ -6,6 +6,7 @@ mod finish;
 mod phases;
 mod queueing;
 mod retry;
+mod sql;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +17,11 @@ use serde::{Deserialize, Serialize};
 
 pub use difference::{Difference, differences};
 pub use failure::{Failure, FailureCause};
-pub use finish::{AttemptEnd, Ending, FinishReport, StopReason, Usage};
+pub use finish::{AttemptEnd, Ending, FinishReport, NetworkBytes, StopReason, StorageBytes, Usage};
 pub use phases::{Phase, Phases};
 pub use queueing::{Concurrency, ConcurrencyKey, OnConflict, Priority, Queueing};
 pub use retry::{Backoff, RetryPolicy, RetryRule};
+pub use sql::{Preview, SqlReport, Statement};
 pub use state::{ExecutionState, LiveAttempt, RunState, StateName, Stop, Waiting, WaitingReason};
 
 use crate::cost::{Money, OnExceed, RunBudget, Spending};

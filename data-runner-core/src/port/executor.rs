@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{SecretValue, Source};
-use crate::execution::{Ending, Failure, StopReason, Usage};
+use crate::execution::{Ending, Failure, SqlReport, StopReason, Usage};
 use crate::id::{Claim, WorkerType};
 use crate::log::{LogChunk, LogOffset};
 use crate::workflow::JobSpec;
@@ -132,6 +132,8 @@ pub struct JobEnd {
     pub log_end: LogOffset,
     /// How long it ran.
     pub ran_for: Duration,
+    /// What the engine told of an SQL script, if it was one.
+    pub sql: Option<Box<SqlReport>>,
 }
 
 /// Why a job could not be run.

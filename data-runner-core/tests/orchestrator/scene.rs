@@ -327,6 +327,7 @@ pub fn finished(ending: Ending, log_end: u64) -> AttemptStatus {
         output: None,
         log_end: LogOffset(log_end),
         ran_for: Duration::from_secs(1),
+        sql: None,
     }))
 }
 

@@ -116,5 +116,6 @@ fn never(ending: Ending) -> JobEnd {
         output: None,
         log_end: LogOffset(0),
         ran_for: std::time::Duration::ZERO,
+        sql: None,
     }
 }

@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use data_runner_core::execution::Failure;
+use data_runner_core::execution::{Failure, Preview, SqlReport};
 use data_runner_core::log::{LogOffset, Stream};
 use data_runner_core::time::Timestamp;
 
+use super::preview::Tables;
 use super::record::{OUTPUT_FILE, OUTPUT_LIMIT};
 use crate::mask::{MaskedStream, Secrets};
 use crate::spool::{Limits, SpoolWriter};
@@ -17,19 +18,22 @@ pub(super) struct MaskedLog {
     /// Standard output and standard error; without secrets there is nothing to look for.
     streams: Option<[MaskedStream; 2]>,
     masked: Vec<u8>,
+    /// What looks for tables in standard output, if anybody wants them.
+    tables: Option<Tables>,
 }
 
 impl MaskedLog {
     /// A new log in `folder` of which `quota` bytes are kept.
-    pub(super) fn new(folder: &Path, quota: u64, secrets: Option<&Secrets>) -> Self {
+    pub(super) fn new(folder: &Path, quota: u64, secrets: Option<&Secrets>, tables: Option<Tables>) -> Self {
         let spool = SpoolWriter::new(folder, Limits { half: quota / 2 });
         let streams = secrets.map(|secrets| [(); 2].map(|()| MaskedStream::new(secrets.clone())));
-        Self { spool, streams, masked: Vec::new() }
+        Self { spool, streams, masked: Vec::new(), tables }
     }
 
     /// Adds bytes of one read; true if there is more to read than before.
     pub(super) fn push(&mut self, stream: Stream, at: Timestamp, bytes: &[u8]) -> bool {
         let Some([stdout, stderr]) = &mut self.streams else {
+            look_for_tables(&mut self.tables, stream, bytes);
             return self.spool.push(stream, at, bytes);
         };
         let through = match stream {
@@ -38,6 +42,7 @@ impl MaskedLog {
         };
         self.masked.clear();
         through.push(bytes, &mut self.masked);
+        look_for_tables(&mut self.tables, stream, &self.masked);
         self.spool.push(stream, at, &self.masked)
     }
 
@@ -51,15 +56,31 @@ impl MaskedLog {
         self.spool.flush()
     }
 
-    /// Writes everything that is left, and says where the log ends.
-    pub(super) fn finish(&mut self, at: Timestamp) -> LogOffset {
+    /// Writes everything that is left, and says where the log ends and what the last table began with.
+    pub(super) fn finish(&mut self, at: Timestamp) -> (LogOffset, Option<Preview>) {
         for (through, stream) in self.streams.iter_mut().flatten().zip([Stream::Stdout, Stream::Stderr]) {
             self.masked.clear();
             through.finish(&mut self.masked);
+            look_for_tables(&mut self.tables, stream, &self.masked);
             self.spool.push(stream, at, &self.masked);
         }
-        self.spool.finish(at)
+        (self.spool.finish(at), self.tables.take().and_then(Tables::finish))
     }
+}
+
+fn look_for_tables(tables: &mut Option<Tables>, stream: Stream, bytes: &[u8]) {
+    match (tables, stream) {
+        (Some(tables), Stream::Stdout) => tables.push(bytes),
+        (Some(_), Stream::Stderr) | (None, Stream::Stdout | Stream::Stderr) => {}
+    }
+}
+
+/// The same account of a script without secrets in its statements; its preview has none.
+pub(super) fn masked_statements(mut sql: Box<SqlReport>, secrets: &Secrets) -> Box<SqlReport> {
+    for statement in &mut sql.statements {
+        statement.text = secrets.mask_text(&statement.text);
+    }
+    sql
 }
 
 /// The same failure without secrets.

@@ -18,7 +18,11 @@ pub(crate) use control::{line as control_line, socket_path};
 pub(crate) use record::CONTROL_SOCKET;
 mod handover;
 pub(crate) use handover::message as handover_message;
+pub(crate) use profile::PROFILE_PIPE;
 mod masked_log;
+mod meter;
+mod preview;
+mod profile;
 mod pump;
 pub(crate) mod record;
 pub(crate) mod tree;
@@ -39,7 +43,10 @@ use crate::group::{self, ResourceGroup};
 use crate::mask::Secrets;
 use crate::process::ProcessIdentity;
 use handover::Handover;
-use masked_log::{MaskedLog, mask_output, masked_failure};
+use masked_log::{MaskedLog, mask_output, masked_failure, masked_statements};
+use meter::{Measured, Meter};
+use preview::Tables;
+use profile::Profiles;
 use record::{ExitRecord, RunSpec};
 
 /// The first argument that means: be a shim.
@@ -89,15 +96,20 @@ fn run(job: Handover, own: ProcessIdentity, group: &ResourceGroup, agent: UnixSt
     }
     let control = control::Control::of(agent)?;
     let masks = (!secrets.is_empty()).then(|| Secrets::new(secrets.values().map(String::as_str)));
-    let (end, agents) = match workload::spawn(&spec, secrets, folder, own, group) {
+    let meter = Meter::new(&spec.watched);
+    let profiles = spec.watched.sql.then(|| Profiles::listen(folder)).flatten();
+    let (mut end, agents) = match workload::spawn(&spec, secrets, folder, own, group) {
         Ok(workload) => {
-            let log = MaskedLog::new(folder, spec.log_quota, masks.as_ref());
-            pump::Pump::new(pump::Owned { spec, folder, group, workload, control, log }).run()
+            let tables = spec.watched.sql.then(Tables::default);
+            let log = MaskedLog::new(folder, spec.log_quota, masks.as_ref(), tables);
+            pump::Pump::new(pump::Owned { spec, folder, group, workload, control, log, meter, profiles })
+                .run()
         }
         Err(failure) => (never_started(masked_failure(failure, masks.as_ref())), control),
     };
     if let Some(secrets) = &masks {
         mask_output(folder, secrets);
+        end.sql = end.sql.map(|sql| masked_statements(sql, secrets));
     }
     write_exit_record(folder, &end);
     drop(agents);
@@ -111,6 +123,8 @@ fn never_started(failure: Failure) -> ExitRecord {
         cpu_micros: 0,
         log_end: LogOffset(0),
         ran_micros: 0,
+        measured: Measured::default(),
+        sql: None,
     }
 }
 

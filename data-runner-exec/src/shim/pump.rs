@@ -1,11 +1,11 @@
 //! The shim's loop: pipes into the spool, commands into signals, until everything of the job is gone.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use data_runner_core::execution::{Ending, StopReason};
+use data_runner_core::execution::{Ending, SqlReport, StopReason};
 use data_runner_core::log::Stream;
 use data_runner_core::time::Timestamp;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::control::Control;
 use super::masked_log::MaskedLog;
+use super::meter::Meter;
+use super::profile::Profiles;
 use super::record::{Command, ExitRecord, LOG_GREW, RunSpec, STARTED};
 use super::tree;
 use super::workload::Workload;
@@ -81,6 +83,8 @@ pub(super) struct Owned<'a> {
     pub(super) workload: Workload,
     pub(super) control: Control,
     pub(super) log: MaskedLog,
+    pub(super) meter: Meter,
+    pub(super) profiles: Option<Profiles>,
 }
 
 pub(super) struct Pump<'a> {
@@ -103,11 +107,13 @@ pub(super) struct Pump<'a> {
     flushed: Instant,
     sampled: Instant,
     peak_memory: u64,
+    meter: Meter,
+    profiles: Option<Profiles>,
 }
 
 impl<'a> Pump<'a> {
     pub(super) fn new(owned: Owned<'a>) -> Self {
-        let Owned { spec, folder, group, workload, mut control, log } = owned;
+        let Owned { spec, folder, group, workload, mut control, log, meter, profiles } = owned;
         let now = Instant::now();
         control.tell(STARTED);
         Self {
@@ -129,6 +135,8 @@ impl<'a> Pump<'a> {
             flushed: now.checked_sub(FLUSH_EVERY).unwrap_or(now),
             sampled: now,
             peak_memory: 0,
+            meter,
+            profiles,
         }
     }
 
@@ -137,6 +145,9 @@ impl<'a> Pump<'a> {
         loop {
             self.wait();
             self.read_pipes();
+            if let Some(profiles) = &mut self.profiles {
+                profiles.read();
+            }
             self.reap();
             for command in self.control.commands() {
                 match command {
@@ -181,7 +192,8 @@ impl<'a> Pump<'a> {
             Course::Running | Course::Stopping { .. } | Course::Killing { .. } => Some(self.exit.as_fd()),
             Course::Ended { .. } | Course::Draining { .. } => None,
         };
-        let all = pipes.chain(exit).chain(self.control.fds());
+        let profiles = self.profiles.as_ref().map(AsFd::as_fd);
+        let all = pipes.chain(exit).chain(profiles).chain(self.control.fds());
         let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let timeout = self.next_wake().saturating_duration_since(Instant::now());
         // Neither an interruption nor a failure may end the loop; the next round finds what there is.
@@ -306,6 +318,7 @@ impl<'a> Pump<'a> {
             return;
         }
         self.sampled = now;
+        self.meter.sample(now);
         let held = self.group.memory_held().unwrap_or_else(|| tree::memory_held(std::process::id()));
         self.peak_memory = self.peak_memory.max(held);
         let over = self.spec.memory_limit.is_some_and(|limit| held > limit);
@@ -324,7 +337,12 @@ impl<'a> Pump<'a> {
     fn finish(&mut self, how: Ended) -> ExitRecord {
         // The space is needed now; if it was never had, there is nothing to remove.
         let _ = std::fs::remove_file(self.folder.join("reserve"));
-        let log_end = self.log.finish(now_wall());
+        let (log_end, preview) = self.log.finish(now_wall());
+        let sql = self.profiles.take().map(|profiles| {
+            let (report, spilled) = profiles.finish();
+            spilled.into_iter().for_each(|bytes| self.meter.spilled(bytes));
+            Box::new(SqlReport { preview, ..report })
+        });
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
         let largest = usage.map_or(0, |usage| u64::try_from(usage.max_rss()).unwrap_or(0) << 10);
         let waited_for = usage.map_or(0, |usage| micros(usage.user_time()) + micros(usage.system_time()));
@@ -334,6 +352,8 @@ impl<'a> Pump<'a> {
             cpu_micros: self.group.cpu_micros().unwrap_or(waited_for),
             log_end,
             ran_micros: u64::try_from(self.ran_for.as_micros()).unwrap_or(u64::MAX),
+            measured: self.meter.finish(),
+            sql: sql.filter(|sql| !sql.is_empty()),
         }
     }
 

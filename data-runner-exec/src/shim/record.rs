@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use data_runner_core::execution::{Ending, StopReason};
+use data_runner_core::execution::{Ending, SqlReport, StopReason};
 use data_runner_core::log::LogOffset;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::meter::Measured;
 
 /// What is to be run: written by the agent before anything else. The shim takes it by renaming it to [`TAKEN_FILE`] and
 /// holds it locked for as long as it lives; an agent that starts again gives it up by renaming it to [`GIVEN_UP_FILE`]: only one of them can.
@@ -48,6 +50,23 @@ pub(crate) struct RunSpec {
     pub memory_signs: Vec<MemorySign>,
     /// A file that is held locked (shared) while the job runs: what it guards is in use.
     pub lease: Option<PathBuf>,
+    /// What is watched of it.
+    #[serde(default)]
+    pub watched: Watched,
+}
+
+/// What of a job is watched for the account of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Watched {
+    /// The folders whose size counts: its code with what it writes beside it, and its temporary files.
+    pub folders: Vec<PathBuf>,
+    /// Where its engine puts what does not fit into memory.
+    pub spill: Option<PathBuf>,
+    /// Whether what the machine's interfaces carry is the job's.
+    pub network: bool,
+    /// Whether it is an SQL script of DuckDB: its profile comes by [`PROFILE_PIPE`](super::profile::PROFILE_PIPE), and it
+    /// prints results as boxes.
+    pub sql: bool,
 }
 
 /// A program's own way to say that memory ran out.
@@ -116,6 +135,10 @@ pub(crate) struct ExitRecord {
     pub cpu_micros: u64,
     pub log_end: LogOffset,
     pub ran_micros: u64,
+    #[serde(default)]
+    pub measured: Measured,
+    #[serde(default)]
+    pub sql: Option<Box<SqlReport>>,
 }
 
 /// What an agent says to a shim, one a line.

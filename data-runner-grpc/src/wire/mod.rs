@@ -8,6 +8,7 @@ mod report;
 mod session;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod value;
 
 pub(crate) use join::join_request;

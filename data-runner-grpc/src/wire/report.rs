@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use data_runner_core::execution::{Ending, Failure, FailureCause, FinishReport, Phase, StopReason, Usage};
+use data_runner_core::execution::{
+    Ending, Failure, FailureCause, FinishReport, Phase, SqlReport, StopReason,
+};
 use data_runner_core::id::Claim;
 use data_runner_core::log::LogOffset;
 use data_runner_core::message::AttemptStatus;
@@ -40,13 +42,11 @@ impl From<&FinishReport> for proto::FinishReport {
     fn from(report: &FinishReport) -> Self {
         Self {
             ending: Some((&report.ending).into()),
-            usage: Some(proto::Usage {
-                peak_memory_bytes: report.usage.peak_memory_bytes,
-                cpu_time: duration(report.usage.cpu_time),
-            }),
+            usage: Some(report.usage.into()),
             output_json: report.output.as_ref().map(ToString::to_string),
             log_end: report.log_end.0,
             ran_for: duration(report.ran_for),
+            sql: report.sql.as_deref().map(Into::into),
         }
     }
 }
@@ -61,15 +61,7 @@ impl FromWire<proto::FinishReport> for FinishReport {
                 .map_err(|error| NotUnderstood::new(format!("FinishReport.output_json: {error}")))?,
             log_end: LogOffset(wire.log_end),
             ran_for: required::<_, Duration>(wire.ran_for, "FinishReport.ran_for")?,
-        })
-    }
-}
-
-impl FromWire<proto::Usage> for Usage {
-    fn from_wire(wire: proto::Usage) -> Result<Self, NotUnderstood> {
-        Ok(Self {
-            peak_memory_bytes: wire.peak_memory_bytes,
-            cpu_time: required(wire.cpu_time, "Usage.cpu_time")?,
+            sql: wire.sql.map(SqlReport::from_wire).transpose()?.map(Box::new),
         })
     }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use data_runner_core::execution::{Ending, Failure, FailureCause, FinishReport, Phase, StopReason, Usage};
+use data_runner_core::execution::{
+    Ending, Failure, FailureCause, FinishReport, NetworkBytes, Phase, Preview, SqlReport, Statement,
+    StopReason, StorageBytes, Usage,
+};
 use data_runner_core::id::{AttemptId, AttemptNumber, Claim, Epoch, ExecutionId, Lease, SessionId, Sha256};
 use data_runner_core::log::{Codec, LogChunk, LogOffset, LogPosition};
 use data_runner_core::message::{
@@ -88,18 +91,47 @@ fn ending() -> impl Strategy<Value = Ending> {
     ]
 }
 
+fn usage() -> impl Strategy<Value = Usage> {
+    let pair = || any::<Option<(u64, u64)>>();
+    (any::<Option<u64>>(), duration(), pair(), any::<Option<u64>>(), any::<Option<u64>>(), pair()).prop_map(
+        |(peak_memory_bytes, cpu_time, storage, peak_folder_bytes, peak_spill_bytes, network)| Usage {
+            peak_memory_bytes,
+            cpu_time,
+            storage: storage.map(|(read, written)| StorageBytes { read, written }),
+            peak_folder_bytes,
+            peak_spill_bytes,
+            network: network.map(|(received, sent)| NetworkBytes { received, sent }),
+        },
+    )
+}
+
+fn sql() -> impl Strategy<Value = SqlReport> {
+    let statement = (any::<String>(), duration(), duration(), any::<[u64; 4]>()).prop_map(
+        |(text, took, cpu_time, [rows, rows_read, bytes_read, result_bytes])| Statement {
+            text,
+            took,
+            cpu_time,
+            rows,
+            rows_read,
+            bytes_read,
+            result_bytes,
+        },
+    );
+    let preview = (any::<String>(), any::<bool>()).prop_map(|(text, cut)| Preview { text, cut });
+    (vec(statement, 0..4), any::<u64>(), option::of(preview))
+        .prop_map(|(statements, left_out, preview)| SqlReport { statements, left_out, preview })
+}
+
 fn status() -> impl Strategy<Value = AttemptStatus> {
-    let usage = (any::<Option<u64>>(), duration())
-        .prop_map(|(peak_memory_bytes, cpu_time)| Usage { peak_memory_bytes, cpu_time });
-    let report = (ending(), usage, option::of(json()), any::<u64>(), duration()).prop_map(
-        |(ending, usage, output, log_end, ran_for)| FinishReport {
+    let report = (ending(), usage(), option::of(json()), any::<u64>(), duration(), option::of(sql()))
+        .prop_map(|(ending, usage, output, log_end, ran_for, sql)| FinishReport {
             ending,
             usage,
             output,
             log_end: LogOffset(log_end),
             ran_for,
-        },
-    );
+            sql: sql.map(Box::new),
+        });
     prop_oneof![
         (prop::sample::select(Phase::ALL.to_vec()), duration())
             .prop_map(|(phase, ago)| AttemptStatus::Reached { phase, ago }),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Cost, LogOverview, moment};
+use super::{Cost, LogOverview, SqlReport, Usage, moment};
 
 /// One execution of a workflow.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -194,6 +194,12 @@ pub struct Attempt {
     pub peak_memory_bytes: Option<u64>,
     /// Its processor time, in seconds.
     pub cpu_seconds: Option<f64>,
+    /// What else it used.
+    #[serde(default)]
+    pub usage: Option<Usage>,
+    /// What the engine told of its SQL script, in the answer to `GET /executions/{id}` only.
+    #[serde(default)]
+    pub sql: Option<SqlReport>,
 }
 
 impl From<&core::Execution> for Execution {
@@ -282,6 +288,16 @@ impl Execution {
         self.cost_usd = cost.map(|cost| cost.total().usd());
         self.cost = cost.map(Cost::from);
     }
+
+    /// Adds what engines told of the attempts' scripts, which a list has no room for.
+    pub(crate) fn set_sql(&mut self, execution: &core::Execution) {
+        for (shown, attempt) in self.attempts.iter_mut().zip(&execution.attempts) {
+            shown.sql = match &attempt.end {
+                Some(AttemptEnd::Reported(report)) => report.sql.as_deref().map(SqlReport::from),
+                Some(AttemptEnd::Lost(_)) | None => None,
+            };
+        }
+    }
 }
 
 impl Attempt {
@@ -327,6 +343,8 @@ impl Attempt {
             cost: None,
             peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),
             cpu_seconds: report.map(|report| report.usage.cpu_time.as_secs_f64()),
+            usage: report.map(|report| Usage::from(&report.usage)),
+            sql: None,
         }
     }
 }

@@ -21,10 +21,15 @@ fn attempt(number: u32, end: Option<Ending>) -> core::Attempt {
         end: end.map(|ending| {
             AttemptEnd::Reported(FinishReport {
                 ending,
-                usage: Usage { peak_memory_bytes: Some(7), cpu_time: Duration::from_millis(1500) },
+                usage: Usage {
+                    peak_memory_bytes: Some(7),
+                    cpu_time: Duration::from_millis(1500),
+                    ..Usage::default()
+                },
                 output: Some(serde_json::json!({"rows": 3})),
                 log_end: LogOffset(0),
                 ran_for: Duration::from_secs(1),
+                sql: None,
             })
         }),
     }

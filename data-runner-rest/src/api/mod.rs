@@ -19,6 +19,7 @@ mod schedule;
 mod schema;
 mod server;
 mod token;
+mod usage;
 mod worker;
 mod workflow;
 
@@ -40,6 +41,7 @@ pub use request::{Backfill, Execute, PatchWorkflow, RegisterRepo, Repeat, SyncRe
 pub use schedule::{LastTick, Schedule};
 pub use server::{Health, Readiness, Version};
 pub use token::{CreateToken, CreatedToken, Token};
+pub use usage::{Preview, SqlReport, SqlStatement, Usage};
 pub use worker::Worker;
 pub use workflow::{
     Concurrency, ConfigProblem, Location, Need, Param, Registered, Validated, Workflow, WorkflowState,

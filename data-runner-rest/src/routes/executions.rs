@@ -117,6 +117,7 @@ pub(crate) async fn get(
         }
     };
     let mut shown = costed::execution(&app.handle, &execution).await?;
+    shown.set_sql(&execution);
     shown.log = Some(overview(&app.handle, &execution).await?);
     Ok(Json(shown))
 }

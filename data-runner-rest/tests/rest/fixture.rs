@@ -282,6 +282,7 @@ impl Agent {
             output: None,
             log_end: builder.position().offset,
             ran_for: Duration::from_secs(1),
+            sql: None,
         };
         let status = AttemptStatus::Finished(Box::new(report));
         self.session.send(AgentMessage::WorkerStatus(WorkerStatus { claim, status })).await.unwrap();
@@ -330,6 +331,7 @@ pub fn ended(ending: Ending) -> AttemptEnd {
         output: None,
         log_end: LogPosition::START.offset,
         ran_for: Duration::from_secs(1),
+        sql: None,
     })
 }
 

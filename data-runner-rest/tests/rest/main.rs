@@ -19,4 +19,5 @@ mod refusals;
 mod routes;
 mod secure;
 mod serving;
+mod usage;
 mod workflows;

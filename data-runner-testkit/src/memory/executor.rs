@@ -359,10 +359,15 @@ impl Job {
         if state.end.is_none() {
             state.end = Some(JobEnd {
                 ending,
-                usage: Usage { peak_memory_bytes: Some(1 << 20), cpu_time: Duration::from_millis(1) },
+                usage: Usage {
+                    peak_memory_bytes: Some(1 << 20),
+                    cpu_time: Duration::from_millis(1),
+                    ..Usage::default()
+                },
                 output: state.output.take(),
                 log_end: state.position.offset,
                 ran_for: self.started.elapsed(),
+                sql: None,
             });
         }
         drop(state);

@@ -415,6 +415,7 @@ impl World {
                 output: None,
                 log_end: job.builder.position().offset,
                 ran_for: now.saturating_sub(job.started),
+                sql: None,
             }));
         }
         self.answer_watch(worker, claim);

@@ -7,6 +7,7 @@ use data_runner_core::execution::{Phase, StateName};
 use data_runner_core::workflow::Repo;
 use jiff::Timestamp;
 
+use super::usage_view;
 use crate::output::{Field, Table, cut, money, names, style, time, whole};
 use data_runner_rest::api::{Attempt, Cost, Execution};
 
@@ -50,6 +51,7 @@ pub fn page(execution: &Execution, now: Timestamp) -> String {
     if let Some(output) = &execution.output {
         let _ = writeln!(text, "\n{}\n  {output}", style::bold("Output"));
     }
+    text.push_str(&execution.attempts.last().map(usage_view::sql).unwrap_or_default());
     if let Some(log) = execution.log.as_ref().filter(|log| !log.tail.is_empty()) {
         let _ = writeln!(text, "\n{}", style::bold("End of the log"));
         for line in &log.tail {
@@ -220,6 +222,8 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
     if let Some(seconds) = execution.cpu_seconds {
         fact("cpu", format!("{seconds:.2}s"));
     }
+    let usage = execution.attempts.last().and_then(|attempt| attempt.usage.as_ref());
+    usage.into_iter().flat_map(usage_view::facts).for_each(|(name, value)| fact(name, value));
 }
 
 /// The revision, and where it is when it is in no repository.

@@ -20,6 +20,7 @@ mod schedule;
 mod schema;
 mod token;
 mod unpushed;
+mod usage_view;
 mod validate;
 mod worker;
 mod workflow;

@@ -10,8 +10,8 @@ use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
     Attempt, AttemptEnd, Concurrency, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport,
-    LaunchTry, LiveAttempt, OnConflict, Phase, Phases, Priority, Queueing, RunState, StateName, Stop,
-    StopReason, Trigger, Usage, Waiting, WaitingReason,
+    LaunchTry, LiveAttempt, NetworkBytes, OnConflict, Phase, Phases, Priority, Queueing, RunState, StateName,
+    Stop, StopReason, StorageBytes, Trigger, Usage, Waiting, WaitingReason,
 };
 use data_runner_core::group::{Group, GroupKind, GroupState, Member, MemberState, Membership};
 use data_runner_core::hook::HookRecord;
@@ -143,10 +143,18 @@ fn attempt(number: u32, execution: ExecutionId) -> Attempt {
 fn report() -> FinishReport {
     FinishReport {
         ending: Ending::Exited { code: 3 },
-        usage: Usage { peak_memory_bytes: Some(u64::MAX), cpu_time: Duration::from_nanos(1) },
+        usage: Usage {
+            peak_memory_bytes: Some(u64::MAX),
+            cpu_time: Duration::from_nanos(1),
+            storage: Some(StorageBytes { read: 1 << 40, written: 0 }),
+            peak_folder_bytes: Some(3),
+            peak_spill_bytes: Some(0),
+            network: Some(NetworkBytes { received: 1, sent: u64::MAX }),
+        },
         output: Some(serde_json::json!({"rows": 1.0e-7, "names": ["a", null]})),
         log_end: LogOffset(1 << 40),
         ran_for: Duration::from_millis(1500),
+        sql: Some(Box::new(crate::sample::sql_report())),
     }
 }
 

@@ -7,7 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use data_runner_core::execution::{Ending, Failure, FailureCause, FinishReport, Phase, StopReason, Usage};
+use data_runner_core::execution::{
+    Ending, Failure, FailureCause, FinishReport, NetworkBytes, Phase, StopReason, StorageBytes, Usage,
+};
 use data_runner_core::id::Epoch;
 use data_runner_core::log::{Codec, LogChunk, LogOffset, LogPosition};
 use data_runner_core::message::{
@@ -76,8 +78,15 @@ fn reports() -> Vec<FinishReport> {
         Some(json!(null)),
         Some(json!({"rows": 3, "mean": -1.5, "name": "ä\n\"", "parts": [1, [], {"deep": true}]})),
     ];
-    let usages =
-        [Usage::default(), Usage { peak_memory_bytes: Some(0), cpu_time: Duration::new(3, 999_999_999) }];
+    let everything = Usage {
+        peak_memory_bytes: Some(0),
+        cpu_time: Duration::new(3, 999_999_999),
+        storage: Some(StorageBytes { read: 0, written: u64::MAX }),
+        peak_folder_bytes: Some(1),
+        peak_spill_bytes: Some(0),
+        network: Some(NetworkBytes { received: 5, sent: 0 }),
+    };
+    let usages = [Usage::default(), everything];
     let mut reports: Vec<_> = endings()
         .into_iter()
         .map(|ending| FinishReport {
@@ -86,6 +95,7 @@ fn reports() -> Vec<FinishReport> {
             output: None,
             log_end: LogOffset(0),
             ran_for: Duration::ZERO,
+            sql: None,
         })
         .collect();
     let plain = reports[0].clone();
@@ -94,6 +104,7 @@ fn reports() -> Vec<FinishReport> {
         usage: usages[1],
         log_end: LogOffset(u64::MAX),
         ran_for: Duration::from_nanos(1),
+        sql: Some(Box::new(sample::sql_report())),
         ..plain
     });
     reports

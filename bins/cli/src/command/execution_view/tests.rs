@@ -93,6 +93,29 @@ fn a_page_shows_timeline_and_output() {
 }
 
 #[test]
+fn a_page_shows_what_was_used_and_what_duckdb_told() {
+    let told = json!({
+        "statements": [
+            {"text": "CREATE TABLE t AS\n  SELECT 1", "seconds": 0.0123, "cpu_seconds": 0.02, "rows": 1000,
+             "rows_read": 2000, "bytes_read": 123_456_789, "result_bytes": 8},
+            {"text": "SELECT \u{1b}[2J", "seconds": 75.0, "cpu_seconds": 130.5, "rows": 3, "rows_read": 1000,
+             "bytes_read": 0, "result_bytes": 72},
+        ],
+        "left_out": 2,
+        "preview": {"text": "┌───┐\n│ a │\n├───┤\n│ 1 │\n└───┘\n", "cut": true},
+    });
+    let mut execution = execution(json!({"output": null}));
+    let attempt = &mut execution.attempts[0];
+    attempt.sql = serde_json::from_value(told).expect("a report");
+    let usage = json!({
+        "disk_read_bytes": 5_000_000, "disk_written_bytes": 0, "peak_folder_bytes": 73_211_904,
+        "peak_spill_bytes": 0, "received_bytes": null, "sent_bytes": null,
+    });
+    attempt.usage = serde_json::from_value(usage).expect("usage");
+    insta::assert_snapshot!("page_of_sql", plain(&page(&execution, now())));
+}
+
+#[test]
 fn a_failed_page_ends_with_what_to_do() {
     insta::assert_snapshot!("page_of_a_failure", plain(&page(&failed(), now())));
 }
