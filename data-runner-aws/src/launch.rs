@@ -155,7 +155,7 @@ impl Launcher {
             deadline: pinned.deadline,
             region: self.account.region.clone(),
             slots: pinned.slots,
-            python_index_url: pinned.python_index_url.clone(),
+            python_index: pinned.python_index(),
             baked: pinned.baked,
             bake: None,
             bundle,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use data_runner_core::settings::Ec2Settings;
+use data_runner_core::settings::{Ec2Settings, PackageIndex};
 use data_runner_core::workflow::Architecture;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub struct Ec2Options {
     /// The agent's program for each architecture. There are no machines of an architecture that is left out.
     pub agents: BTreeMap<Architecture, AgentBinary>,
     /// The package index; `None`: the one that the image is configured for.
-    pub python_index_url: Option<String>,
+    pub python_index: Option<PackageIndex>,
     /// More variables for agents.
     pub environment: BTreeMap<String, String>,
     /// The shell command that switches a machine off; usually [`POWER_OFF`](crate::POWER_OFF).

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use data_runner_core::cost::Market;
 use data_runner_core::id::WorkerId;
+use data_runner_core::settings::PackageIndex;
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::Candidate;
-use data_runner_core::workflow::{Architecture, BundleRef};
+use data_runner_core::workflow::{Architecture, BundleRef, SecretRef};
 use serde::{Deserialize, Serialize};
 
 use crate::options::AgentBinary;
@@ -38,6 +39,8 @@ pub(crate) struct PinnedRequest {
     pub agent: AgentBinary,
     pub grpc_url: String,
     pub python_index_url: Option<String>,
+    #[serde(default)]
+    pub python_index_auth: Option<SecretRef>,
     pub environment: BTreeMap<String, String>,
     pub power_off: String,
     /// The code that comes along, if it fits.
@@ -47,6 +50,12 @@ pub(crate) struct PinnedRequest {
 impl PinnedRequest {
     pub fn of(candidate: &Candidate) -> Result<Self, serde_json::Error> {
         Self::deserialize(&candidate.request)
+    }
+
+    /// Where Python packages come from.
+    pub fn python_index(&self) -> Option<PackageIndex> {
+        let url = self.python_index_url.clone()?;
+        Some(PackageIndex { url, auth: self.python_index_auth.clone() })
     }
 }
 

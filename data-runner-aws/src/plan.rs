@@ -113,6 +113,7 @@ impl Planner {
         disk_gib: Option<u32>,
     ) -> Result<PinnedRequest, ProvisionError> {
         let (options, settings) = (&self.options, &self.options.settings);
+        let index = options.python_index.as_ref();
         let deadline = request.deadline.ok_or_else(|| {
             rejected("a machine of EC2 needs a deadline at which it powers itself off", "set a timeout")
         })?;
@@ -133,7 +134,8 @@ impl Planner {
             slots: request.slots,
             agent: agent.clone(),
             grpc_url: options.grpc_url.clone(),
-            python_index_url: options.python_index_url.clone(),
+            python_index_url: index.map(|index| index.url.clone()),
+            python_index_auth: index.and_then(|index| index.auth.clone()),
             environment: options.environment.clone(),
             power_off: options.power_off.clone(),
             bundle: request.code.clone().filter(|_| along),

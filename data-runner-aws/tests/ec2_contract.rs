@@ -102,7 +102,7 @@ impl Fixture {
             grpc_url: "https://supervisor.example:7443".into(),
             ca: "nobody's".into(),
             agents: BTreeMap::from([(Architecture::X86_64, agent)]),
-            python_index_url: None,
+            python_index: None,
             environment: BTreeMap::new(),
             power_off: data_runner_aws::POWER_OFF.into(),
         };

@@ -52,7 +52,7 @@ fn shellcheck_has_nothing_to_say() {
         deadline: Timestamp::from_micros(1_790_000_000_000_000),
         region: "eu-west-1".to_owned(),
         slots: 2,
-        python_index_url: None,
+        python_index: None,
         baked: false,
         bake: None,
         bundle: Some(EmbeddedBundle { sha256: Sha256::of(b"code"), bytes: b"code".to_vec() }),

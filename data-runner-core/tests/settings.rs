@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use data_runner_core::settings::{self, Settings, TlsSettings};
-use data_runner_core::workflow::config::{Parsed, render};
+use data_runner_core::workflow::config::{Parsed, Problem, render};
 
 fn parse(text: &str) -> Parsed<Settings> {
     settings::parse("supervisor.yaml", text.as_bytes(), &BTreeMap::new())
@@ -73,6 +73,26 @@ fn an_address_that_other_machines_can_reach_is_refused_while_there_is_no_tls() {
         let settings = parse(&format!("{open}tls: own\n")).into_result().unwrap().0;
         assert_eq!(settings.tls, Some(TlsSettings::Own));
     }
+}
+
+#[test]
+fn the_credentials_of_an_index_are_a_reference_that_its_workers_can_read() {
+    let problems = |text: &str| -> Vec<String> {
+        let parsed = parse(text);
+        let line = |problem: &Problem| problem.location.as_ref().unwrap().line;
+        parsed.problems().iter().map(|problem| format!("{}: {}", line(problem), problem.code)).collect()
+    };
+    let index = |url: &str, auth: &str| format!("python:\n  index_url: {url}\n  index_auth: {auth}\n");
+    assert!(problems(&index("https://pypi.example.org/simple", "env://PYPI")).is_empty());
+    assert!(problems(&index("http://[::1]:8080/simple", "env://PYPI")).is_empty());
+    assert_eq!(problems(&index("http://pypi.example.org/simple", "env://PYPI")), ["3: not_encrypted"]);
+    assert_eq!(problems(&index("https://pypi.example.org/simple", "me:hunter2")), ["3: literal_secret"]);
+    assert_eq!(problems("python: {index_auth: env://PYPI}\n"), ["1: missing_key"]);
+    let on_ec2 = "public_url: https://x\ngrpc_url: https://x\ngrpc_listen: 0.0.0.0:7443\nprovisioner: ec2\n\
+                  ec2: {region: eu-west-1, subnets: [subnet-0abc], security_groups: [sg-0abc]}\n";
+    let with = |auth: &str| format!("{on_ec2}{}", index("https://pypi.example.org/simple", auth));
+    assert_eq!(problems(&with("env://PYPI")), ["8: invalid_value"]);
+    assert!(problems(&with("aws-secretsmanager://pypi#login")).is_empty());
 }
 
 #[test]

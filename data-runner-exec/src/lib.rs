@@ -22,7 +22,7 @@ mod spool;
 
 pub use command::CommandExecutor;
 pub use duckdb::DuckdbExecutor;
-pub use environment::{EnvironmentOptions, Environments};
+pub use environment::{EnvironmentOptions, Environments, IndexAuth, PackageIndex};
 pub use polars::PolarsExecutor;
 pub use pool::{ShimCommand, ShimPool};
 pub use process::{ProcessIdentity, boot_id};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use data_runner_core::id::Sha256;
 use data_runner_core::port::{BlobLinks, BlobStore, Checkup, ImageBaker, JoinAuthority, Provisioner, Source};
-use data_runner_core::settings::{Ec2Settings, Settings};
+use data_runner_core::settings::{Ec2Settings, PackageIndex, Settings};
 use data_runner_core::workflow::Architecture;
 
 /// A way to machines of a cloud.
@@ -39,7 +39,7 @@ pub struct CloudRequest {
     /// The agent's program by architecture: where it is fetched from, and its hash.
     pub agents: BTreeMap<Architecture, AgentDownload>,
     /// Where Python packages come from; `None`: what the image is configured for.
-    pub python_index_url: Option<String>,
+    pub python_index: Option<PackageIndex>,
     /// The supervisor's own store of code.
     pub blobs: Arc<dyn BlobStore>,
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use data_runner_core::settings::Settings;
+use data_runner_core::settings::{PackageIndex, Settings};
 use data_runner_local::{LocalJoining, LocalOptions, LocalProvisioner};
 
 use crate::installation::Installation;
@@ -14,6 +14,8 @@ use crate::wiring::StartupError;
 
 /// Where the agent looks for packages.
 const PYTHON_INDEX: &str = "DATA_RUNNER_PYTHON_INDEX_URL";
+/// Where the credentials for that are.
+const PYTHON_INDEX_AUTH: &str = "DATA_RUNNER_PYTHON_INDEX_AUTH";
 /// Where the agent keeps environments.
 const TOOLS: &str = "DATA_RUNNER_TOOLS";
 
@@ -56,9 +58,13 @@ fn environment(settings: &Settings, pass: String, state: &Path) -> Vec<(OsString
     if !pass.is_empty() {
         environment.push(("DATA_RUNNER_PASS_ENV".into(), pass.into()));
     }
-    let index =
-        settings.python.index_url.clone().map(OsString::from).or_else(|| std::env::var_os(PYTHON_INDEX));
+    // One index with its own credentials: what the settings say, or what the environment does.
+    let (index, auth) = match &settings.python.index {
+        Some(PackageIndex { url, auth }) => (Some(url.into()), auth.as_ref().map(|it| it.to_string().into())),
+        None => (std::env::var_os(PYTHON_INDEX), std::env::var_os(PYTHON_INDEX_AUTH)),
+    };
     environment.extend(index.map(|index| (PYTHON_INDEX.into(), index)));
+    environment.extend(auth.map(|auth| (PYTHON_INDEX_AUTH.into(), auth)));
     environment
 }
 

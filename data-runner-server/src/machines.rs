@@ -65,7 +65,7 @@ impl Machines<'_> {
             ca: secured.ca.clone(),
             joining: secured.joining.clone(),
             agents: agents.collect(),
-            python_index_url: settings.python.index_url.clone(),
+            python_index: settings.python.index.clone(),
             blobs,
         })
     }

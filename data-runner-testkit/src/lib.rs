@@ -9,6 +9,8 @@
 
 pub mod contract;
 pub mod memory;
+#[cfg(feature = "packages")]
+pub mod packages;
 pub mod sample;
 mod skipped;
 #[cfg(feature = "world")]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use data_runner_aws_light::EnvironmentSecrets;
 use data_runner_core::id::{
     AttemptId, AttemptNumber, Claim, ExecutionId, Lease, QualifiedName, Sha256, WorkerType,
 };
@@ -13,10 +14,9 @@ use data_runner_core::port::{Executor, RunRequest};
 use data_runner_core::workflow::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, Resources, WorkerTypes,
 };
-use data_runner_exec::{
-    DuckdbExecutor, EnvironmentOptions, Environments, PolarsExecutor, RunOptions, Runner, ShimCommand,
-    ShimPool,
-};
+use data_runner_exec::{DuckdbExecutor, PolarsExecutor, RunOptions, Runner, ShimCommand, ShimPool};
+
+use crate::{aws, executors};
 
 /// The hidden first argument; a worker type and the agent's state folder follow.
 pub(crate) const MODE: &str = "internal-prepare";
@@ -33,7 +33,9 @@ pub(crate) async fn prepare(worker_type: &str, state: &Path) -> anyhow::Result<(
     let spec = types.get(worker_type.as_str()).with_context(|| format!("nothing runs {worker_type}"))?;
     let shims = ShimPool::new(ShimCommand::own_program()?, 0)?;
     let runner = Runner::new(shims, RunOptions::default());
-    let environments = Environments::new(EnvironmentOptions::new(state.join("tools")));
+    // A machine that becomes an image is of the cloud.
+    let environments =
+        executors::environments(state.join("tools"), aws::metadata(None)?, EnvironmentSecrets::Refused)?;
     let is_duckdb = worker_type.as_str() == "duckdb";
     let executor: Arc<dyn Executor> = if is_duckdb {
         Arc::new(DuckdbExecutor::new(worker_type, runner, environments))

@@ -28,7 +28,7 @@ impl Cloud for Ec2 {
             grpc_url: wanted.grpc_url,
             ca: wanted.ca,
             agents: agents.collect(),
-            python_index_url: wanted.python_index_url,
+            python_index: wanted.python_index,
             environment: endpoint
                 .map_or_else(BTreeMap::new, |endpoint| BTreeMap::from([(ENDPOINT.to_owned(), endpoint)])),
             power_off: POWER_OFF.to_owned(),

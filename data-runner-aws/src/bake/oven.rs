@@ -121,7 +121,7 @@ impl Oven {
             deadline: pinned.deadline,
             region: self.kitchen.account.region.clone(),
             slots: 1,
-            python_index_url: pinned.python_index_url.clone(),
+            python_index: pinned.python_index(),
             baked: false,
             bake: Some(Bake { worker_type, content }),
             bundle: None,

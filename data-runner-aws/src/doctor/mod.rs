@@ -155,7 +155,7 @@ fn stand_in(installation: String, settings: Ec2Settings) -> Ec2Options {
         grpc_url: String::new(),
         ca: String::new(),
         agents: [Architecture::X86_64, Architecture::Arm64].map(|of| (of, agent.clone())).into(),
-        python_index_url: None,
+        python_index: None,
         environment: BTreeMap::new(),
         power_off: crate::POWER_OFF.to_owned(),
     }

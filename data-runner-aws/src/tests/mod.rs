@@ -92,7 +92,7 @@ fn options() -> Ec2Options {
             (Architecture::X86_64, agent("x86_64")),
             (Architecture::Arm64, agent("arm64")),
         ]),
-        python_index_url: None,
+        python_index: None,
         environment: BTreeMap::new(),
         power_off: POWER_OFF.into(),
     }

@@ -12,6 +12,7 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use data_runner_core::id::{Sha256, WorkerId, WorkerType};
+use data_runner_core::settings::PackageIndex;
 use data_runner_core::time::Timestamp;
 use data_runner_core::workflow::Architecture;
 use flate2::{Compression, GzBuilder};
@@ -115,7 +116,7 @@ pub struct UserData {
     /// How many jobs run at one time.
     pub slots: u32,
     /// The package index; `None`: the one that the image is configured for.
-    pub python_index_url: Option<String>,
+    pub python_index: Option<PackageIndex>,
     /// Whether the image holds all that is needed, so that nothing is installed.
     pub baked: bool,
     /// Whether it becomes an image instead of a worker: it is made ready, leaves nothing of itself, says so on its
@@ -241,8 +242,11 @@ impl UserData {
             ("AWS_REGION", self.region.clone()),
             ("AWS_DEFAULT_REGION", self.region.clone()),
         ]);
-        if let Some(index) = &self.python_index_url {
-            environment.insert("DATA_RUNNER_PYTHON_INDEX_URL", index.clone());
+        if let Some(index) = &self.python_index {
+            environment.insert("DATA_RUNNER_PYTHON_INDEX_URL", index.url.clone());
+            if let Some(auth) = &index.auth {
+                environment.insert("DATA_RUNNER_PYTHON_INDEX_AUTH", auth.to_string());
+            }
         }
         for (name, value) in &self.environment {
             let first = |c: char| c.is_ascii_alphabetic() || c == '_';

@@ -28,7 +28,10 @@ fn user_data() -> UserData {
         deadline: Timestamp::from_micros(1_790_000_000_250_000),
         region: "eu-west-1".to_owned(),
         slots: 1,
-        python_index_url: Some("https://packages.example.com/simple".to_owned()),
+        python_index: Some(PackageIndex {
+            url: "https://packages.example.com/simple".to_owned(),
+            auth: Some("aws-ssm:///pypi".parse().unwrap()),
+        }),
         baked: false,
         bake: None,
         bundle: None,
@@ -143,6 +146,7 @@ fn the_agent_sees_every_value_as_it_is() {
     assert_eq!(environment["DATA_RUNNER_SLOTS"], "1");
     assert_eq!(environment["DATA_RUNNER_DEADLINE"], "2026-09-21T14:13:20.250000Z");
     assert_eq!(environment["DATA_RUNNER_PYTHON_INDEX_URL"], "https://packages.example.com/simple");
+    assert_eq!(environment["DATA_RUNNER_PYTHON_INDEX_AUTH"], "aws-ssm:///pypi");
 }
 
 #[test]

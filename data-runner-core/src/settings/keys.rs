@@ -97,7 +97,7 @@ static AGENT_KEYS: [Key; 3] = [
 
 static PYTHON_KEYS: [Key; 2] = [
     key("index_url", Shape::text(2_000), "The package index, without a password."),
-    Shape::not_yet("index_auth", "The credentials of the package index."),
+    key("index_auth", Shape::Reference, "Where user:password or a token of the package index is."),
 ];
 
 static CERTIFICATE_KEYS: [Key; 3] = [

@@ -23,6 +23,6 @@ pub use allow::{NotAllowed, Refusal};
 pub use ec2::{CodeDelivery, Ec2Allow, Ec2Settings};
 pub use parse::{ENV_PREFIX, parse};
 pub use types::{
-    AgentSettings, GivenCertificate, HookSettings, KeySource, LocalSettings, ProvisionerSettings,
-    PythonSettings, RepositorySettings, Settings, TlsSettings,
+    AgentSettings, GivenCertificate, HookSettings, KeySource, LocalSettings, PackageIndex,
+    ProvisionerSettings, PythonSettings, RepositorySettings, Settings, TlsSettings,
 };

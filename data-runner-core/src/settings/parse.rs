@@ -2,6 +2,7 @@
 
 mod ec2;
 mod links;
+mod python;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use super::keys::{SCALARS, SETTINGS};
 use super::{
-    AgentSettings, HookSettings, KeySource, LocalSettings, ProvisionerSettings, PythonSettings,
-    RepositorySettings, Settings, TlsSettings,
+    AgentSettings, HookSettings, KeySource, LocalSettings, ProvisionerSettings, RepositorySettings, Settings,
+    TlsSettings,
 };
 use crate::id::RepoName;
 use crate::workflow::config::{Parsed, decode};
@@ -95,9 +96,7 @@ fn build(mut given: Object, report: &mut Report<'_>) -> Option<Settings> {
         heartbeat_url: given.text("heartbeat_url").and_then(|url| heartbeat_url(&url, report)),
         hooks: hooks(given.object("hooks")),
         agents: agents(given.place("agents"), given.object("agents"), report),
-        python: PythonSettings {
-            index_url: given.object("python").text("index_url").and_then(|url| links::web_url(url, report)),
-        },
+        python: python::python(given.object("python"), chosen.is_some(), report),
         tls,
         provisioner: provisioner?,
     })

@@ -141,6 +141,15 @@ pub struct AgentSettings {
 /// Where Python packages come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PythonSettings {
-    /// The package index; holds no password. `None`: the tool's own default.
-    pub index_url: Option<String>,
+    /// The package index; `None`: the tool's own default.
+    pub index: Option<PackageIndex>,
+}
+
+/// A package index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageIndex {
+    /// Where it is; holds no password.
+    pub url: String,
+    /// Where `user:password` or a token is, for workers to resolve; `None`: it lets everybody in.
+    pub auth: Option<SecretRef>,
 }

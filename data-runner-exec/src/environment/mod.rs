@@ -11,6 +11,7 @@
 //! Everything is made under another name and then renamed, so that what has its name is whole.
 
 mod cache;
+mod index;
 mod python;
 mod requirements;
 mod uv;
@@ -25,6 +26,7 @@ use data_runner_core::id::Sha256;
 use data_runner_core::port::ExecuteError;
 
 pub(crate) use cache::lease_of;
+pub use index::{IndexAuth, PackageIndex};
 pub(crate) use requirements::{Requirements, of_job};
 
 use crate::running::machine;
@@ -33,12 +35,12 @@ use python::Pythons;
 use uv::Uv;
 
 /// How environments are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EnvironmentOptions {
     /// Where everything is kept. It may be shared by all agents of a machine.
     pub tools: PathBuf,
     /// The package index; `None`: what pip and uv are configured to use on this machine.
-    pub index_url: Option<String>,
+    pub index: Option<PackageIndex>,
     /// A uv to use; `None`: the one on PATH, else one is installed into `tools`.
     pub uv: Option<PathBuf>,
     /// Whether uv may download a Python that the machine does not have.
@@ -49,8 +51,9 @@ impl EnvironmentOptions {
     /// Everything under `tools`, and otherwise as the machine is configured.
     /// `DATA_RUNNER_PYTHON_INDEX_URL` names another package index.
     pub fn new(tools: impl Into<PathBuf>) -> Self {
-        let index_url = std::env::var("DATA_RUNNER_PYTHON_INDEX_URL").ok().filter(|url| !url.is_empty());
-        Self { tools: tools.into(), index_url, uv: None, download_python: false }
+        let url = std::env::var("DATA_RUNNER_PYTHON_INDEX_URL").ok().filter(|url| !url.is_empty());
+        let index = url.map(|url| PackageIndex { url, auth: None });
+        Self { tools: tools.into(), index, uv: None, download_python: false }
     }
 }
 

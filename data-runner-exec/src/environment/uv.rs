@@ -21,6 +21,9 @@ use crate::process::pid_of;
 /// How long one call of uv may take. What hangs would hold the lock of an environment, and so every later attempt.
 const WITHIN: Duration = Duration::from_secs(20 * 60);
 
+/// What tells uv where the package index is.
+const DEFAULT_INDEX: &str = "UV_DEFAULT_INDEX";
+
 /// The version that is installed where the machine has none.
 const PINNED: &str = "0.13.9";
 
@@ -42,7 +45,7 @@ impl Uv {
 
     /// The index that was chosen for Data Runner; empty when the machine's configuration rules.
     pub(super) fn index(&self) -> &str {
-        self.options.index_url.as_deref().unwrap_or("")
+        self.options.index.as_ref().map_or("", |index| &index.url)
     }
 
     /// All packages of `requirements`, with versions and hashes.
@@ -54,10 +57,8 @@ impl Uv {
         let compile = |input: &Path, more: &[&str]| {
             let mut command =
                 self.command(&["pip", "compile", "--quiet", "--generate-hashes", "--no-header"])?;
-            self.output(
-                command.arg("--no-annotate").args(more).arg("--python").arg(python).arg(input),
-                "resolving the packages",
-            )
+            command.arg("--no-annotate").args(more).arg("--python").arg(python).arg(input);
+            self.ask_index(&mut command, DEFAULT_INDEX, "resolving the packages")
         };
         let locked = match requirements {
             Requirements::Locked { project, .. } => {
@@ -91,7 +92,7 @@ impl Uv {
         let mut sync =
             self.command(&["pip", "sync", "--quiet", "--compile-bytecode", "--allow-empty-requirements"])?;
         sync.arg("--require-hashes").arg("--python").arg(environment.join("bin/python")).arg(lock);
-        self.output(&mut sync, "installing the packages").map(|_| ())
+        self.ask_index(&mut sync, DEFAULT_INDEX, "installing the packages").map(|_| ())
     }
 
     /// A Python that uv downloads, where that is allowed.
@@ -115,7 +116,7 @@ impl Uv {
         command.env("UV_PYTHON_INSTALL_DIR", self.options.tools.join("pythons"));
         command.env("UV_NO_PROGRESS", "1").env_remove("VIRTUAL_ENV");
         for (ours, pips) in [
-            ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"),
+            (DEFAULT_INDEX, "PIP_INDEX_URL"),
             ("UV_INDEX", "PIP_EXTRA_INDEX_URL"),
             ("UV_FIND_LINKS", "PIP_FIND_LINKS"),
             ("SSL_CERT_FILE", "PIP_CERT"),
@@ -125,10 +126,20 @@ impl Uv {
                 command.env(ours, value);
             }
         }
-        if let Some(index) = &self.options.index_url {
-            command.env("UV_DEFAULT_INDEX", index);
-        }
         Ok(command)
+    }
+
+    /// What a command says that asks the package index, as who we are there; `variable` tells it where that is.
+    fn ask_index(
+        &self,
+        command: &mut Command,
+        variable: &str,
+        doing: &'static str,
+    ) -> Result<Output, EnvironmentError> {
+        let Some(index) = &self.options.index else { return self.output(command, doing) };
+        let access = index.access()?;
+        command.env(variable, access.url());
+        self.output(command, doing).map_err(|error| access.explain(error))
     }
 
     fn output(&self, command: &mut Command, doing: &'static str) -> Result<Output, EnvironmentError> {
@@ -177,11 +188,9 @@ impl Uv {
             return Err(said("making an environment for uv", &made).hinting(hint).into());
         }
         let mut pip = Command::new(unfinished.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        if let Some(index) = &self.options.index_url {
-            pip.arg("--index-url").arg(index);
-        }
-        self.output(pip.arg(format!("uv=={PINNED}")), "installing uv")?;
+        pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
+        pip.arg(format!("uv=={PINNED}"));
+        self.ask_index(&mut pip, "PIP_INDEX_URL", "installing uv")?;
         fs::rename(&unfinished, &home).map_err(failed)?;
         Ok(program)
     }

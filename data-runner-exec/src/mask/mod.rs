@@ -9,6 +9,7 @@ mod matcher;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use data_runner_core::execution::Failure;
 use serde_json::Value;
 
 use matcher::{Matcher, NodeId};
@@ -42,6 +43,15 @@ impl Secrets {
     /// The same text with every secret masked.
     pub(crate) fn mask_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.mask(text.as_bytes())).into_owned()
+    }
+
+    /// The same failure with every secret masked.
+    pub(crate) fn mask_failure(&self, failure: Failure) -> Failure {
+        Failure {
+            cause: failure.cause,
+            message: self.mask_text(&failure.message),
+            hint: failure.hint.map(|hint| self.mask_text(&hint)),
+        }
     }
 
     /// The same value with every secret masked in its texts and names; a number that is a secret becomes a text.

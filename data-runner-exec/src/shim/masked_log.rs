@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use data_runner_core::execution::{Failure, Preview, SqlReport};
+use data_runner_core::execution::{Preview, SqlReport};
 use data_runner_core::log::{LogOffset, Stream};
 use data_runner_core::time::Timestamp;
 
@@ -81,16 +81,6 @@ pub(super) fn masked_statements(mut sql: Box<SqlReport>, secrets: &Secrets) -> B
         statement.text = secrets.mask_text(&statement.text);
     }
     sql
-}
-
-/// The same failure without secrets.
-pub(super) fn masked_failure(failure: Failure, secrets: Option<&Secrets>) -> Failure {
-    let Some(secrets) = secrets else { return failure };
-    Failure {
-        cause: failure.cause,
-        message: secrets.mask_text(&failure.message),
-        hint: failure.hint.map(|hint| secrets.mask_text(&hint)),
-    }
 }
 
 /// Masks what the job wrote to `DATA_RUNNER_OUTPUT`, in its place. What cannot be masked is removed; what nobody reads

@@ -43,7 +43,7 @@ use crate::group::{self, ResourceGroup};
 use crate::mask::Secrets;
 use crate::process::ProcessIdentity;
 use handover::Handover;
-use masked_log::{MaskedLog, mask_output, masked_failure, masked_statements};
+use masked_log::{MaskedLog, mask_output, masked_statements};
 use meter::{Measured, Meter};
 use preview::Tables;
 use profile::Profiles;
@@ -105,7 +105,13 @@ fn run(job: Handover, own: ProcessIdentity, group: &ResourceGroup, agent: UnixSt
             pump::Pump::new(pump::Owned { spec, folder, group, workload, control, log, meter, profiles })
                 .run()
         }
-        Err(failure) => (never_started(masked_failure(failure, masks.as_ref())), control),
+        Err(failure) => {
+            let failure = match &masks {
+                Some(secrets) => secrets.mask_failure(failure),
+                None => failure,
+            };
+            (never_started(failure), control)
+        }
     };
     if let Some(secrets) = &masks {
         mask_output(folder, secrets);
