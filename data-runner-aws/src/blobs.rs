@@ -6,14 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Config, StalledStreamProtectionConfig};
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::ChecksumMode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use data_runner_core::id::Sha256;
-use data_runner_core::port::{BlobError, BlobLink, BlobLinks, BlobStore};
+use data_runner_core::id::{Hashing, Sha256};
+use data_runner_core::port::{
+    BlobError, BlobLink, BlobLinks, BlobRef, BlobStore, ByteSource, Checked, Source,
+};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::sync::mpsc;
 
 use crate::call::{AwsAccount, CallError};
 
@@ -30,6 +37,14 @@ pub struct S3Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no place in S3: write `s3://bucket` or `s3://bucket/prefix`")]
 pub struct NotAPlace(String);
+
+impl S3Place {
+    /// A place within it.
+    #[must_use]
+    pub fn within(&self, folder: &str) -> Self {
+        Self { bucket: self.bucket.clone(), prefix: format!("{}{folder}/", self.prefix) }
+    }
+}
 
 impl FromStr for S3Place {
     type Err = NotAPlace;
@@ -103,7 +118,32 @@ impl S3Blobs {
         asked.map(drop).map_err(|error| CallError::of("PutObject", error))
     }
 
-    async fn download(&self, hash: &Sha256) -> Result<Option<Bytes>, CallError> {
+    /// Sends what comes of `content` as it comes. It is sent once: whoever has the content tries again.
+    async fn upload_pieces(&self, blob: BlobRef, content: Checked) -> Result<(), BlobError> {
+        let bytes = i64::try_from(blob.bytes).map_err(|error| BlobError::Unavailable(error.into()))?;
+        let (body, pump) = body(content);
+        let sending = self
+            .client
+            .put_object()
+            .bucket(&self.place.bucket)
+            .key(self.key(&blob.hash))
+            .checksum_sha256(checksum(&blob.hash))
+            .content_length(bytes)
+            .body(body)
+            .customize()
+            // How fast it comes is not S3's doing.
+            .config_override(
+                Config::builder().stalled_stream_protection(StalledStreamProtectionConfig::disabled()),
+            )
+            .send();
+        // What is wrong with the content says more than that S3 got too little of it.
+        match tokio::join!(pump, sending) {
+            (Err(error), _) => Err(error),
+            (Ok(()), sent) => sent.map(drop).map_err(|error| unavailable(CallError::of("PutObject", error))),
+        }
+    }
+
+    async fn open(&self, hash: &Sha256) -> Result<Option<ByteStream>, CallError> {
         let asked = self.client.get_object().bucket(&self.place.bucket).key(self.key(hash)).send().await;
         let object = match asked {
             Ok(object) => object,
@@ -112,7 +152,12 @@ impl S3Blobs {
             }
             Err(error) => return Err(CallError::of("GetObject", error)),
         };
-        let collected = object.body.collect().await;
+        Ok(Some(object.body))
+    }
+
+    async fn download(&self, hash: &Sha256) -> Result<Option<Bytes>, CallError> {
+        let Some(body) = self.open(hash).await? else { return Ok(None) };
+        let collected = body.collect().await;
         let bytes =
             collected.map_err(|error| CallError::NoAnswer { action: "GetObject", source: error.into() })?;
         Ok(Some(bytes.into_bytes()))
@@ -155,6 +200,73 @@ impl BlobStore for S3Blobs {
     async fn contains(&self, hash: &Sha256) -> Result<bool, BlobError> {
         Ok(self.head(hash).await.map_err(unavailable)?.is_some())
     }
+
+    async fn put_pieces(&self, blob: BlobRef, content: Box<dyn ByteSource>) -> Result<(), BlobError> {
+        let content = Checked::new(content, blob.clone());
+        self.upload_pieces(blob, content).await
+    }
+
+    async fn read(&self, hash: &Sha256) -> Result<Box<dyn ByteSource>, BlobError> {
+        match self.open(hash).await.map_err(unavailable)? {
+            Some(body) => Ok(Box::new(Reader { body, hashing: Hashing::default(), hash: hash.clone() })),
+            None => Err(BlobError::NotFound(hash.clone())),
+        }
+    }
+
+    async fn remove(&self, hash: &Sha256) -> Result<(), BlobError> {
+        // Removing what is not there is no error of S3 either.
+        let asked = self.client.delete_object().bucket(&self.place.bucket).key(self.key(hash)).send().await;
+        asked.map(drop).map_err(|error| unavailable(CallError::of("DeleteObject", error)))
+    }
+}
+
+/// An object on its way out.
+struct Reader {
+    body: ByteStream,
+    hashing: Hashing,
+    hash: Sha256,
+}
+
+#[async_trait]
+impl ByteSource for Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>, Source> {
+        loop {
+            let piece = self.body.try_next().await.map_err(|error| BlobError::Unavailable(error.into()))?;
+            let Some(piece) = piece else {
+                let good = std::mem::take(&mut self.hashing).finish() == self.hash;
+                return if good { Ok(None) } else { Err(BlobError::Corrupt(self.hash.clone()).into()) };
+            };
+            if !piece.is_empty() {
+                self.hashing.take(&piece);
+                return Ok(Some(piece));
+            }
+        }
+    }
+}
+
+/// A body that gets what the future, which has to be driven beside it, takes of `content`. One piece waits at a time.
+fn body(mut content: Checked) -> (ByteStream, impl Future<Output = Result<(), BlobError>>) {
+    let (pieces, mut arriving) = mpsc::channel::<Result<Frame<Bytes>, Source>>(1);
+    let stream = futures::stream::poll_fn(move |context| arriving.poll_recv(context));
+    let pump = async move {
+        loop {
+            let next = content.next().await;
+            let (piece, result) = match next {
+                Ok(Some(piece)) => (Ok(Frame::data(piece)), None),
+                // The last piece is out already; only now is it known that all of them were right.
+                Ok(None) => return Ok(()),
+                Err(error) => (Err("what was to be kept is not whole".into()), Some(Err(error))),
+            };
+            // Whoever does not take it any more has failed, and says why.
+            let taken = pieces.send(piece).await;
+            match result {
+                Some(result) => return result,
+                None if taken.is_err() => return Ok(()),
+                None => {}
+            }
+        }
+    };
+    (ByteStream::new(SdkBody::from_body_1_x(StreamBody::new(stream))), pump)
 }
 
 /// The hash as S3 writes it.

@@ -179,7 +179,7 @@ impl Launcher {
             Ok(bytes) => Ok(Some(EmbeddedBundle { sha256: bundle.hash.clone(), bytes: bytes.to_vec() })),
             // The agent asks for it over its connection, and is told what is wrong.
             Err(BlobError::NotFound(_) | BlobError::Corrupt(_)) => Ok(None),
-            Err(error @ BlobError::Unavailable(_)) => {
+            Err(error @ (BlobError::Unavailable(_) | BlobError::Different(_) | BlobError::Broken(_))) => {
                 Err(LaunchAnswer::Unknown { message: in_words(&error) })
             }
         }

@@ -609,6 +609,8 @@ pub enum EventKind {
     ExecutionFailed,
     /// It was cancelled.
     ExecutionCancelled,
+    /// An attempt ended, and there is something to know of it that changes nothing of how.
+    ExecutionWarning,
     /// It costs more than its budget, or its workflow would.
     BudgetExceeded,
     /// A report came that changes nothing (stale, late or repeated in another form).

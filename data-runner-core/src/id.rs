@@ -282,6 +282,33 @@ impl Sha256 {
     }
 }
 
+/// A hash in the making, of bytes that come in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Hashing {
+    digest: sha2::Sha256,
+    bytes: u64,
+}
+
+impl Hashing {
+    /// Takes the next piece.
+    pub fn take(&mut self, piece: &[u8]) {
+        use sha2::Digest as _;
+        self.digest.update(piece);
+        self.bytes = self.bytes.saturating_add(piece.len() as u64);
+    }
+
+    /// How many bytes were taken.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The hash of all that was taken.
+    pub fn finish(self) -> Sha256 {
+        use sha2::Digest as _;
+        Sha256(hex::encode(self.digest.finalize()))
+    }
+}
+
 /// A workflow's full name, `repository/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QualifiedName {

@@ -146,6 +146,10 @@ pub(crate) fn recorded_end(folder: &Path) -> io::Result<Option<JobEnd>> {
     let Some(exit) = record::read::<ExitRecord>(&folder.join(EXIT_FILE))? else {
         return Ok(None);
     };
+    let (output, warnings) = match output(folder) {
+        Ok(output) => (output, Vec::new()),
+        Err(not_kept) => (None, vec![not_kept.to_string()]),
+    };
     Ok(Some(JobEnd {
         ending: exit.ending,
         usage: Usage {
@@ -156,7 +160,8 @@ pub(crate) fn recorded_end(folder: &Path) -> io::Result<Option<JobEnd>> {
             peak_spill_bytes: exit.measured.peak_spill_bytes,
             network: exit.measured.network,
         },
-        output: output(folder),
+        output,
+        warnings,
         log_end: exit.log_end,
         ran_for: Duration::from_micros(exit.ran_micros),
         sql: exit.sql,
@@ -172,28 +177,43 @@ pub(crate) fn vanished(folder: &Path) -> io::Result<JobEnd> {
         },
         usage: Usage::default(),
         output: None,
+        warnings: Vec::new(),
         log_end: SpoolReader::open(folder).end()?,
         ran_for: Duration::ZERO,
         sql: None,
     })
 }
 
-/// The job's output, if it is JSON and not too large. A job is not failed for it, and nothing is added to its log.
-fn output(folder: &Path) -> Option<serde_json::Value> {
+/// Why a job's output is not kept. Nothing of what it wrote is in the message: it may hold secrets.
+#[derive(Debug, thiserror::Error)]
+enum OutputNotKept {
+    #[error(
+        "the output that the job wrote to DATA_RUNNER_OUTPUT is not kept: it has {length} bytes, and {OUTPUT_LIMIT} \
+         are allowed; keep what is large as an artifact"
+    )]
+    TooLarge { length: u64 },
+    #[error("the output that the job wrote to DATA_RUNNER_OUTPUT is not kept: it is not JSON ({0})")]
+    NotJson(serde_json::Error),
+    #[error("the output that the job wrote to DATA_RUNNER_OUTPUT is not kept: it cannot be read ({0})")]
+    Unreadable(io::Error),
+}
+
+/// The job's output, if it wrote any. A job is not failed for one that is not kept, and nothing is added to its log.
+fn output(folder: &Path) -> Result<Option<serde_json::Value>, OutputNotKept> {
     let path = folder.join(OUTPUT_FILE);
-    let length = std::fs::metadata(&path).ok()?.len();
-    if length > OUTPUT_LIMIT {
-        tracing::warn!(length, limit = OUTPUT_LIMIT, "the job's output is too large and is not kept");
-        return None;
+    let file = match std::fs::symlink_metadata(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(OutputNotKept::Unreadable(error)),
+    };
+    if !file.is_file() {
+        return Err(OutputNotKept::Unreadable(io::Error::other("it is no regular file")));
     }
-    let text = std::fs::read(&path).ok()?;
-    match serde_json::from_slice(&text) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            tracing::warn!(%error, "the job's output is not JSON and is not kept");
-            None
-        }
+    if file.len() > OUTPUT_LIMIT {
+        return Err(OutputNotKept::TooLarge { length: file.len() });
     }
+    let text = std::fs::read(&path).map_err(OutputNotKept::Unreadable)?;
+    serde_json::from_slice(&text).map(Some).map_err(OutputNotKept::NotJson)
 }
 
 /// Why the job never started, if that is how it ended.

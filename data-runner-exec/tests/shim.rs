@@ -140,6 +140,15 @@ async fn a_secret_reaches_the_job_and_neither_its_log_nor_its_output_nor_the_dis
 }
 
 #[tokio::test]
+async fn output_of_more_than_a_mebibyte_is_not_kept_and_the_end_says_why() {
+    let fixture = Fixture::new();
+    let script = r#"(printf '"'; head -c 1048576 /dev/zero | tr '\0' x; printf '"') > "$DATA_RUNNER_OUTPUT""#;
+    let (_, _, end) = run(&executor(RunOptions::default()), shell(&fixture, script)).await;
+    assert_eq!((end.ending, end.output), (Ending::Exited { code: 0 }, None));
+    assert!(matches!(&end.warnings[..], [one] if one.contains("1048578 bytes")), "{:?}", end.warnings);
+}
+
+#[tokio::test]
 async fn a_job_that_takes_more_memory_than_it_may_is_ended_for_that() {
     let fixture = Fixture::new();
     let python =

@@ -2,16 +2,57 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// How files begin that are not whole yet.
+const UNFINISHED: &str = ".new-";
 
 /// Writes `bytes` as the file `path`, in a folder that exists.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().ok_or_else(|| io::Error::other("a file stands in a folder"))?;
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    Unfinished::begin(path)?.append(bytes)?.finish()
+}
+
+/// A file that is being written, under another name. Dropping it removes it.
+pub(crate) struct Unfinished {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins the file `path`, in a folder that exists.
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder_of(path)?)?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    pub(crate) fn append(mut self, bytes: &[u8]) -> io::Result<Self> {
+        self.file.write_all(bytes)?;
+        Ok(self)
+    }
+
+    /// Gives it its name, in the place of what may have it.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.path).map_err(|error| error.error)?;
+        sync_folder(folder_of(&self.path)?)
+    }
+}
+
+/// Removes the files of a folder that were never finished.
+pub(crate) fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::Error::other("a file stands in a folder"))
 }
 
 /// Makes the folder `path` and those above it, so that they stay.

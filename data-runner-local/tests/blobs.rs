@@ -56,3 +56,16 @@ async fn a_put_that_was_cut_short_leaves_nothing_that_is_given() {
     store.put(bytes.clone()).await.unwrap();
     assert_eq!(store.get(&hash).await.unwrap(), bytes);
 }
+
+#[tokio::test]
+async fn tidying_removes_what_was_cut_short_and_nothing_else() {
+    let it = Fixture::new();
+    let store = FolderBlobs::new(it.root());
+    store.tidy().unwrap();
+    let hash = store.put(Bytes::from_static(b"whole")).await.unwrap();
+    let part = it.file(&hash).with_file_name(".new-abc");
+    std::fs::write(&part, "who").unwrap();
+    store.tidy().unwrap();
+    assert!(!part.exists());
+    assert_eq!(store.get(&hash).await.unwrap(), "whole");
+}

@@ -19,8 +19,8 @@ use aws_smithy_types::date_time::{DateTime, Format};
 use bytes::Bytes;
 use data_runner_core::id::{Sha256, WorkerId};
 use data_runner_core::port::{
-    BlobError, BlobStore, Certificate, Checkup, Finding, JoinAuthority, JoinRefused, JoinRequest,
-    ProvisionError, Verdict,
+    BlobError, BlobRef, BlobStore, ByteSource, Certificate, Checkup, Finding, JoinAuthority, JoinRefused,
+    JoinRequest, ProvisionError, Verdict,
 };
 use data_runner_core::settings::Ec2Settings;
 use data_runner_core::time::Timestamp;
@@ -190,6 +190,18 @@ impl BlobStore for Nothing {
 
     async fn contains(&self, _: &Sha256) -> Result<bool, BlobError> {
         Ok(false)
+    }
+
+    async fn put_pieces(&self, _: BlobRef, _: Box<dyn ByteSource>) -> Result<(), BlobError> {
+        Err(BlobError::Unavailable("a doctor keeps nothing".into()))
+    }
+
+    async fn read(&self, hash: &Sha256) -> Result<Box<dyn ByteSource>, BlobError> {
+        Err(BlobError::NotFound(hash.clone()))
+    }
+
+    async fn remove(&self, _: &Sha256) -> Result<(), BlobError> {
+        Ok(())
     }
 }
 

@@ -6,9 +6,12 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
 use data_runner_core::port::{BlobError, BlobLinks as _, BlobStore};
 use data_runner_testkit::blob_store_contract;
 use data_runner_testkit::contract::blob_store::BlobFixture;
+
+use sha2::Digest as _;
 
 use super::*;
 use crate::S3Blobs;
@@ -28,6 +31,7 @@ impl Bucket {
         let objects = Objects::default();
         let app =
             axum::Router::new().route("/{*path}", axum::routing::any(serve)).with_state(Arc::clone(&objects));
+        let app = app.layer(axum::extract::DefaultBodyLimit::disable());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -49,8 +53,17 @@ async fn serve(
     let mut objects = objects.lock().unwrap();
     if method == Method::PUT {
         let checksum = headers.get(CHECKSUM).map(|checksum| checksum.to_str().unwrap().to_owned());
+        let hash = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(&body));
+        if checksum.as_ref().is_some_and(|checksum| *checksum != hash) {
+            let text = "<Error><Code>BadDigest</Code><Message>the bytes are others</Message></Error>";
+            return (StatusCode::BAD_REQUEST, text).into_response();
+        }
         objects.insert(path, (body, checksum));
         return StatusCode::OK.into_response();
+    }
+    if method == Method::DELETE {
+        objects.remove(&path);
+        return StatusCode::NO_CONTENT.into_response();
     }
     match objects.get(&path) {
         Some((bytes, checksum)) => {

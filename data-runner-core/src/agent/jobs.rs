@@ -202,8 +202,8 @@ impl Agent {
         let Step::Running { .. } = self.at_step(claim)?.step else {
             return None;
         };
-        let JobEnd { ending, usage, output, log_end, ran_for, sql } = end;
-        self.end(claim, FinishReport { ending, usage, output, log_end, ran_for, sql }, turn);
+        let JobEnd { ending, usage, output, warnings, log_end, ran_for, sql } = end;
+        self.end(claim, FinishReport { ending, usage, output, warnings, log_end, ran_for, sql }, turn);
         Some(Taken)
     }
 

@@ -217,6 +217,7 @@ pub(super) fn without_output(ending: Ending) -> FinishReport {
         ending,
         usage: Usage::default(),
         output: None,
+        warnings: Vec::new(),
         log_end: LogOffset(0),
         ran_for: Duration::ZERO,
         sql: None,

@@ -16,6 +16,10 @@ pub struct FinishReport {
     pub usage: Usage,
     /// What it wrote to `DATA_RUNNER_OUTPUT`, if that was JSON.
     pub output: Option<serde_json::Value>,
+    /// What people should know of it that changes nothing of how it ended: sentences, the first
+    /// [`WARNINGS`](Self::WARNINGS) of them.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Where its log ends: the supervisor closes the execution when it has stored that much.
     pub log_end: LogOffset,
     /// How long the user's code ran, by the agent's monotonic clock.
@@ -23,6 +27,24 @@ pub struct FinishReport {
     /// What the engine told of an SQL script, if it was one.
     #[serde(default)]
     pub sql: Option<Box<SqlReport>>,
+}
+
+impl FinishReport {
+    /// How many warnings are kept.
+    pub const WARNINGS: usize = 20;
+    /// How long each may be, in characters.
+    pub const WARNING_LENGTH: usize = 1_000;
+
+    /// Leaves out what is too much of its warnings, whoever made it.
+    pub fn bound_warnings(&mut self) {
+        self.warnings.truncate(Self::WARNINGS);
+        for warning in &mut self.warnings {
+            if let Some((end, _)) = warning.char_indices().nth(Self::WARNING_LENGTH) {
+                warning.truncate(end);
+                warning.push('…');
+            }
+        }
+    }
 }
 
 /// How an attempt ended. The cause is kept apart from the code: a job that is told to stop may still exit with 0.

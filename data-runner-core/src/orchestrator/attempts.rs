@@ -100,7 +100,7 @@ impl Orchestrator {
         self.put_execution(execution, turn);
     }
 
-    fn on_finished(&mut self, mut execution: Arc<Execution>, report: FinishReport, turn: &mut Turn<'_>) {
+    fn on_finished(&mut self, mut execution: Arc<Execution>, mut report: FinishReport, turn: &mut Turn<'_>) {
         let (live, stop) = match &execution.state {
             ExecutionState::Starting { live, stop } => (*live, *stop),
             ExecutionState::Running { live, run: RunState::Working } => (*live, None),
@@ -115,6 +115,10 @@ impl Orchestrator {
         };
         if let Some(attempt) = Arc::make_mut(&mut execution).attempts.last_mut() {
             attempt.phases.record(Phase::Finished, turn.now.wall);
+        }
+        report.bound_warnings();
+        for warning in &report.warnings {
+            turn.record_execution(EventKind::ExecutionWarning, &execution, warning.clone());
         }
         let stored = self.logs.get(&live.claim(execution.id).attempt).copied().unwrap_or_default();
         if stored >= report.log_end {

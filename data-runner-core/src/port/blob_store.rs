@@ -1,11 +1,12 @@
-//! Blobs: bundles of code, by their hash.
+//! Blobs, by their hash: bundles of code, and, in a store of their own, files that jobs left.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::{Retry, Source};
+use super::{ByteSource, Retry, Source};
 use crate::id::Sha256;
 
 /// Keeps immutable bytes under their SHA-256.
@@ -13,7 +14,11 @@ use crate::id::Sha256;
 /// Contract:
 /// - `put` is durable when it returns, and putting the same bytes again changes nothing;
 /// - `get` gives exactly the bytes of the hash, or `NotFound`; bytes that no longer have the hash are `Corrupt`;
-/// - a `put` that was cut short leaves nothing that `get` would give;
+/// - `put_pieces` and `read` do the same without ever holding all of the bytes; content that is not the blob, or breaks
+///   off, is an error and leaves what was there as it was; what is read of damaged bytes ends in an error, not in good
+///   order;
+/// - a put that was cut short leaves nothing that `get` would give;
+/// - what was removed is not found any more; removing what is not there is no error;
 /// - calls run in parallel.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
@@ -26,6 +31,24 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Whether `get` would find them.
     async fn contains(&self, hash: &Sha256) -> Result<bool, BlobError>;
+
+    /// Keeps what comes of `content`, which must be the bytes that `blob` says.
+    async fn put_pieces(&self, blob: BlobRef, content: Box<dyn ByteSource>) -> Result<(), BlobError>;
+
+    /// The bytes that have this hash, piece by piece. Their errors are [`BlobError`]s.
+    async fn read(&self, hash: &Sha256) -> Result<Box<dyn ByteSource>, BlobError>;
+
+    /// Forgets them.
+    async fn remove(&self, hash: &Sha256) -> Result<(), BlobError>;
+}
+
+/// Which bytes, and how many.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// Their hash.
+    pub hash: Sha256,
+    /// How many they are.
+    pub bytes: u64,
 }
 
 /// Where a blob can be fetched from by HTTP, without any other right. Whoever has it can, so it is a secret while it is
@@ -63,6 +86,12 @@ pub enum BlobError {
     /// What is kept no longer has the hash.
     #[error("the blob {0} is damaged")]
     Corrupt(Sha256),
+    /// What came is not what was announced.
+    #[error("what came is not the blob {0}")]
+    Different(Sha256),
+    /// What was to be kept did not come to its end.
+    #[error("what was to be kept broke off")]
+    Broken(#[source] Source),
     /// The store cannot be reached, is full, or the like.
     #[error("the blob store failed")]
     Unavailable(#[source] Source),
@@ -72,8 +101,8 @@ impl BlobError {
     /// Whether to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::NotFound(_) | Self::Corrupt(_) => Retry::Never,
-            Self::Unavailable(_) => Retry::Later,
+            Self::NotFound(_) | Self::Corrupt(_) | Self::Different(_) => Retry::Never,
+            Self::Broken(_) | Self::Unavailable(_) => Retry::Later,
         }
     }
 }

@@ -128,6 +128,9 @@ pub struct JobEnd {
     pub usage: Usage,
     /// What it wrote to `DATA_RUNNER_OUTPUT`.
     pub output: Option<serde_json::Value>,
+    /// What its owner should know of it, such as why there is no output: sentences that hold nothing of what the job
+    /// wrote.
+    pub warnings: Vec<String>,
     /// Where its log ends.
     pub log_end: LogOffset,
     /// How long it ran.

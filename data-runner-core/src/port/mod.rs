@@ -2,6 +2,7 @@
 //! in `data-runner-testkit` that every adapter runs; with the feature `mock` each has a mockall mock beside it.
 
 mod blob_store;
+mod byte_source;
 mod catalog;
 mod checkup;
 mod executor;
@@ -17,6 +18,7 @@ mod transport;
 mod workflow_source;
 
 pub use blob_store::*;
+pub use byte_source::*;
 pub use catalog::*;
 pub use checkup::*;
 pub use executor::*;

@@ -22,3 +22,4 @@ mod schedules;
 mod start_within;
 mod submitting;
 mod ten_years;
+mod warnings;

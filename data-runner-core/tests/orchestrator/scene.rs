@@ -325,6 +325,7 @@ pub fn finished(ending: Ending, log_end: u64) -> AttemptStatus {
         ending,
         usage: Usage::default(),
         output: None,
+        warnings: Vec::new(),
         log_end: LogOffset(log_end),
         ran_for: Duration::from_secs(1),
         sql: None,

@@ -114,6 +114,7 @@ fn never(ending: Ending) -> JobEnd {
         ending,
         usage: Usage::default(),
         output: None,
+        warnings: Vec::new(),
         log_end: LogOffset(0),
         ran_for: std::time::Duration::ZERO,
         sql: None,

@@ -44,6 +44,7 @@ impl From<&FinishReport> for proto::FinishReport {
             ending: Some((&report.ending).into()),
             usage: Some(report.usage.into()),
             output_json: report.output.as_ref().map(ToString::to_string),
+            warnings: report.warnings.clone(),
             log_end: report.log_end.0,
             ran_for: duration(report.ran_for),
             sql: report.sql.as_deref().map(Into::into),
@@ -59,6 +60,7 @@ impl FromWire<proto::FinishReport> for FinishReport {
             usage: required(wire.usage, "FinishReport.usage")?,
             output: output
                 .map_err(|error| NotUnderstood::new(format!("FinishReport.output_json: {error}")))?,
+            warnings: wire.warnings,
             log_end: LogOffset(wire.log_end),
             ran_for: required::<_, Duration>(wire.ran_for, "FinishReport.ran_for")?,
             sql: wire.sql.map(SqlReport::from_wire).transpose()?.map(Box::new),

@@ -123,15 +123,18 @@ fn sql() -> impl Strategy<Value = SqlReport> {
 }
 
 fn status() -> impl Strategy<Value = AttemptStatus> {
-    let report = (ending(), usage(), option::of(json()), any::<u64>(), duration(), option::of(sql()))
-        .prop_map(|(ending, usage, output, log_end, ran_for, sql)| FinishReport {
-            ending,
-            usage,
-            output,
-            log_end: LogOffset(log_end),
-            ran_for,
-            sql: sql.map(Box::new),
-        });
+    let warnings = vec(".*", 0..3);
+    let report =
+        (ending(), usage(), option::of(json()), warnings, any::<u64>(), duration(), option::of(sql()))
+            .prop_map(|(ending, usage, output, warnings, log_end, ran_for, sql)| FinishReport {
+                ending,
+                usage,
+                output,
+                warnings,
+                log_end: LogOffset(log_end),
+                ran_for,
+                sql: sql.map(Box::new),
+            });
     prop_oneof![
         (prop::sample::select(Phase::ALL.to_vec()), duration())
             .prop_map(|(phase, ago)| AttemptStatus::Reached { phase, ago }),

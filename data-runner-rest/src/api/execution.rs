@@ -81,6 +81,9 @@ pub struct Execution {
     pub worker_id: Option<WorkerId>,
     /// What the job wrote to `DATA_RUNNER_OUTPUT`.
     pub output: Option<serde_json::Value>,
+    /// What to know of the newest attempt that changes nothing of how it ended, such as why there is no output.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What it has cost, in US dollars, where that is known.
     pub cost_usd: Option<f64>,
     /// The same by what the money was for.
@@ -186,6 +189,9 @@ pub struct Attempt {
     pub signal: Option<u8>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// What to know of it that changes nothing of how it ended.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What it has cost, in US dollars, where that is known.
     pub cost_usd: Option<f64>,
     /// The same by what the money was for.
@@ -260,6 +266,7 @@ impl From<&core::Execution> for Execution {
                 | ExecutionState::Cancelled { .. } => latest.map(|attempt| attempt.worker),
             },
             output: report.and_then(|report| report.output.clone()),
+            warnings: report.map(|report| report.warnings.clone()).unwrap_or_default(),
             cost_usd: None,
             cost: None,
             launch_tries: execution.launch_tries.iter().map(LaunchTry::from).collect(),
@@ -339,6 +346,7 @@ impl Attempt {
             exit_code: attempt.end.as_ref().and_then(AttemptEnd::exit_code),
             signal: attempt.end.as_ref().and_then(signal),
             failure: failure.as_ref().map(Failure::from),
+            warnings: report.map(|report| report.warnings.clone()).unwrap_or_default(),
             cost_usd: None,
             cost: None,
             peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),

@@ -27,6 +27,7 @@ fn attempt(number: u32, end: Option<Ending>) -> core::Attempt {
                     ..Usage::default()
                 },
                 output: Some(serde_json::json!({"rows": 3})),
+                warnings: vec!["the output was not kept".to_owned()],
                 log_end: LogOffset(0),
                 ran_for: Duration::from_secs(1),
                 sql: None,

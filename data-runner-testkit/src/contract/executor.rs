@@ -296,10 +296,13 @@ pub async fn output_that_is_json_comes_back(fixture: &mut impl ExecutorFixture) 
     assert_eq!(end.output.map(|output| output.to_string()), Some(r#"{"rows":3}"#.to_owned()));
 }
 
-/// It does not fail the job.
+/// It does not fail the job, and its owner is told, without a word of what was written.
 pub async fn output_that_is_no_json_is_left_out(fixture: &mut impl ExecutorFixture) {
     let (_, end) = run_to_end(fixture, Script::new().outputs("rows: 3")).await;
     assert_eq!((end.ending, end.output), (Ending::Exited { code: 0 }, None));
+    assert!(matches!(&end.warnings[..], [one] if one.contains("JSON") && !one.contains("rows")));
+    let (_, end) = run_to_end(fixture, Script::new()).await;
+    assert_eq!((end.output, end.warnings), (None, Vec::new()), "a job need not write any");
 }
 
 async fn adopt(fixture: &impl ExecutorFixture, run: &Arc<RunRequest>) -> Option<Box<dyn RunningJob>> {

@@ -302,6 +302,7 @@ struct JobState {
     released: bool,
     stop: Option<(StopReason, Duration)>,
     output: Option<serde_json::Value>,
+    warnings: Vec<String>,
     end: Option<JobEnd>,
 }
 
@@ -315,6 +316,7 @@ impl Job {
                 released: false,
                 stop: None,
                 output: None,
+                warnings: Vec::new(),
                 end: None,
             }),
             touched: watch::Sender::new(0),
@@ -365,6 +367,7 @@ impl Job {
                     ..Usage::default()
                 },
                 output: state.output.take(),
+                warnings: std::mem::take(&mut state.warnings),
                 log_end: state.position.offset,
                 ran_for: self.started.elapsed(),
                 sql: None,
@@ -391,7 +394,13 @@ async fn steps(job: &Job, script: &Script) -> Ending {
             Step::Print(stream, bytes) => job.print(*stream, bytes),
             Step::Sleep(duration) => tokio::time::sleep(*duration).await,
             Step::Wait => job.until(|state| state.released.then_some(())).await,
-            Step::Output(text) => locked(&job.state).output = serde_json::from_str(text).ok(),
+            Step::Output(text) => {
+                let mut state = locked(&job.state);
+                match serde_json::from_str(text) {
+                    Ok(output) => state.output = Some(output),
+                    Err(error) => state.warnings.push(format!("the output is no JSON: {error}")),
+                }
+            }
             // It dies with the job, and nothing here can see it.
             Step::LeaveProcess => {}
         }

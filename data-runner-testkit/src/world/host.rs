@@ -413,6 +413,7 @@ impl World {
                 ending,
                 usage: Usage::default(),
                 output: None,
+                warnings: Vec::new(),
                 log_end: job.builder.position().offset,
                 ran_for: now.saturating_sub(job.started),
                 sql: None,

@@ -263,3 +263,19 @@ async fn the_folder_of_an_ended_run_is_removed() {
     assert!(folder.starts_with(sandbox.path()), "{folder:?}");
     until("the run's folder to go", async || (!folder.exists()).then_some(())).await;
 }
+
+#[tokio::test]
+async fn output_that_is_no_json_is_told_on_the_execution_and_fails_nothing() {
+    let sandbox = Sandbox::new();
+    let script = "import os\nopen(os.environ['DATA_RUNNER_OUTPUT'], 'w').write('rows: 58')\n";
+    let server = with_job(&sandbox, "", script).await;
+    let id = server.rest.execute("job", json!({})).await;
+    let ended = server.rest.succeeded(&id).await;
+    assert_eq!(ended["output"], Value::Null);
+    let warning = ended["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.contains("DATA_RUNNER_OUTPUT is not kept: it is not JSON"), "{ended:#}");
+    assert!(!warning.contains("rows"), "what it wrote may be secret");
+    let events = server.rest.get(&format!("/executions/{id}/events")).await.ok();
+    let kinds = events["items"].as_array().unwrap().iter().map(|event| &event["kind"]);
+    assert!(kinds.clone().any(|kind| kind == "execution_warning"), "{:?}", kinds.collect::<Vec<_>>());
+}

@@ -48,6 +48,9 @@ pub fn page(execution: &Execution, now: Timestamp) -> String {
     if let Some(failure) = failure_lines(execution) {
         let _ = write!(text, "\n{failure}");
     }
+    if !execution.warnings.is_empty() {
+        let _ = write!(text, "\n{}", warnings(execution));
+    }
     if let Some(output) = &execution.output {
         let _ = writeln!(text, "\n{}\n  {output}", style::bold("Output"));
     }
@@ -79,11 +82,13 @@ fn shown(line: &str) -> String {
 /// The lines that end a run, for stderr.
 pub fn ending(execution: &Execution, now: Timestamp) -> String {
     let took = took(execution, now).map(|took| format!(" after {took}")).unwrap_or_default();
+    let warnings = warnings(execution);
+    let head = |state: String| format!("{state} {}{took}\n{warnings}", execution.workflow);
     match execution.state {
-        StateName::Success => format!("{} {}{took}", style::good("success"), execution.workflow),
-        StateName::Cancelled => format!("{} {}{took}", style::warn("cancelled"), execution.workflow),
+        StateName::Success => head(style::good("success")).trim_end().to_owned(),
+        StateName::Cancelled => head(style::warn("cancelled")).trim_end().to_owned(),
         StateName::Failed => {
-            let mut text = format!("{} {}{took}\n", style::error("failed"), execution.workflow);
+            let mut text = head(style::error("failed"));
             text.push_str(&failure_lines(execution).unwrap_or_default());
             let _ = write!(text, "  {} {}", style::dim("again:"), reproduce(execution));
             text
@@ -92,6 +97,12 @@ pub fn ending(execution: &Execution, now: Timestamp) -> String {
             format!("{} {}", style::state(execution.state), execution.workflow)
         }
     }
+}
+
+/// What to know of its newest attempt, a line each.
+fn warnings(execution: &Execution) -> String {
+    let lines = execution.warnings.iter();
+    lines.map(|warning| format!("  {} {}\n", style::warn("warning:"), shown(warning))).collect()
 }
 
 /// The command that runs the same here.

@@ -120,6 +120,9 @@ fn print(segment: &Segment, output: Output) -> std::io::Result<()> {
 
 /// Says how it ended; the exit code.
 fn report(end: &JobEnd) -> u8 {
+    for warning in &end.warnings {
+        say(&format!("{} {warning}", style::warn("warning")));
+    }
     if let Some(failure) = end.ending.failure(end.ran_for) {
         say(&format!("{} {}: {}", style::error("failed"), failure.cause.as_str(), failure.message));
         if let Some(hint) = failure.hint {

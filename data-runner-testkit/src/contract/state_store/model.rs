@@ -152,6 +152,7 @@ fn report() -> FinishReport {
             network: Some(NetworkBytes { received: 1, sent: u64::MAX }),
         },
         output: Some(serde_json::json!({"rows": 1.0e-7, "names": ["a", null]})),
+        warnings: vec!["two\nlines".to_owned()],
         log_end: LogOffset(1 << 40),
         ran_for: Duration::from_millis(1500),
         sql: Some(Box::new(crate::sample::sql_report())),

@@ -93,6 +93,7 @@ fn reports() -> Vec<FinishReport> {
             ending,
             usage: usages[0],
             output: None,
+            warnings: Vec::new(),
             log_end: LogOffset(0),
             ran_for: Duration::ZERO,
             sql: None,
@@ -102,6 +103,7 @@ fn reports() -> Vec<FinishReport> {
     reports.extend(outputs.map(|output| FinishReport { output, ..plain.clone() }));
     reports.push(FinishReport {
         usage: usages[1],
+        warnings: vec!["one".to_owned(), "zwölf\n".to_owned()],
         log_end: LogOffset(u64::MAX),
         ran_for: Duration::from_nanos(1),
         sql: Some(Box::new(sample::sql_report())),

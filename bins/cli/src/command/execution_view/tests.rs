@@ -161,3 +161,11 @@ fn the_end_of_a_log_shows_progress_as_a_terminal_would_and_no_control_characters
         end.lines().filter_map(|line| line.split_once("|\u{1b}[0m ")).map(|(_, line)| line).collect();
     assert_eq!(lines, ["progress 2/2", "windows", "\u{fffd}[2Jred\u{fffd}31m\u{fffd}", "a\tb"]);
 }
+
+#[test]
+fn a_warning_is_on_the_page_and_after_the_run_and_changes_no_state() {
+    let warned = execution(json!({"output": null, "warnings": ["the output is not kept: it is not JSON"]}));
+    let line = "warning: the output is not kept: it is not JSON";
+    assert!(plain(&page(&warned, now())).contains(line));
+    assert_eq!(plain(&ending(&warned, now())), format!("success etl/daily-sales after 12.3s\n  {line}"));
+}
