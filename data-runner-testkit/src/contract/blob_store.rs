@@ -82,11 +82,11 @@ struct Pieces {
 
 impl Pieces {
     fn of(pieces: &[Bytes]) -> Box<dyn ByteSource> {
-        Box::new(Self { left: pieces.to_vec().into_iter(), breaks: false })
+        Box::new(Self { left: Vec::from(pieces).into_iter(), breaks: false })
     }
 
     fn broken(pieces: &[Bytes]) -> Box<dyn ByteSource> {
-        Box::new(Self { left: pieces.to_vec().into_iter(), breaks: true })
+        Box::new(Self { left: Vec::from(pieces).into_iter(), breaks: true })
     }
 }
 
@@ -153,7 +153,10 @@ pub async fn content_that_breaks_off_is_not_kept(fixture: &dyn BlobFixture) {
     let store = fixture.store();
     let half = sample(12).slice(..50_000);
     for there in [false, true] {
-        let error = store.put_pieces(blob(&sample(12)), Pieces::broken(&[half.clone()])).await.unwrap_err();
+        let error = store
+            .put_pieces(blob(&sample(12)), Pieces::broken(std::slice::from_ref(&half)))
+            .await
+            .unwrap_err();
         assert!(matches!(error, BlobError::Broken(_)), "{error:?}");
         assert_eq!(store.contains(&Sha256::of(&sample(12))).await.unwrap(), there);
         store.put_pieces(blob(&sample(12)), Pieces::of(&[sample(12)])).await.unwrap();
