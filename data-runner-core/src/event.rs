@@ -329,6 +329,7 @@ impl Submit {
             state: ExecutionState::Queued { waiting },
             launch_failures: 0,
             launch_tries: Vec::new(),
+            enlarged: Vec::new(),
             attempts: Vec::new(),
         }
     }

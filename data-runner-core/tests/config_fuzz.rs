@@ -12,8 +12,8 @@ use data_runner_core::workflow::config::{
 };
 use data_runner_core::workflow::{
     CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Matrix, MessageFormat,
-    Need, Notification, NotifyOn, ParamValue, PythonDependency, QueueingRules, Schedule, ScheduleLine,
-    SecretRef, Spot, WorkerTypes, WorkflowRef,
+    Need, Notification, NotifyOn, OnOutOfMemory, ParamValue, PythonDependency, QueueingRules, Schedule,
+    ScheduleLine, SecretRef, Spot, WorkerTypes, WorkflowRef,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -294,10 +294,21 @@ fn compute(wanted: &InstanceSize) -> impl Strategy<Value = Compute> + use<> {
         prop::option::of((1_024_u64..16 * 1_024 * 1_024).prop_map(|mebibytes| mebibytes << 20)),
         prop::option::of("[a-z]{2}-[a-z]{4,9}-[1-9]"),
         prop::collection::btree_set("subnet-[0-9a-f]{1,17}", 0..3),
-        (prop::option::of("[a-zA-Z0-9+=,.@_-]{1,20}"), prop::option::of("ami-[0-9a-f]{1,17}")),
+        (
+            prop::option::of("[a-zA-Z0-9+=,.@_-]{1,20}"),
+            prop::option::of("ami-[0-9a-f]{1,17}"),
+            prop::sample::select(OnOutOfMemory::ALL.to_vec()),
+        ),
     )
         .prop_map(
-            |(spot, fallback_instance_sizes, disk_bytes, region, subnets, (instance_profile, image))| {
+            |(
+                spot,
+                fallback_instance_sizes,
+                disk_bytes,
+                region,
+                subnets,
+                (instance_profile, image, on_out_of_memory),
+            )| {
                 Compute {
                     spot,
                     fallback_instance_sizes,
@@ -306,6 +317,7 @@ fn compute(wanted: &InstanceSize) -> impl Strategy<Value = Compute> + use<> {
                     subnets: subnets.into_iter().collect(),
                     instance_profile,
                     image,
+                    on_out_of_memory,
                 }
             },
         )

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use data_runner_core::orchestrator::Policy;
 use data_runner_core::port::{Checkup, ImageBaker, SecretResolver, SecretValue, StateError};
 use data_runner_core::settings::{
-    HookSettings, KeySource, ProvisionerSettings, RepositorySettings, Settings,
+    HookSettings, KeySource, ProvisionerSettings, RepositorySettings, Settings, SizePatterns,
 };
 use data_runner_core::workflow::{Architecture, Polling, WorkerTypes};
 use data_runner_engine::supervisor::{Gate, StartError};
@@ -264,7 +264,8 @@ fn policy(settings: &Settings) -> Policy {
     let of_machines = match &settings.provisioner {
         ProvisionerSettings::Local(local) => Policy::local(local.workers, local.slots),
         ProvisionerSettings::Ec2(ec2) => {
-            Policy { join_within: ec2.join_within, ..Policy::ec2(ec2.max_machines) }
+            let allowed_sizes = SizePatterns(ec2.allow.instance_sizes.clone());
+            Policy { join_within: ec2.join_within, allowed_sizes, ..Policy::ec2(ec2.max_machines) }
         }
     };
     Policy {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use data_runner_core::cost::{RunBudget, Spending};
 use data_runner_core::execution::{
-    Attempt, Execution, ExecutionState, Lateness, LaunchTry, Queueing, RetryPolicy, Trigger,
+    Attempt, Enlarged, Execution, ExecutionState, Lateness, LaunchTry, Queueing, RetryPolicy, Trigger,
 };
 use data_runner_core::group::Membership;
 use data_runner_core::id::{
@@ -62,6 +62,8 @@ pub(crate) struct Progress {
     launch_failures: u32,
     #[serde(default)]
     launch_tries: Vec<LaunchTry>,
+    #[serde(default)]
+    enlarged: Vec<Enlarged>,
 }
 
 /// The parts of an execution that become bodies. Every field is named here, so that a new one cannot be forgotten.
@@ -89,6 +91,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         start_by,
         launch_failures,
         launch_tries,
+        enlarged,
         attempts: _,
     } = execution;
     let spec = Spec {
@@ -113,6 +116,7 @@ pub(crate) fn split(execution: &Execution) -> (Spec, Progress) {
         late: *late,
         launch_failures: *launch_failures,
         launch_tries: launch_tries.clone(),
+        enlarged: enlarged.clone(),
     };
     (spec, progress)
 }
@@ -157,6 +161,7 @@ impl ExecutionRow {
             start_by: progress.start_by,
             launch_failures: progress.launch_failures,
             launch_tries: progress.launch_tries,
+            enlarged: progress.enlarged,
             attempts,
         })
     }

@@ -112,6 +112,7 @@ pub fn execution(n: u64) -> Execution {
         start_by: None,
         launch_failures: 0,
         launch_tries: Vec::new(),
+        enlarged: Vec::new(),
         attempts: Vec::new(),
     }
 }

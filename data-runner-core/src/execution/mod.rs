@@ -1,6 +1,7 @@
 //! One execution: its states, its attempts, and how it ended.
 
 mod difference;
+mod enlarged;
 mod failure;
 mod finish;
 mod phases;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use difference::{Difference, differences};
+pub use enlarged::Enlarged;
 pub use failure::{Failure, FailureCause};
 pub use finish::{AttemptEnd, Ending, FinishReport, NetworkBytes, StopReason, StorageBytes, Usage};
 pub use phases::{Phase, Phases};
@@ -42,7 +44,7 @@ pub struct Execution {
     pub job: Arc<JobSpec>,
     /// Labels of the workflow at submission.
     pub labels: BTreeMap<String, String>,
-    /// The instance size that was asked for.
+    /// The instance size that was asked for; [`size`](Self::size) is the one that it wants now.
     pub instance_size: String,
     /// When it is tried again.
     pub retries: RetryPolicy,
@@ -88,6 +90,9 @@ pub struct Execution {
     /// What was tried to get a machine for it, the oldest first; the last [`LaunchTry::KEPT`] of them.
     #[serde(default)]
     pub launch_tries: Vec<LaunchTry>,
+    /// How it went up in size, in order.
+    #[serde(default)]
+    pub enlarged: Vec<Enlarged>,
     /// Its attempts in order; the last one is live if the state says so.
     pub attempts: Vec<Attempt>,
 }

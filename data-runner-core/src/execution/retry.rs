@@ -67,6 +67,11 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// Whether a rule names the cause.
+    pub fn names(&self, cause: FailureCause) -> bool {
+        self.rules.iter().any(|rule| rule.on.contains(&cause))
+    }
+
     /// How long to wait before the next attempt, when `failures` attempts, the newest included, have ended by
     /// `cause`; `None`: it is not tried again. Each cause is counted by itself.
     pub fn next_wait(&self, cause: FailureCause, failures: u32) -> Option<Duration> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::budgets::stopped_by_budget;
+use super::enlarging::{enlarge, wait_for_larger};
 use super::{Orchestrator, Turn};
 use crate::event::{Change, EventKind, EventRecord};
 use crate::execution::{
@@ -12,6 +13,7 @@ use crate::execution::{
 use crate::id::{AttemptId, Claim, ExecutionId, Lease, SessionId, WorkerId};
 use crate::log::{Gap, GapReason, LogOffset};
 use crate::message::{AttemptStatus, SupervisorMessage, WorkerStatus};
+use crate::workflow::InstanceSize;
 
 impl Orchestrator {
     /// A report of an attempt. One that does not bear the live attempt's lease changes nothing (invariant I5).
@@ -236,7 +238,12 @@ impl Orchestrator {
             }
             Some(failure) => {
                 let last = cancelled || changed.has_used_its_budget(now);
-                fail(changed, failure, if last { Again::Never } else { Again::ByPolicy }, turn);
+                let (failure, again) = if last {
+                    (failure, Again::Never)
+                } else {
+                    self.after_failure(changed, failure, live.worker)
+                };
+                fail(changed, failure, again, turn);
                 if let Some(until) = changed.state.backoff_until() {
                     changed.wait_from(until);
                 }
@@ -268,9 +275,11 @@ impl Orchestrator {
 }
 
 /// Whether a failure may be followed by another attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Again {
     ByPolicy,
+    /// On this larger size.
+    Larger(InstanceSize),
     Never,
 }
 
@@ -294,18 +303,23 @@ fn is_cancelled_end(end: &AttemptEnd) -> bool {
 /// Fails an execution for good, or puts it back into the queue, as its policy says.
 pub(super) fn fail(execution: &mut Execution, failure: Failure, again: Again, turn: &mut Turn<'_>) {
     let now = turn.now.wall;
-    let wait = match again {
+    let wait = match &again {
         Again::ByPolicy => execution.retries.next_wait(failure.cause, execution.failures_by(failure.cause)),
+        Again::Larger(_) => wait_for_larger(execution),
         Again::Never => None,
     };
     match wait {
         Some(wait) => {
-            let message = format!(
+            let mut message = format!(
                 "{}: {}; tried again in {} s",
                 failure.cause.as_str(),
                 failure.message,
                 wait.as_secs()
             );
+            if let Again::Larger(size) = again {
+                message.push_str(&format!(" on {size} instead of {}", execution.size()));
+                enlarge(execution, size);
+            }
             let until = now.after(wait);
             let reason = WaitingReason::Backoff { until, failure };
             execution.state = ExecutionState::Queued { waiting: Waiting { reason, since: now } };

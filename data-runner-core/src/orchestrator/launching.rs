@@ -301,7 +301,7 @@ impl Orchestrator {
         }
         for execution in self.provisioning_for(id) {
             self.note_try(execution, &before, &failure.message, turn);
-            self.fail_launch(execution, failure.clone(), again, turn);
+            self.fail_launch(execution, failure.clone(), again.clone(), turn);
         }
     }
 

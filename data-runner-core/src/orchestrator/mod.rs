@@ -5,7 +5,8 @@
 //! arguments, nothing is awaited. Nothing here fails: what is impossible or stale becomes a rejection or a record.
 //!
 //! Where to look: `requests` for what people ask, `sessions` for agents that come and go, `attempts` for what they
-//! report, `launching` for how machines are had, `line` for who is next, `budgets` for what things may cost, `machines` for how they end, `reaper` for what
+//! report, `launching` for how machines are had, `line` for who is next, `budgets` for what things may cost, `enlarging` for a size up after memory
+//! ran out, `machines` for how they end, `reaper` for what
 //! listings show, `place` for who runs what where, `wish` for what machine an execution wants, `starts` for workflows
 //! that run by themselves, by `schedules` or by what they need (`needs`), `groups` for executions that belong together,
 //! `hooks` for pushes that are told of, `late` for what should have started, `deadlines` for what is due, `recover` for
@@ -15,6 +16,7 @@ mod attempts;
 mod budgets;
 mod deadlines;
 mod deliveries;
+mod enlarging;
 mod groups;
 mod hooks;
 mod join;

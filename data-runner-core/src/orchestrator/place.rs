@@ -163,7 +163,7 @@ impl Orchestrator {
             Purpose::Any => true,
             Purpose::Workflow { workflow, request, .. } => {
                 *workflow == execution.workflow_id
-                    && request.instance_size == execution.instance_size
+                    && request.instance_size == execution.size()
                     && request.worker_type.as_ref().is_none_or(|it| *it == execution.job.worker_type)
                     && request.compute == wanted_compute(execution)
             }
@@ -255,7 +255,7 @@ impl Orchestrator {
         session: SessionId,
         turn: &mut Turn<'_>,
     ) {
-        let job = Arc::clone(&execution.job);
+        let job = execution.sized_job();
         turn.send(session, SupervisorMessage::Assign(Assign { claim, epoch: self.epoch, job }));
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::execution::Execution;
+use crate::settings::SizePatterns;
 
 /// How executions, workers and machines are treated.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +51,8 @@ pub struct Policy {
     pub hold_at_most: Duration,
     /// How long a machine's console may take to be read before the machine is terminated without it.
     pub console_within: Duration,
+    /// The sizes that an execution may go up to by itself.
+    pub allowed_sizes: SizePatterns,
     /// What it means that a complete listing does not show a machine that is being terminated.
     pub absence: Absence,
 }
@@ -119,6 +122,7 @@ impl Policy {
             answer_within: Duration::from_secs(120),
             hold_at_most: Duration::from_secs(300),
             console_within: Duration::from_secs(10),
+            allowed_sizes: SizePatterns::default(),
             absence: Absence::IsProof,
         }
     }

@@ -38,7 +38,7 @@ impl Policy {
             tags,
             deadline: Some(now.after(self.life_of_machine(execution))),
             code: Some(execution.job.bundle.clone()),
-            ..MachineRequest::plain(execution.instance_size.clone(), worker_type, 1)
+            ..MachineRequest::plain(execution.size(), worker_type, 1)
         }
     }
 }
@@ -52,5 +52,5 @@ pub(super) fn wanted_compute(execution: &Execution) -> Compute {
         Spot::Prefer if interrupted => Spot::Never,
         spot @ (Spot::Never | Spot::Prefer | Spot::Only) => spot,
     };
-    Compute { spot, ..execution.compute.clone() }
+    Compute { spot, ..execution.sized_compute() }
 }

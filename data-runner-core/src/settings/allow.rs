@@ -111,6 +111,17 @@ impl Rule {
     }
 }
 
+/// Instance sizes by patterns: a name, or one that ends in `*`, such as `t3.*`. None at all: every size.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SizePatterns(pub Vec<String>);
+
+impl SizePatterns {
+    /// Whether a size is among them.
+    pub fn allow(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| fits(pattern, name))
+    }
+}
+
 impl Ec2Allow {
     /// The known sizes that a pattern of `instance_sizes` allows.
     pub(super) fn matching(pattern: &str) -> impl Iterator<Item = &'static str> {

@@ -19,7 +19,7 @@ mod keys;
 mod parse;
 mod types;
 
-pub use allow::{NotAllowed, Refusal};
+pub use allow::{NotAllowed, Refusal, SizePatterns};
 pub use ec2::{CodeDelivery, Ec2Allow, Ec2Settings};
 pub use parse::{ENV_PREFIX, parse};
 pub use types::{

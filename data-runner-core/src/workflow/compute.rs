@@ -22,6 +22,32 @@ pub struct Compute {
     pub instance_profile: Option<String>,
     /// The machine image; `None`: the installation's for the worker type.
     pub image: Option<String>,
+    /// What becomes of an execution that ran out of memory.
+    pub on_out_of_memory: OnOutOfMemory,
+}
+
+/// What becomes of an execution that ran out of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOutOfMemory {
+    /// It fails, or is tried again on the same size, as its retries say.
+    #[default]
+    Fail,
+    /// It is tried again on the next larger size of the same family.
+    Larger,
+}
+
+impl OnOutOfMemory {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Fail, Self::Larger];
+
+    /// The name as it stands in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Larger => "larger",
+        }
+    }
 }
 
 /// Whether a job may run on spare capacity.

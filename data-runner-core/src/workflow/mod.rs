@@ -21,7 +21,7 @@ mod worker_type;
 
 use serde::{Deserialize, Serialize};
 
-pub use compute::{Compute, Spot};
+pub use compute::{Compute, OnOutOfMemory, Spot};
 pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,
 };

@@ -76,6 +76,22 @@ impl InstanceSize {
         TABLE.get(&self.0).map_or(Architecture::X86_64, |machine| machine.architecture)
     }
 
+    /// The next size of the same family that has more memory and may be had, if there is one.
+    pub fn next_larger(&self, may_be_had: impl Fn(&str) -> bool) -> Option<Self> {
+        let own = self.resources().memory_bytes;
+        let family = self.family();
+        let larger = TABLE.iter().filter(|(name, machine)| {
+            name.split('.').next() == Some(family) && machine.resources.memory_bytes > own && may_be_had(name)
+        });
+        let next = larger.min_by_key(|(_, machine)| (machine.resources.memory_bytes, machine.resources.cpus));
+        next.map(|(name, _)| Self(name.clone()))
+    }
+
+    /// What stands before the dot: sizes of one family differ in nothing but how much of everything they have.
+    pub fn family(&self) -> &str {
+        self.0.split('.').next().unwrap_or(&self.0)
+    }
+
     /// Every known name, in order.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
         TABLE.keys().map(String::as_str)
@@ -213,6 +229,18 @@ mod tests {
             assert_eq!(size.resources(), Resources { memory_bytes: mib * MIB, cpus }, "{name}");
             assert_eq!(size.architecture(), architecture, "{name}");
         }
+    }
+
+    #[test]
+    fn the_next_larger_size_has_more_memory_is_of_the_same_family_and_may_be_had() {
+        let next = |name: &str, allowed: &dyn Fn(&str) -> bool| {
+            name.parse::<InstanceSize>().unwrap().next_larger(allowed).map(String::from)
+        };
+        assert_eq!(next("t3.medium", &|_| true).as_deref(), Some("t3.large"));
+        assert_eq!(next("t3.medium", &|name| name != "t3.large").as_deref(), Some("t3.xlarge"));
+        assert_eq!(next("m7i-flex.large", &|_| true).as_deref(), Some("m7i-flex.xlarge"));
+        assert_eq!(next("t3.2xlarge", &|_| true), None);
+        assert_eq!(next("t3.medium", &|name| name.starts_with("m7i.")), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod ending;
 mod every_pair;
 mod groups;
 mod hooks;
+mod larger;
 mod machines;
 mod needs;
 mod notifications;

@@ -90,12 +90,13 @@ impl Preparation<'_> {
             Repeat::Retry => {
                 let submit = Submit {
                     workflow: old.workflow_id,
-                    job: Arc::clone(&old.job),
+                    // It goes on with the size that it came to.
+                    job: old.sized_job(),
                     labels: old.labels.clone(),
-                    instance_size: old.instance_size.clone(),
+                    instance_size: old.size().to_owned(),
                     retries: old.retries.clone(),
                     keep_warm: old.keep_warm,
-                    compute: old.compute.clone(),
+                    compute: old.sized_compute(),
                     notifications: old.notifications.clone(),
                     budget: old.budget,
                     queueing: old.queueing.clone(),

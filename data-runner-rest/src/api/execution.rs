@@ -56,6 +56,9 @@ pub struct Execution {
     pub labels: BTreeMap<String, String>,
     /// The instance size that was asked for.
     pub instance_size: String,
+    /// How it went up in size because attempts ran out of memory, in order.
+    #[serde(default)]
+    pub enlarged: Vec<Enlarged>,
     /// Its priority, 0 to 100: each point counts as a minute of waiting.
     #[serde(default)]
     pub priority: u8,
@@ -157,6 +160,17 @@ pub struct LaunchTry {
     pub message: String,
 }
 
+/// That an execution went a size up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Enlarged {
+    /// The number of the attempt that ran out of memory.
+    pub after_attempt: u32,
+    /// The size that it had.
+    pub from: String,
+    /// The size of the attempts after it.
+    pub to: String,
+}
+
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
@@ -180,6 +194,9 @@ pub struct Attempt {
     /// Its worker.
     #[schema(value_type = Option<uuid::Uuid>)]
     pub worker_id: Option<WorkerId>,
+    /// The instance size that it wanted.
+    #[serde(default)]
+    pub instance_size: String,
     /// When each phase was reached, by the phase's name.
     #[schema(schema_with = super::schema::phases)]
     pub phases: BTreeMap<String, Timestamp>,
@@ -239,6 +256,7 @@ impl From<&core::Execution> for Execution {
             needs: needs(&execution.trigger),
             labels: execution.labels.clone(),
             instance_size: execution.instance_size.clone(),
+            enlarged: enlarged(execution),
             priority: execution.queueing.priority.points(),
             attempt: latest.map_or(0, |attempt| attempt.number.0),
             created_at: moment(execution.created_at),
@@ -273,11 +291,7 @@ impl From<&core::Execution> for Execution {
             peak_memory_bytes: report.and_then(|report| report.usage.peak_memory_bytes),
             cpu_seconds: report.map(|report| report.usage.cpu_time.as_secs_f64()),
             retry_of: execution.retry_of,
-            attempts: execution
-                .attempts
-                .iter()
-                .map(|attempt| Attempt::new(attempt, &execution.state))
-                .collect(),
+            attempts: execution.attempts.iter().map(|attempt| Attempt::new(attempt, execution)).collect(),
             log: None,
         }
     }
@@ -317,7 +331,8 @@ impl Attempt {
         self.phases = phases(reached);
     }
 
-    fn new(attempt: &core::Attempt, state: &ExecutionState) -> Self {
+    fn new(attempt: &core::Attempt, execution: &core::Execution) -> Self {
+        let state = &execution.state;
         let report = match &attempt.end {
             Some(AttemptEnd::Reported(report)) => Some(report),
             Some(AttemptEnd::Lost(_)) => None,
@@ -342,6 +357,7 @@ impl Attempt {
             number: attempt.number.0,
             state: attempt_state(attempt, state),
             worker_id: Some(attempt.worker),
+            instance_size: execution.size_of(attempt.number).to_owned(),
             phases: phases(&attempt.phases),
             exit_code: attempt.end.as_ref().and_then(AttemptEnd::exit_code),
             signal: attempt.end.as_ref().and_then(signal),
@@ -355,6 +371,15 @@ impl Attempt {
             sql: None,
         }
     }
+}
+
+fn enlarged(execution: &core::Execution) -> Vec<Enlarged> {
+    let enlarged = |it: &core::Enlarged| Enlarged {
+        after_attempt: it.after.0,
+        from: execution.size_of(it.after).to_owned(),
+        to: it.to.to_string(),
+    };
+    execution.enlarged.iter().map(enlarged).collect()
 }
 
 fn phases(phases: &Phases) -> BTreeMap<String, Timestamp> {

@@ -78,6 +78,24 @@ fn the_code_of_an_attempt_that_is_retried_is_not_yet_the_executions() {
 }
 
 #[test]
+fn each_attempt_tells_its_size_and_an_execution_that_went_up_tells_when() {
+    let mut execution = sample::execution(1);
+    execution.attempts = vec![
+        attempt(1, Some(Ending::OutOfMemory { limit_bytes: None })),
+        attempt(2, Some(Ending::Exited { code: 0 })),
+    ];
+    execution.enlarged = vec![core::Enlarged { after: AttemptNumber(1), to: "t3.large".parse().unwrap() }];
+    let shown = Execution::from(&execution);
+    assert_eq!(shown.instance_size, "t3.medium");
+    assert_eq!(
+        shown.attempts.iter().map(|it| it.instance_size.as_str()).collect::<Vec<_>>(),
+        ["t3.medium", "t3.large"]
+    );
+    let up = Enlarged { after_attempt: 1, from: "t3.medium".to_owned(), to: "t3.large".to_owned() };
+    assert_eq!(shown.enlarged, [up]);
+}
+
+#[test]
 fn a_live_attempt_has_the_executions_state() {
     let mut execution = sample::execution(1);
     execution.attempts = vec![attempt(1, Some(Ending::Exited { code: 3 })), attempt(2, None)];

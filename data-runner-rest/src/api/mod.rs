@@ -29,7 +29,9 @@ use utoipa::ToSchema;
 pub use checkup::{Checkup, Finding};
 pub use cost::{Budget, Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
 pub use event::Event;
-pub use execution::{Attempt, Execution, Failure, LaunchTry, NeededExecution, ScheduleTick, Waiting};
+pub use execution::{
+    Attempt, Enlarged, Execution, Failure, LaunchTry, NeededExecution, ScheduleTick, Waiting,
+};
 pub use group::{BackfillPlan, Group, Member, Started};
 pub use history::{Changed, ExecutionDiff, WorkflowDiff, WorkflowHistory, WorkflowVersion};
 pub use hook::{HookOutcome, Hooked};

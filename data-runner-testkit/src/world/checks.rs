@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use data_runner_core::execution::{AttemptEnd, ConcurrencyKey, ExecutionState, StateName};
+use data_runner_core::execution::{
+    AttemptEnd, ConcurrencyKey, Execution, ExecutionState, FailureCause, StateName,
+};
 use data_runner_core::group::Group;
 use data_runner_core::id::{AttemptId, ExecutionId, GroupId, WorkerId};
 use data_runner_core::log::{LogChunk, LogOffset, Segment};
 use data_runner_core::orchestrator::Orchestrator;
 use data_runner_core::port::{LogRange, LogState};
+use data_runner_core::workflow::{InstanceSize, OnOutOfMemory};
 
 use super::host::MachineLife;
 use super::{Violation, World};
@@ -60,6 +63,9 @@ impl World {
                 return Err(
                     self.violation("I4", format!("the attempts of {} do not rise by one", execution.id))
                 );
+            }
+            if let Some(what) = grew_wrongly(&execution) {
+                return Err(self.violation("I4", what));
             }
             if execution.state.name().is_terminal() {
                 let (id, state) = (execution.id, execution.state.name());
@@ -242,4 +248,24 @@ pub(super) fn bytes_of(chunks: &[LogChunk]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// What is wrong with how an execution went up in size: each time after an attempt that ran out of memory, by leave.
+fn grew_wrongly(execution: &Execution) -> Option<String> {
+    let mut before =
+        execution.instance_size.parse().ok().map(|size: InstanceSize| size.resources().memory_bytes);
+    for enlarged in &execution.enlarged {
+        let attempt = execution.attempts.iter().find(|attempt| attempt.number == enlarged.after);
+        let failure = attempt.and_then(|attempt| attempt.end.as_ref()?.failure());
+        let memory = enlarged.to.resources().memory_bytes;
+        let granted = execution.compute.on_out_of_memory == OnOutOfMemory::Larger;
+        if !granted
+            || failure.is_none_or(|it| it.cause != FailureCause::OutOfMemory)
+            || before >= Some(memory)
+        {
+            return Some(format!("{} went up to {} without cause", execution.id, enlarged.to));
+        }
+        before = Some(memory);
+    }
+    None
 }

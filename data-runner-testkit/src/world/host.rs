@@ -375,7 +375,12 @@ impl World {
             return;
         };
         if job.lines == 0 {
-            return self.end_job(worker, claim, Ending::Exited { code });
+            let ending = match code {
+                // Some need more memory than they may have.
+                1 if line % 2 == 0 => Ending::OutOfMemory { limit_bytes: None },
+                code => Ending::Exited { code },
+            };
+            return self.end_job(worker, claim, ending);
         }
         job.lines -= 1;
         let text = "x".repeat(usize::try_from(line).unwrap_or(0)) + "\n";

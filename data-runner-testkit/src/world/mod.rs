@@ -42,6 +42,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, usize>,
     /// Attempts that were started on a host.
     pub started: usize,
+    /// How often an execution went a size up.
+    pub enlarged: usize,
     /// Machines that were launched.
     pub machines: usize,
     /// Launches that were answered with "unknown", or not at all.
@@ -315,6 +317,7 @@ impl World {
             ended,
             faults: self.struck,
             started: self.started.len(),
+            enlarged: self.ended.values().map(|execution| execution.enlarged.len()).sum(),
             machines: self.cloud.launched(),
             ambiguous: self.cloud.ambiguous,
             digest,

@@ -19,7 +19,9 @@ use data_runner_core::port::{LaunchAnswer, Made};
 use data_runner_core::time::{Entropy, Timestamp};
 use data_runner_core::worker::{Candidate, Machine, MachineEnd, MachineState};
 use data_runner_core::workflow::config::{Problem, Severity};
-use data_runner_core::workflow::{Compute, DefinitionState, FolderFound, ParamValue, Repo, Spot};
+use data_runner_core::workflow::{
+    Compute, DefinitionState, FolderFound, OnOutOfMemory, ParamValue, Repo, Spot,
+};
 
 use super::host::{Host, MachineLife};
 use super::network::Way;
@@ -247,6 +249,11 @@ impl World {
             keep_warm: Duration::from_secs(if self.is_cloud() { u64::from(n % 3) * 120 } else { 0 }),
             compute: Compute {
                 spot: if n.is_multiple_of(2) { Spot::Prefer } else { Spot::Never },
+                on_out_of_memory: if n.is_multiple_of(3) {
+                    OnOutOfMemory::Larger
+                } else {
+                    OnOutOfMemory::Fail
+                },
                 ..Compute::default()
             },
             notifications: Vec::new(),

@@ -192,6 +192,11 @@ fn facts(text: &mut String, execution: &Execution, now: Timestamp) {
         format!("{} ({})", time::moment(execution.created_at), time::ago(execution.created_at, now));
     fact("created", created);
     fact("trigger", execution.trigger.clone());
+    fact("size", execution.instance_size.clone());
+    for up in &execution.enlarged {
+        let after = format!("attempt {} ran out of memory on {}", up.after_attempt, up.from);
+        fact("went up", format!("to {}: {after}", up.to));
+    }
     fact("priority", execution.priority.to_string());
     if let Some(date) = &execution.schedule_date {
         fact("date", date.to_string());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cost::OnExceed;
 use crate::execution::{FailureCause, OnConflict};
 use crate::group::MAX_MEMBERS;
-use crate::workflow::{CatchUp, MessageFormat, NotifyOn, Spot};
+use crate::workflow::{CatchUp, MessageFormat, NotifyOn, OnOutOfMemory, Spot};
 use crate::yaml::{Key, Need, Shape};
 
 const MINUTE: u64 = 60;
@@ -53,6 +53,16 @@ const SPOT: [&str; Spot::ALL.len()] = {
     let mut index = 0;
     while index < names.len() {
         names[index] = Spot::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
+
+const ON_OUT_OF_MEMORY: [&str; OnOutOfMemory::ALL.len()] = {
+    let mut names = [""; OnOutOfMemory::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = OnOutOfMemory::ALL[index].as_str();
         index += 1;
     }
     names
@@ -249,7 +259,7 @@ static SCHEDULE_KEYS: [Key; 5] = [
     key("jitter", seconds(0, 3600), "By how much it may begin later. Default: 0."),
 ];
 
-static COMPUTE_KEYS: [Key; 7] = [
+static COMPUTE_KEYS: [Key; 8] = [
     key(
         "spot",
         Shape::Choice(&SPOT),
@@ -273,6 +283,12 @@ static COMPUTE_KEYS: [Key; 7] = [
         "The instance profile, whose role the job has. Default: the installation's.",
     ),
     key("image", Shape::text(63), "The machine image. Default: the installation's."),
+    key(
+        "on_out_of_memory",
+        Shape::Choice(&ON_OUT_OF_MEMORY),
+        "What becomes of a run that needs more memory than it has: fail, or go on with the next larger size of the \
+         same family. Default: fail.",
+    ),
 ];
 
 static MATRIX_KEYS: [Key; 3] = [

@@ -6,8 +6,8 @@ use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
 use crate::cost::Budget;
 use crate::execution::RetryRule;
 use crate::workflow::{
-    Compute, ConcurrencyRule, Dependencies, Matrix, Need, Notification, ParamValue, PythonDependency,
-    ScheduleLine, Spot,
+    Compute, ConcurrencyRule, Dependencies, Matrix, Need, Notification, OnOutOfMemory, ParamValue,
+    PythonDependency, ScheduleLine, Spot,
 };
 use crate::yaml::{write_duration, write_size};
 
@@ -171,6 +171,9 @@ fn compute(compute: &Compute) -> Mapping {
     put_list(&mut yaml, "subnets", &compute.subnets);
     put_some(&mut yaml, "instance_profile", compute.instance_profile.as_deref());
     put_some(&mut yaml, "image", compute.image.as_deref());
+    if compute.on_out_of_memory != OnOutOfMemory::default() {
+        put(&mut yaml, "on_out_of_memory", compute.on_out_of_memory.as_str());
+    }
     yaml
 }
 

@@ -9,9 +9,9 @@ use data_runner_core::cost::{Budget, MachinePrice, Market, Money, OnExceed, RunB
 use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
 use data_runner_core::execution::{
-    Attempt, AttemptEnd, Concurrency, Ending, Execution, ExecutionState, Failure, FailureCause, FinishReport,
-    LaunchTry, LiveAttempt, NetworkBytes, OnConflict, Phase, Phases, Priority, Queueing, RunState, StateName,
-    Stop, StopReason, StorageBytes, Trigger, Usage, Waiting, WaitingReason,
+    Attempt, AttemptEnd, Concurrency, Ending, Enlarged, Execution, ExecutionState, Failure, FailureCause,
+    FinishReport, LaunchTry, LiveAttempt, NetworkBytes, OnConflict, Phase, Phases, Priority, Queueing,
+    RunState, StateName, Stop, StopReason, StorageBytes, Trigger, Usage, Waiting, WaitingReason,
 };
 use data_runner_core::group::{Group, GroupKind, GroupState, Member, MemberState, Membership};
 use data_runner_core::hook::HookRecord;
@@ -103,6 +103,7 @@ pub(in crate::contract) fn rich(execution: Execution) -> Execution {
         spending: spending(),
         start_by: Some(at(99)),
         launch_failures: 2,
+        enlarged: vec![Enlarged { after: AttemptNumber::FIRST, to: "t3.large".parse().unwrap() }],
         launch_tries: vec![LaunchTry {
             at: at(2),
             worker: worker_id(1),

@@ -104,7 +104,8 @@ fn a_page_shows_what_was_used_and_what_duckdb_told() {
         "left_out": 2,
         "preview": {"text": "┌───┐\n│ a │\n├───┤\n│ 1 │\n└───┘\n", "cut": true},
     });
-    let mut execution = execution(json!({"output": null}));
+    let enlarged = json!([{"after_attempt": 1, "from": "t3.small", "to": "t3.medium"}]);
+    let mut execution = execution(json!({"output": null, "enlarged": enlarged}));
     let attempt = &mut execution.attempts[0];
     attempt.sql = serde_json::from_value(told).expect("a report");
     let usage = json!({
