@@ -105,6 +105,7 @@ fn hangs(child: &mut Child, silence: Duration) -> anyhow::Result<ExitCode> {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
