@@ -51,6 +51,26 @@ impl Repository {
         repository
     }
 
+    /// The example repository, with these pieces of its text exchanged: what a test has elsewhere than a shop.
+    pub fn shop(path: impl Into<PathBuf>, exchanged: &[(&str, &str)]) -> Self {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop");
+        let mut files = Vec::new();
+        collect(&example, &example, &mut files);
+        for (old, new) in exchanged {
+            let holders = files.iter_mut().filter(|(_, text)| text.contains(old));
+            let count = holders.map(|(_, text)| *text = text.replace(old, new)).count();
+            assert!(count > 0, "there is no {old:?} in the example");
+        }
+        let repository = Self::new(path);
+        repository.commit(files.into_iter().map(|(name, text)| (name, text.into_bytes())));
+        repository
+    }
+
+    /// A file of it.
+    pub fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path.join(name)).unwrap()
+    }
+
     /// Its address for a server.
     pub fn url(&self) -> String {
         format!("file://{}", self.path.display())
@@ -94,5 +114,17 @@ impl Repository {
         let parent = self.git.head().ok().map(|head| head.peel_to_commit().unwrap());
         let parents: Vec<_> = parent.iter().collect();
         self.git.commit(Some("HEAD"), &author, &author, "a change", &tree, &parents).unwrap().to_string()
+    }
+}
+
+/// The files below `folder`, by their paths below `root`.
+fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            collect(root, &entry, files);
+        } else if entry.extension().is_none_or(|extension| extension != "pyc") {
+            let name = entry.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            files.push((name, std::fs::read_to_string(&entry).unwrap()));
+        }
     }
 }

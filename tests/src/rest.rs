@@ -139,6 +139,13 @@ impl Rest {
         registered
     }
 
+    /// Waits until a workflow is there, of a repository that the settings name.
+    pub async fn knows(&self, workflow: &str) {
+        let path = format!("/workflows/{workflow}");
+        until(&format!("workflow {workflow}"), async || (self.get(&path).await.status == 200).then_some(()))
+            .await;
+    }
+
     /// Starts a workflow; the execution's id.
     pub async fn execute(&self, workflow: &str, params: Value) -> String {
         let answer = self.post(&format!("/workflows/{workflow}/execute"), json!({"params": params})).await;

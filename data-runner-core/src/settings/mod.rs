@@ -20,6 +20,9 @@ mod parse;
 mod types;
 
 pub use allow::{NotAllowed, Refusal, SizePatterns};
+#[cfg(test)]
+pub(crate) use keys::SETTINGS;
+
 pub use ec2::{CodeDelivery, Ec2Allow, Ec2Settings};
 pub use parse::{ENV_PREFIX, parse};
 pub use types::{

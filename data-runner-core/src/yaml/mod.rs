@@ -9,6 +9,8 @@ mod check;
 mod duration;
 mod load;
 mod nearest;
+#[cfg(test)]
+mod reference;
 mod report;
 mod scalar;
 mod schema;

@@ -1,6 +1,7 @@
 //! Whatever answers as AWS does.
 
 use reqwest::Url;
+use serde_json::Value;
 
 use super::REGION;
 
@@ -88,6 +89,20 @@ impl Endpoint {
         let request = request.header("Content-Type", "application/x-www-form-urlencoded");
         let answer = request.body(encoded.query().unwrap().to_owned()).send().await?;
         Ok(Answered { status: answer.status().as_u16(), text: answer.text().await? })
+    }
+
+    /// A call of a service's JSON API, such as `AmazonSSM.PutParameter` of `ssm`; its answer.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn tell(&self, service: &str, target: &str, told: &Value) -> Value {
+        let request = self.http.post(&self.url).header("Authorization", self.authorization(service));
+        let request =
+            request.header("X-Amz-Target", target).header("Content-Type", "application/x-amz-json-1.1");
+        let answer = request.body(told.to_string()).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{target}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Says who asks which service, and proves nothing.

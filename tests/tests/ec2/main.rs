@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod away;
+mod example;
 mod hardships;
 mod images;
 mod jobs;

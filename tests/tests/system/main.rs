@@ -5,6 +5,7 @@
 mod access;
 mod agent_killed;
 mod cli;
+mod example;
 mod groups;
 mod hardships;
 mod jobs;

@@ -115,15 +115,23 @@ const fn list(of: &'static Shape, max: usize) -> Shape {
 }
 
 /// `config.yaml` itself.
-pub(super) static CONFIG: Shape = Shape::Object(&CONFIG_KEYS);
+pub(crate) static CONFIG: Shape = Shape::Object(&CONFIG_KEYS);
 
 static CONFIG_KEYS: [Key; 25] = [
-    required("worker_type", Shape::text(63), "What runs the workflow."),
+    required(
+        "worker_type",
+        Shape::text(63),
+        "What runs it: polars (Python) or duckdb (SQL); an embedder may add types.",
+    ),
     required("instance_size", Shape::text(63), "The EC2 instance type that it wants, such as t3.medium."),
     key("description", Shape::free_text(10_000), "For people."),
     key("owner", Shape::text(255), "Whom to ask."),
     key("labels", Shape::Map { of: &FREE_TEXT, max: 40 }, "For filters; also the tags of its machines."),
-    key("entrypoint", Shape::text(1_024), "The script, relative to the folder. Default: the worker type's."),
+    key(
+        "entrypoint",
+        Shape::text(1_024),
+        "The script, relative to the folder. Default: workflow.py or workflow.sql.",
+    ),
     key(
         "include",
         list(&PATH, 50),
@@ -133,8 +141,8 @@ static CONFIG_KEYS: [Key; 25] = [
     key("env", Shape::Map { of: &ENV_VALUE, max: 200 }, "Environment variables."),
     key("dependencies", Shape::Object(&DEPENDENCY_KEYS), "What the job's environment must hold."),
     key("retries", list(&RETRY, 20), "When to try again; causes that are not named keep their defaults."),
-    key("timeout", seconds(1, 30 * DAY), "How long it may run. Default: 6h."),
-    key("keep_warm", seconds(0, DAY), "How long its worker stays for the next execution. Default: 0."),
+    key("timeout", seconds(1, 30 * DAY), "How long your code may run. Default: 6h."),
+    key("keep_warm", seconds(0, DAY), "How long its machine stays for the next execution. Default: 0."),
     key("schedule", list(&SCHEDULE, 20), "When it runs by itself."),
     key(
         "secrets",
@@ -163,7 +171,7 @@ static CONFIG_KEYS: [Key; 25] = [
     key(
         "late_after",
         seconds(60, 30 * DAY),
-        "How long after its due time it counts as late if it has not started.",
+        "How long after its due time it counts as late if it has not started; the due time is its schedule's, else when it was asked for. Default: never.",
     ),
     key("matrix", Shape::Object(&MATRIX_KEYS), "One execution for each combination of values."),
     Shape::not_yet("artifacts", "Files to keep."),
@@ -253,9 +261,9 @@ static SCHEDULE_KEYS: [Key; 5] = [
     key(
         "catch_up",
         Shape::Choice(&CatchUp::NAMES),
-        "What happens to times that passed while nothing could run. Default: none.",
+        "What becomes of times that passed while the supervisor was away: none, they are left out; latest, the newest of them runs; all, each of them runs. Default: none.",
     ),
-    key("catch_up_window", seconds(60, 30 * DAY), "How far back it catches up. Default: 7d."),
+    key("catch_up_window", seconds(60, 30 * DAY), "How long ago such a time may be. Default: 7d."),
     key("jitter", seconds(0, 3600), "By how much it may begin later. Default: 0."),
 ];
 
@@ -263,9 +271,13 @@ static COMPUTE_KEYS: [Key; 8] = [
     key(
         "spot",
         Shape::Choice(&SPOT),
-        "Whether spare capacity, which can be taken away, will do. Default: never.",
+        "Whether spare capacity, which can be taken away, will do: prefer takes one on demand where there is none, only waits. Default: never.",
     ),
-    key("fallback_instance_sizes", list(&NAME, 20), "Sizes to take when the wanted one cannot be had."),
+    key(
+        "fallback_instance_sizes",
+        list(&NAME, 20),
+        "Sizes of the same architecture to take, in order, when the wanted one cannot be had.",
+    ),
     key(
         "disk",
         Shape::Size { min: GIB, max: 16 * 1_024 * GIB },
@@ -280,9 +292,13 @@ static COMPUTE_KEYS: [Key; 8] = [
     key(
         "instance_profile",
         Shape::text(128),
-        "The instance profile, whose role the job has. Default: the installation's.",
+        "The name of the instance profile, whose role the job has. Default: the installation's.",
     ),
-    key("image", Shape::text(63), "The machine image. Default: the installation's."),
+    key(
+        "image",
+        Shape::text(63),
+        "The machine image, ami-…, of the same architecture. Default: the installation's for the worker type.",
+    ),
     key(
         "on_out_of_memory",
         Shape::Choice(&ON_OUT_OF_MEMORY),

@@ -12,6 +12,8 @@ mod types;
 mod write;
 
 pub use graph::{NeedsOf, check_needs};
+#[cfg(test)]
+pub(crate) use keys::CONFIG;
 pub(crate) use parse::decode;
 pub use parse::{ParseContext, Parsed, parse};
 pub use problem::{Location, Problem, Severity};

@@ -1,0 +1,1 @@
+SELECT getvariable('region') AS region, 42 AS customers;
