@@ -9,7 +9,9 @@ mod check;
 mod duration;
 mod load;
 mod nearest;
+// A test that looks at files, which nothing else of core does.
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 mod reference;
 mod report;
 mod scalar;
