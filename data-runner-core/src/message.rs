@@ -7,7 +7,7 @@ use crate::execution::{FinishReport, Phase, StopReason};
 use crate::id::{Claim, Epoch, SessionId};
 use crate::log::{LogChunk, LogOffset};
 use crate::worker::AgentFacts;
-use crate::workflow::JobSpec;
+use crate::workflow::{JobSpec, PackageLock};
 
 /// What an agent says on its session.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,8 @@ pub struct HeldAttempt {
     pub claim: Claim,
     /// How far it is.
     pub status: AttemptStatus,
+    /// The packages of its environment, once that is made, where they are known.
+    pub packages: Option<Arc<PackageLock>>,
 }
 
 /// News of one attempt.
@@ -53,6 +55,8 @@ pub struct WorkerStatus {
     pub claim: Claim,
     /// How far it is.
     pub status: AttemptStatus,
+    /// The packages of its environment, once that is made, where they are known.
+    pub packages: Option<Arc<PackageLock>>,
 }
 
 /// How far an attempt is on its worker.

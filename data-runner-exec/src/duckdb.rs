@@ -9,9 +9,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use data_runner_core::id::WorkerType;
 use data_runner_core::port::{ExecuteError, Executor, Prepared, RunRequest, RunningJob};
-use data_runner_core::workflow::ParamValue;
+use data_runner_core::workflow::{PackageChoice, PackageLock, ParamValue};
 
-use crate::environment::{Environment, EnvironmentError, Environments, Requirements, failure};
+use crate::environment::{
+    Environment, EnvironmentError, Environments, Requirements, Resolution, failure, hinting,
+};
 use crate::job_env::{temporary_folder, without_tokens};
 use crate::polars::is_a_file;
 use crate::runner::{Engine, Runner};
@@ -24,6 +26,9 @@ use crate::shim::record::MemorySign;
 /// The newest release whose httpfs extension can be had from the package index too, so that it works without DuckDB's
 /// own extension server.
 const PINNED: &str = "1.5.5";
+
+/// The package that holds the program.
+const PACKAGE: &str = "duckdb-cli";
 
 /// DuckDB's `memory_limit` holds for its buffers only; the rest of the process needs room beside them.
 const MEMORY_PERCENT: u64 = 75;
@@ -81,7 +86,7 @@ impl DuckdbExecutor {
         let s3 = script.s3;
         let secrets = keys.map(CloudKeys::into_variables).unwrap_or_default();
         let wanted = &run.job.dependencies.duckdb;
-        let cli = self.cli(wanted.version.as_deref())?;
+        let cli = self.cli(wanted.version.as_deref(), &run.job.packages)?;
         let mut extensions = wanted.extensions.clone();
         if s3 && !extensions.iter().any(|name| name == "httpfs") {
             extensions.push("httpfs".to_owned());
@@ -118,13 +123,21 @@ impl DuckdbExecutor {
             command.extend(["-cmd".into(), output.into()]);
         }
         command.extend(["-f".into(), OsString::from(&run.job.entrypoint)]);
-        Ok(Prepared { command, notes, secrets, ..Prepared::default() })
+        Ok(Prepared { command, notes, secrets, packages: cli.packages, ..Prepared::default() })
     }
 
-    fn cli(&self, version: Option<&str>) -> Result<Cli, EnvironmentError> {
-        let requirement = format!("duckdb-cli{}", specifier(version.unwrap_or(PINNED))?);
-        let environment = self.environments.get(&Requirements::exactly(requirement), None)?;
-        Cli::of(&environment)
+    fn cli(&self, version: Option<&str>, packages: &PackageChoice) -> Result<Cli, EnvironmentError> {
+        let known = match packages {
+            PackageChoice::Lock(lock) => lock.version_of(PACKAGE),
+            PackageChoice::Worker | PackageChoice::Anew => None,
+        };
+        let specifier = match known {
+            Some(known) => format!("=={known}"),
+            None => specifier(version.unwrap_or(PINNED))?,
+        };
+        let requirement = Requirements::exactly(format!("{PACKAGE}{specifier}"));
+        let environment = self.environments.get(&requirement, None, packages.into());
+        Cli::of(&environment.map_err(|error| hinting(error, packages))?)
     }
 
     /// What is done before the script. Nothing of it prints anything.
@@ -187,7 +200,8 @@ impl DuckdbExecutor {
     /// The package index has httpfs for some versions; it must be the CLI's own.
     fn packaged_httpfs(&self, cli: &Cli) -> Option<PathBuf> {
         let requirement = format!("duckdb-extension-httpfs=={}", cli.version);
-        let environment = self.environments.get(&Requirements::exactly(requirement), None).ok()?;
+        let environment =
+            self.environments.get(&Requirements::exactly(requirement), None, Resolution::Kept).ok()?;
         let path = format!("duckdb_extension_httpfs/extensions/v{}/httpfs.duckdb_extension", cli.version);
         environment.package_file(&path)
     }
@@ -197,6 +211,7 @@ struct Cli {
     program: PathBuf,
     version: String,
     notes: Vec<String>,
+    packages: Option<Arc<PackageLock>>,
 }
 
 impl Cli {
@@ -207,12 +222,13 @@ impl Cli {
         let program =
             packaged.or_else(|| Some(environment.folder.join("bin/duckdb")).filter(|file| is_elf(file)));
         let program = program.ok_or_else(missing)?;
-        let version = environment.version_of("duckdb-cli").ok_or_else(missing)?.to_owned();
+        let version = environment.version_of(PACKAGE).ok_or_else(missing)?.to_owned();
         // A repackaged release is the same DuckDB.
         let version = version.split(".post").next().unwrap_or_default().to_owned();
         let mut notes = vec![format!("DuckDB {version}")];
         notes.extend(environment.notes.iter().filter(|note| note.starts_with("lock")).cloned());
-        Ok(Self { program, version, notes })
+        let packages = environment.packages.as_ref().map(|lock| Arc::new(lock.without_python()));
+        Ok(Self { program, version, notes, packages })
     }
 }
 

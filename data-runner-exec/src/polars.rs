@@ -9,7 +9,7 @@ use data_runner_core::execution::{Failure, FailureCause};
 use data_runner_core::id::WorkerType;
 use data_runner_core::port::{ExecuteError, Executor, Prepared, RunRequest, RunningJob};
 
-use crate::environment::{Environments, of_job};
+use crate::environment::{Environments, hinting, wanted_by};
 use crate::job_env::temporary_folder;
 use crate::runner::{Engine, Runner};
 use crate::running::machine;
@@ -41,8 +41,10 @@ impl PolarsExecutor {
     fn prepare_blocking(&self, run: &RunRequest) -> Result<Prepared, ExecuteError> {
         let script = run.working_directory().join(&run.job.entrypoint);
         is_a_file(&script, &run.job.entrypoint)?;
-        let requirements = of_job(run, BROUGHT).map_err(ExecuteError::Failed)?;
-        let environment = self.environments.get(&requirements, run.job.dependencies.python.as_deref())?;
+        let packages = &run.job.packages;
+        let (requirements, python) = wanted_by(run, BROUGHT).map_err(ExecuteError::Failed)?;
+        let environment = self.environments.get(&requirements, python.as_deref(), packages.into());
+        let environment = environment.map_err(|error| hinting(error, packages))?;
         let mut notes = environment.notes.clone();
         notes.extend(environment.version_of("polars").map(|version| format!("Polars {version}")));
         let command = vec![environment.python().into(), "-u".into(), OsString::from(&run.job.entrypoint)];
@@ -58,7 +60,7 @@ impl PolarsExecutor {
                 .map_err(ExecuteError::Failed)?;
             env.push(("PYTHONPATH".to_owned(), path));
         }
-        Ok(Prepared { command, env, notes, ..Prepared::default() })
+        Ok(Prepared { command, env, notes, packages: environment.packages, ..Prepared::default() })
     }
 }
 

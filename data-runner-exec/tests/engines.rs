@@ -11,7 +11,7 @@ use std::sync::Arc;
 use data_runner_core::execution::{Ending, FailureCause};
 use data_runner_core::log::Stream;
 use data_runner_core::port::{ExecuteError, Executor, JobEnd, Prepared, RunRequest, SecretValue, Source};
-use data_runner_core::workflow::{ParamValue, PythonDependency, Resources};
+use data_runner_core::workflow::{PackageChoice, PackageLock, ParamValue, PythonDependency, Resources};
 use data_runner_exec::{
     CloudCredentials, CloudKeys, DuckdbExecutor, EnvironmentOptions, Environments, PolarsExecutor,
     RunOptions, Runner,
@@ -51,6 +51,7 @@ struct Outcome {
     end: JobEnd,
     notes: Vec<String>,
     command: Vec<std::ffi::OsString>,
+    packages: Option<Arc<PackageLock>>,
 }
 
 async fn run(executor: &dyn Executor, run: RunRequest) -> Outcome {
@@ -58,8 +59,8 @@ async fn run(executor: &dyn Executor, run: RunRequest) -> Outcome {
     let job = executor.start(Arc::new(run), prepared.clone()).await.unwrap();
     let (chunks, end) = follow(job.as_ref()).await;
     let text = |stream| String::from_utf8(bytes_of(&chunks, stream)).unwrap();
-    let Prepared { notes, command, .. } = prepared;
-    Outcome { stdout: text(Stream::Stdout), stderr: text(Stream::Stderr), end, notes, command }
+    let Prepared { notes, command, packages, .. } = prepared;
+    Outcome { stdout: text(Stream::Stdout), stderr: text(Stream::Stderr), end, notes, command, packages }
 }
 
 #[derive(Debug)]
@@ -284,6 +285,15 @@ async fn a_duckdb_of_another_version_is_the_newest_of_it() {
     let outcome = run(duckdb().as_ref(), request).await;
     assert!(outcome.stdout.contains("v1.4."), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.notes.iter().any(|note| note.starts_with("DuckDB 1.4.")), "{:?}", outcome.notes);
+    let packages = outcome.packages.unwrap();
+    assert!(packages.version_of("duckdb-cli").unwrap().starts_with("1.4."), "{packages:?}");
+    assert_eq!(packages.python(), None);
+
+    // Another attempt has the same, whatever the newest is by then.
+    let mut again = self::request(&fixture, "workflow.sql", "SELECT version() AS version;");
+    Arc::make_mut(&mut again.job).packages = PackageChoice::Lock(Arc::clone(&packages));
+    let prepared = prepare(duckdb().as_ref(), &again).await.unwrap();
+    assert_eq!(prepared.packages, Some(packages));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A package index that wants to know who asks.
+//! A package index: one that wants to know who asks, and one where newer packages appear.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fixture;
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use data_runner_core::execution::{Ending, Failure, FailureCause};
 use data_runner_core::log::Stream;
 use data_runner_core::port::{ExecuteError, Executor, RunRequest, SecretError, SecretResolver, SecretValue};
-use data_runner_core::workflow::{PythonDependency, SecretRef};
+use data_runner_core::workflow::{PackageChoice, PackageLock, PythonDependency, SecretRef};
 use data_runner_exec::{
     EnvironmentOptions, Environments, IndexAuth, PackageIndex, PolarsExecutor, RunOptions, Runner,
 };
@@ -21,7 +21,8 @@ use data_runner_testkit::packages::Packages;
 use fixture::{Fixture, shims};
 use tempfile::TempDir;
 
-const PASSWORD: &str = "correct horse/battery:staple";
+/// Who may use the index.
+const MEMBER: &str = "me:correct horse/battery:staple";
 
 /// A store with one secret.
 struct Vault(Option<&'static str>);
@@ -116,7 +117,7 @@ fn script(fixture: &Fixture, requirements: &[&str]) -> RunRequest {
 }
 
 fn index() -> Packages {
-    let index = Packages::start().for_members(&format!("me:{PASSWORD}"));
+    let index = Packages::start().for_members(MEMBER);
     for (name, version) in [("polars", "2.1.0"), ("tiny", "1.0")] {
         index.publish(name, version);
     }
@@ -132,10 +133,48 @@ async fn failure(polars: &PolarsExecutor) -> Failure {
 }
 
 #[tokio::test]
+async fn packages_are_had_again_exactly_as_they_were_or_resolved_anew() {
+    let (index, first, fixture) = (Packages::start(), Tools::new().await, Fixture::new());
+    for (name, version) in [("polars", "2.1.0"), ("tiny", "1.0")] {
+        index.publish(name, version);
+    }
+    let got = async |tools: &Tools, choice: PackageChoice| {
+        let mut run = script(&fixture, &["tiny"]);
+        Arc::make_mut(&mut run.job).packages = choice;
+        let prepared = tools.polars(&index, None).prepare(Arc::new(run)).await.unwrap();
+        prepared.packages.unwrap()
+    };
+    let old = got(&first, PackageChoice::Worker).await;
+    assert_eq!(old.requirements(), "polars==2.1.0\ntiny==1.0\n");
+    assert!(old.python().is_some_and(|version| version.starts_with("3.")));
+    index.publish("tiny", "1.1");
+    index.publish("polars", "2.1.0");
+    assert_eq!(got(&first, PackageChoice::Worker).await, old, "this worker has resolved that before");
+    let second = Tools::new().await;
+    let newer = got(&second, PackageChoice::Worker).await;
+    assert_eq!(newer.version_of("tiny"), Some("1.1"), "another worker finds what is there now");
+    assert_eq!(got(&second, PackageChoice::Lock(old.clone())).await, old);
+    assert_eq!(got(&first, PackageChoice::Anew).await, newer);
+    assert_eq!(got(&first, PackageChoice::Worker).await, newer, "and so it stays");
+}
+
+#[tokio::test]
+async fn packages_that_are_gone_are_a_failure_that_says_what_to_do() {
+    let (index, tools, fixture) = (index(), Tools::new().await, Fixture::new());
+    let mut run = script(&fixture, &["tiny"]);
+    let lock = PackageLock::of_freeze("3.12.4", "tiny==0.9\n").unwrap().without_python();
+    Arc::make_mut(&mut run.job).packages = PackageChoice::Lock(Arc::new(lock));
+    let polars = tools.polars(&index, Some(Vault(Some(MEMBER))));
+    let Err(ExecuteError::Failed(failure)) = polars.prepare(Arc::new(run)).await else { panic!() };
+    assert_eq!(failure.cause, FailureCause::Environment);
+    assert!(failure.message.contains("tiny==0.9"), "{failure:?}");
+    assert!(failure.hint.unwrap().contains("`rerun`"));
+}
+
+#[tokio::test]
 async fn packages_come_from_an_index_that_wants_a_password_which_stands_nowhere() {
     let (index, tools, fixture) = (index(), Tools::new().await, Fixture::new());
-    let vault = Vault(Some("me:correct horse/battery:staple"));
-    let polars = tools.polars(&index, Some(vault));
+    let polars = tools.polars(&index, Some(Vault(Some(MEMBER))));
     let request = Arc::new(script(&fixture, &["tiny"]));
     let prepared = polars.prepare(Arc::clone(&request)).await.unwrap();
     assert!(!format!("{prepared:?}").contains("horse"));

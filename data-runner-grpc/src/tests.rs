@@ -95,6 +95,7 @@ async fn an_unknown_enum_value_ends_the_session_that_sent_it() {
     let status = proto::WorkerStatus {
         claim: Some(claim(1).into()),
         status: Some(worker_status::Status::Reached(reached)),
+        packages: None,
     };
     up.send(proto::AgentMessage { kind: Some(agent_message::Kind::WorkerStatus(status)) }).await.unwrap();
     let told = down.message().await.unwrap_err();

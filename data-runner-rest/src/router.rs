@@ -174,6 +174,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(costs::sum))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
+        .routes(routes!(executions::lock))
         .routes(routes!(executions::events))
         .routes(routes!(history::executions_diff))
         .routes(routes!(commands::cancel))

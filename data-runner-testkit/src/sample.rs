@@ -13,7 +13,7 @@ use data_runner_core::id::{
 };
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::AgentFacts;
-use data_runner_core::workflow::{BundleRef, Dependencies, JobSpec, Resources};
+use data_runner_core::workflow::{BundleRef, Dependencies, JobSpec, PackageLock, Resources};
 use uuid::Uuid;
 
 /// The `n`-th second after 2026-01-01T00:00:00Z.
@@ -73,10 +73,17 @@ pub fn job() -> JobSpec {
         env: BTreeMap::new(),
         secrets: Default::default(),
         dependencies: Dependencies::default(),
+        packages: Default::default(),
         resources: Resources { memory_bytes: 4 << 30, cpus: 2 },
         timeout: Duration::from_secs(6 * 3600),
         grace: Duration::from_secs(10),
     }
+}
+
+/// The packages of an environment: one from the index, one from an address.
+pub fn packages() -> Arc<PackageLock> {
+    let list = "polars==2.1.0\ntiny @ git+https://git.example.org/tiny@3f2c1ab\n";
+    Arc::new(PackageLock::of_freeze("3.12.4", list).expect("a list of packages"))
 }
 
 /// The worker type `polars`.

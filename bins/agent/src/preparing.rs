@@ -12,7 +12,7 @@ use data_runner_core::id::{
 };
 use data_runner_core::port::{Executor, RunRequest};
 use data_runner_core::workflow::{
-    BundleRef, Dependencies, DuckdbDependency, JobSpec, Resources, WorkerTypes,
+    BundleRef, Dependencies, DuckdbDependency, JobSpec, PackageChoice, Resources, WorkerTypes,
 };
 use data_runner_exec::{DuckdbExecutor, PolarsExecutor, RunOptions, Runner, ShimCommand, ShimPool};
 
@@ -93,6 +93,7 @@ fn request(
             },
             ..Dependencies::default()
         },
+        packages: PackageChoice::Worker,
         resources: Resources { memory_bytes: 1 << 30, cpus: 1 },
         timeout: Duration::from_secs(3600),
         grace: Duration::from_secs(10),

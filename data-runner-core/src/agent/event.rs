@@ -12,7 +12,7 @@ use crate::log::LogOffset;
 use crate::message::{AgentMessage, LogAck, SupervisorMessage};
 use crate::port::{JobNews, Retry};
 use crate::time::Timestamp;
-use crate::workflow::JobSpec;
+use crate::workflow::{JobSpec, PackageLock};
 
 /// One try to reach the supervisor, and the session that comes of it. What is heard of an older one is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -106,7 +106,10 @@ pub enum JobStep {
         message: String,
     },
     /// Its environment is made.
-    EnvironmentReady,
+    EnvironmentReady {
+        /// The packages in it, where they are known.
+        packages: Option<Arc<PackageLock>>,
+    },
     /// It was started.
     Started,
     /// It cannot be run, and nothing of it was started.
@@ -177,6 +180,9 @@ pub struct RunRecord {
     pub job: Arc<JobSpec>,
     /// When it was taken.
     pub accepted_at: Timestamp,
+    /// The packages of its environment, once that is made, where they are known.
+    #[serde(default)]
+    pub packages: Option<Arc<PackageLock>>,
     /// How it ended, where the executor cannot tell that again: it was never started, or it vanished.
     pub ended: Option<Box<FinishReport>>,
 }

@@ -26,7 +26,7 @@ fn at_every_step() -> Vec<(&'static str, Rig)> {
     let mut preparing = fetching.clone();
     preparing.job(1, JobStep::CodeReady);
     let mut starting = preparing.clone();
-    starting.job(1, JobStep::EnvironmentReady);
+    starting.job(1, JobStep::EnvironmentReady { packages: None });
     let mut adopting = starting.clone();
     adopting.job(1, JobStep::Unclear);
     let mut ended = Rig::ended(1, 10);
@@ -60,7 +60,7 @@ fn every_answer() -> Vec<(&'static str, JobStep, &'static [&'static str])> {
     vec![
         ("code ready", JobStep::CodeReady, &["fetching"]),
         ("code late", JobStep::CodeDelayed { message: String::new() }, &["fetching"]),
-        ("environment ready", JobStep::EnvironmentReady, &["preparing"]),
+        ("environment ready", JobStep::EnvironmentReady { packages: None }, &["preparing"]),
         ("started", JobStep::Started, &["starting"]),
         ("impossible", JobStep::Impossible { failure }, &["fetching", "preparing", "starting"]),
         ("halted without a stop", JobStep::Halted, &[]),

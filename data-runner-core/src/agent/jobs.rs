@@ -1,15 +1,17 @@
 //! What becomes of jobs: the answers to the effects.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::run::{Run, Step, Work, without_output};
-use super::{Agent, AgentEffect, AgentRejection, ConnectionId, JobStep, LogTurn, Turn};
+use super::{Agent, AgentEffect, AgentRecord, AgentRejection, ConnectionId, JobStep, LogTurn, Turn};
 use crate::execution::{Ending, Failure, FailureCause, FinishReport, Phase, StopReason};
 use crate::id::Claim;
 use crate::log::LogOffset;
 use crate::message::{AttemptStatus, LogAck};
 use crate::port::{JobEnd, JobNews};
 use crate::time::Now;
+use crate::workflow::PackageLock;
 
 impl Agent {
     pub(super) fn on_job(&mut self, claim: Claim, step: JobStep, turn: &mut Turn<'_>) {
@@ -17,7 +19,7 @@ impl Agent {
         let taken = match step {
             JobStep::CodeReady => self.on_code_ready(claim, turn),
             JobStep::CodeDelayed { message } => self.on_code_delayed(claim, message, turn),
-            JobStep::EnvironmentReady => self.on_environment_ready(claim, turn),
+            JobStep::EnvironmentReady { packages } => self.on_environment_ready(claim, packages, turn),
             JobStep::Started => self.on_started(claim, turn),
             JobStep::Impossible { failure } => self.on_impossible(claim, failure, turn),
             JobStep::Halted => self.on_halted(claim, turn),
@@ -90,10 +92,21 @@ impl Agent {
         Some(Taken)
     }
 
-    fn on_environment_ready(&mut self, claim: Claim, turn: &mut Turn<'_>) -> Option<Taken> {
-        let Step::Preparing = self.at_step(claim)?.step else {
+    fn on_environment_ready(
+        &mut self,
+        claim: Claim,
+        packages: Option<Arc<PackageLock>>,
+        turn: &mut Turn<'_>,
+    ) -> Option<Taken> {
+        let run = self.at_step(claim)?;
+        let Step::Preparing = run.step else {
             return None;
         };
+        if packages.is_some() {
+            run.packages = packages;
+            // An agent that is started again while the supervisor is away has to know it still.
+            turn.record(AgentRecord::Run(run.record()));
+        }
         self.go_on(claim, Step::Starting, AgentEffect::Start { claim }, Phase::EnvironmentReady, turn);
         Some(Taken)
     }
@@ -284,7 +297,7 @@ fn name(step: &JobStep) -> &'static str {
     match step {
         JobStep::CodeReady => "code that is ready",
         JobStep::CodeDelayed { .. } => "code that is late",
-        JobStep::EnvironmentReady => "an environment that is ready",
+        JobStep::EnvironmentReady { .. } => "an environment that is ready",
         JobStep::Started => "a start",
         JobStep::Impossible { .. } => "a job that cannot be run",
         JobStep::Halted => "a halt",

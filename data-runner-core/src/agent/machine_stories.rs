@@ -94,7 +94,7 @@ fn at_the_end_of_its_machine_an_agent_stops_its_job_in_time_to_deliver_its_log()
     it.reconnect_silently();
     it.hear(SupervisorMessage::Welcome(welcome(vec![])));
     it.hear(assign(claim(1)));
-    for step in [JobStep::CodeReady, JobStep::EnvironmentReady, JobStep::Started] {
+    for step in [JobStep::CodeReady, JobStep::EnvironmentReady { packages: None }, JobStep::Started] {
         it.job(1, step);
     }
     it.pass(Duration::from_secs(3600 - 91).saturating_sub(it.now.mono.since(begun)));

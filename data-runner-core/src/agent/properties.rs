@@ -230,7 +230,7 @@ impl World {
             AgentEffect::Prepare { claim } if how.is_multiple_of(4) => {
                 step(claim, JobStep::Impossible { failure })
             }
-            AgentEffect::Prepare { claim } => step(claim, JobStep::EnvironmentReady),
+            AgentEffect::Prepare { claim } => step(claim, JobStep::EnvironmentReady { packages: None }),
             AgentEffect::Halt { claim } => step(claim, JobStep::Halted),
             AgentEffect::Start { claim } => {
                 if how % 4 < 3 {

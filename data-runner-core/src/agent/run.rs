@@ -10,7 +10,7 @@ use crate::id::Claim;
 use crate::log::LogOffset;
 use crate::message::AttemptStatus;
 use crate::time::{Mono, Now, Timestamp};
-use crate::workflow::JobSpec;
+use crate::workflow::{JobSpec, PackageLock};
 
 /// An attempt that this agent holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,8 @@ pub(super) struct Run {
     /// Why it is to stop, if it is. `Disowned`: nobody wants to hear of its end.
     pub(super) stop: Option<StopReason>,
     pub(super) log: LogFlow,
+    /// The packages of its environment, once that is made, where they are known.
+    pub(super) packages: Option<Arc<PackageLock>>,
     reached: Vec<(Phase, Mark)>,
 }
 
@@ -86,6 +88,7 @@ impl Run {
             step: Step::Fetching { work: Work::Underway, tries: 0 },
             stop: None,
             log: LogFlow::new(),
+            packages: None,
             reached: Vec::new(),
         };
         run.reach(Phase::Connected, now, Duration::ZERO);
@@ -108,6 +111,7 @@ impl Run {
             step,
             stop: None,
             log: LogFlow::new(),
+            packages: record.packages,
             reached: Vec::new(),
         };
         run.reach(Phase::Connected, now, now.wall.since(record.accepted_at));
@@ -126,7 +130,13 @@ impl Run {
             | Step::Running { .. }
             | Step::Leaving => None,
         };
-        RunRecord { claim: self.claim, job: Arc::clone(&self.job), accepted_at: self.accepted_at, ended }
+        RunRecord {
+            claim: self.claim,
+            job: Arc::clone(&self.job),
+            accepted_at: self.accepted_at,
+            packages: self.packages.clone(),
+            ended,
+        }
     }
 
     /// Notes that a phase was reached, `before` so long.

@@ -52,6 +52,7 @@ pub(super) fn job() -> Arc<JobSpec> {
         env: BTreeMap::new(),
         secrets: Default::default(),
         dependencies: Dependencies::default(),
+        packages: Default::default(),
         resources: Resources { memory_bytes: 1 << 30, cpus: 1 },
         timeout: Duration::from_secs(6 * 3600),
         grace: Duration::from_secs(10),
@@ -129,7 +130,7 @@ pub(super) fn stopped(reason: StopReason) -> JobStep {
 
 pub(super) fn reached(n: u64, phase: Phase) -> AgentMessage {
     let status = AttemptStatus::Reached { phase, ago: Duration::ZERO };
-    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status })
+    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status, packages: None })
 }
 
 pub(super) fn finished(n: u64, ending: Ending, log_end: u64) -> AgentMessage {
@@ -147,7 +148,7 @@ pub(super) fn finished(n: u64, ending: Ending, log_end: u64) -> AgentMessage {
         sql: None,
     };
     let status = AttemptStatus::Finished(Box::new(report));
-    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status })
+    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status, packages: None })
 }
 
 /// What an outcome says to the supervisor.
@@ -193,7 +194,7 @@ impl Rig {
     pub(super) fn running(slots: u32) -> Self {
         let mut it = Self::up(slots);
         it.hear(assign(claim(1)));
-        for step in [JobStep::CodeReady, JobStep::EnvironmentReady, JobStep::Started] {
+        for step in [JobStep::CodeReady, JobStep::EnvironmentReady { packages: None }, JobStep::Started] {
             assert_eq!(it.job(1, step).rejections, []);
         }
         it

@@ -75,7 +75,10 @@ impl Agent {
         let attempts = self
             .runs
             .values()
-            .filter_map(|run| Some(HeldAttempt { claim: run.claim, status: run.latest_status(turn.now)? }))
+            .filter_map(|run| {
+                let packages = run.packages.clone();
+                Some(HeldAttempt { claim: run.claim, status: run.latest_status(turn.now)?, packages })
+            })
             .collect();
         let hello = Hello {
             incarnation: self.identity.incarnation,
@@ -256,6 +259,8 @@ impl Agent {
 
     /// Reports how far an attempt is.
     pub(super) fn report(&self, claim: Claim, status: AttemptStatus, turn: &mut Turn<'_>) {
-        self.say(AgentMessage::WorkerStatus(WorkerStatus { claim, status }), turn);
+        let held = self.runs.get(&claim.attempt).filter(|run| run.claim == claim);
+        let packages = held.and_then(|run| run.packages.clone());
+        self.say(AgentMessage::WorkerStatus(WorkerStatus { claim, status, packages }), turn);
     }
 }

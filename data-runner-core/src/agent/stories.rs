@@ -8,6 +8,7 @@
     unused_must_use
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::sample::*;
@@ -17,6 +18,7 @@ use crate::id::Epoch;
 use crate::log::LogOffset;
 use crate::message::{AgentMessage, AttemptStatus, SupervisorMessage, Verdict};
 use crate::port::{JobNews, Retry};
+use crate::workflow::PackageLock;
 
 #[test]
 fn an_agent_connects_at_once_and_says_who_it_is() {
@@ -96,7 +98,7 @@ fn a_job_goes_through_its_phases_and_its_folder_goes_last() {
     it.hear(assign(claim(1)));
     let code = it.job(1, JobStep::CodeReady);
     assert_eq!(code.effects[0], AgentEffect::Prepare { claim: claim(1) });
-    let environment = it.job(1, JobStep::EnvironmentReady);
+    let environment = it.job(1, JobStep::EnvironmentReady { packages: None });
     assert_eq!(environment.effects[0], AgentEffect::Start { claim: claim(1) });
     let started = it.job(1, JobStep::Started);
     assert_eq!(started.effects[0], AgentEffect::Watch { claim: claim(1), seen: LogOffset(0) });
@@ -219,7 +221,7 @@ fn a_cancel_that_crosses_the_last_step_before_the_start_still_wins() {
     it.hear(assign(claim(1)));
     it.job(1, JobStep::CodeReady);
     it.hear(cancel(1, StopReason::Cancelled));
-    let ready = it.job(1, JobStep::EnvironmentReady);
+    let ready = it.job(1, JobStep::EnvironmentReady { packages: None });
     assert_eq!(said(&ready), [finished(1, Ending::Stopped { reason: StopReason::Cancelled }, 0)]);
 }
 
@@ -228,7 +230,7 @@ fn a_cancel_while_the_job_is_being_started_stops_it_as_soon_as_it_is() {
     let mut it = Rig::up(1);
     it.hear(assign(claim(1)));
     it.job(1, JobStep::CodeReady);
-    it.job(1, JobStep::EnvironmentReady);
+    it.job(1, JobStep::EnvironmentReady { packages: None });
     assert_eq!(it.hear(cancel(1, StopReason::Cancelled)).effects, []);
     assert!(it.job(1, JobStep::Started).effects.contains(&stop(1, StopReason::Cancelled)));
 }
@@ -387,7 +389,7 @@ fn a_start_that_failed_half_way_is_looked_for_before_anything_is_said() {
     let mut it = Rig::up(1);
     it.hear(assign(claim(1)));
     it.job(1, JobStep::CodeReady);
-    it.job(1, JobStep::EnvironmentReady);
+    it.job(1, JobStep::EnvironmentReady { packages: None });
     let unclear = it.job(1, JobStep::Unclear);
     assert!(matches!(&unclear.effects[..], [AgentEffect::Adopt { .. }]), "{unclear:?}");
 }
@@ -477,4 +479,28 @@ fn a_supervisor_that_comes_back_in_time_resets_the_dead_man_timer() {
 fn the_dead_man_timer_of_the_last_welcome_holds_over_a_restart() {
     let it = Rig::up(1).restarted();
     assert_eq!(it.agent.identity.dead_man, Some(DEAD_MAN));
+}
+
+#[test]
+fn the_packages_of_an_environment_are_told_with_every_report_from_then_on_also_by_the_next_process() {
+    let packages = Some(Arc::new(PackageLock::of_freeze("3.12.4", "polars==2.1.0\n").unwrap()));
+    let told = |outcome: &AgentOutcome| -> Vec<_> {
+        let statuses = said(outcome).into_iter().filter_map(|message| match message {
+            AgentMessage::WorkerStatus(status) => Some(status.packages),
+            _ => None,
+        });
+        statuses.collect()
+    };
+    let mut it = Rig::up(1);
+    it.hear(assign(claim(1)));
+    assert_eq!(told(&it.job(1, JobStep::CodeReady)), [None]);
+    let ready = it.job(1, JobStep::EnvironmentReady { packages: packages.clone() });
+    assert_eq!(told(&ready), std::slice::from_ref(&packages));
+    assert!(matches!(&ready.records[..], [AgentRecord::Run(record)] if record.packages == packages));
+    assert_eq!(told(&it.job(1, JobStep::Started)), std::slice::from_ref(&packages));
+    let mut it = it.restarted();
+    it.tick();
+    let hello = it.said(AgentEvent::Connected { connection: ConnectionId(1) });
+    let [AgentMessage::Hello(hello)] = hello.as_slice() else { panic!("{hello:?}") };
+    assert_eq!(hello.attempts[0].packages, packages);
 }

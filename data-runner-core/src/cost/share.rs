@@ -180,7 +180,10 @@ mod tests {
             phases.record(Phase::Finished, at(finished));
         }
         let (number, lease) = (AttemptNumber::FIRST, Lease::generate(at(0), &mut entropy));
-        (AttemptId { execution, number }, Attempt { number, worker, lease, phases, end: None })
+        (
+            AttemptId { execution, number },
+            Attempt { number, worker, lease, phases, packages: None, end: None },
+        )
     }
 
     fn cost(boot: u64, work: u64, idle: u64) -> Cost {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Execution;
 
-/// One thing in which two executions were asked for differently.
+/// One thing in which two executions differ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     /// What, as a JSON pointer (RFC 6901): `/params/day`, `/revision`.
@@ -17,8 +17,8 @@ pub struct Difference {
     pub to: Option<Value>,
 }
 
-/// In what two executions were asked for differently, in the order of the pointers. How they fared is not compared; what
-/// their code differs in is in the diff of their revisions.
+/// In what two executions were asked for differently, and in which packages they got for it, in the order of the pointers.
+/// How they fared is not compared; what their code differs in is in the diff of their revisions.
 pub fn differences(from: &Execution, to: &Execution) -> Vec<Difference> {
     let (mut from, mut to) = (leaves(from), leaves(to));
     to.retain(|pointer, value| {
@@ -40,11 +40,16 @@ pub fn differences(from: &Execution, to: &Execution) -> Vec<Difference> {
     differences.into_values().collect()
 }
 
-/// Everything that was asked for, by its pointer.
+/// Everything that is compared, by its pointer.
 fn leaves(execution: &Execution) -> BTreeMap<String, Value> {
     let job = &execution.job;
     let params: BTreeMap<&String, Value> =
         job.params.iter().map(|(name, value)| (name, value.to_json())).collect();
+    let lock = execution.packages();
+    let packages: BTreeMap<&str, &str> = lock
+        .iter()
+        .flat_map(|lock| lock.packages().iter().map(|(name, origin)| (name.as_str(), origin.text())))
+        .collect();
     let asked = json!({
         "workflow": job.workflow.to_string(),
         "revision": job.revision,
@@ -60,6 +65,8 @@ fn leaves(execution: &Execution) -> BTreeMap<String, Value> {
         "instance_size": execution.instance_size,
         "compute": execution.compute,
         "labels": execution.labels,
+        "packages": packages,
+        "python": lock.and_then(|lock| lock.python()),
     });
     let mut leaves = BTreeMap::new();
     collect(String::new(), asked, &mut leaves);

@@ -29,8 +29,8 @@ impl Execution {
         before.map_or(&self.instance_size, |enlarged| enlarged.to.as_str())
     }
 
-    /// The job as its next attempt runs it: with what its size has.
-    pub fn sized_job(&self) -> Arc<JobSpec> {
+    /// The job with what the size of its next attempt has.
+    pub(super) fn sized_job(&self) -> Arc<JobSpec> {
         match self.enlarged.last() {
             None => Arc::clone(&self.job),
             Some(enlarged) => {

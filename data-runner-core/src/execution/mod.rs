@@ -31,7 +31,9 @@ use crate::group::Membership;
 use crate::id::{AttemptId, AttemptNumber, ExecutionId, Lease, QualifiedName, WorkerId, WorkflowId};
 use crate::time::Timestamp;
 use crate::worker::Worker;
-use crate::workflow::{Compute, JobSpec, NeededBy, Notification, Schedule, ScheduleDates};
+use crate::workflow::{
+    Compute, JobSpec, NeededBy, Notification, PackageChoice, PackageLock, Schedule, ScheduleDates,
+};
 
 /// One execution of a workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,6 +154,32 @@ impl Execution {
         }
     }
 
+    /// The packages that its environment has, exactly: those of its newest attempt that had any, else those that it is to
+    /// have.
+    pub fn packages(&self) -> Option<&Arc<PackageLock>> {
+        let had = self.attempts.iter().rev().find_map(|attempt| attempt.packages.as_ref());
+        had.or(match &self.job.packages {
+            PackageChoice::Lock(lock) => Some(lock),
+            PackageChoice::Worker | PackageChoice::Anew => None,
+        })
+    }
+
+    /// The job as its next attempt, or a retry, runs it: with what its size has, and with the packages that it had.
+    pub fn job_again(&self) -> Arc<JobSpec> {
+        let job = self.sized_job();
+        match self.packages() {
+            Some(lock) => {
+                let packages = PackageChoice::Lock(Arc::clone(lock));
+                if job.packages == packages {
+                    job
+                } else {
+                    Arc::new(JobSpec { packages, ..JobSpec::clone(&job) })
+                }
+            }
+            None => job,
+        }
+    }
+
     /// When the user's code first started.
     pub fn started_at(&self) -> Option<Timestamp> {
         self.attempts.iter().find_map(|attempt| attempt.phases.get(Phase::Started))
@@ -258,6 +286,9 @@ pub struct Attempt {
     pub lease: Lease,
     /// When each phase was reached.
     pub phases: Phases,
+    /// The packages of its environment, once that was made, where they are known.
+    #[serde(default)]
+    pub packages: Option<Arc<PackageLock>>,
     /// How it ended; `None` while it lives.
     pub end: Option<AttemptEnd>,
 }

@@ -13,7 +13,7 @@ use crate::execution::{
 use crate::id::{AttemptId, Claim, ExecutionId, Lease, SessionId, WorkerId};
 use crate::log::{Gap, GapReason, LogOffset};
 use crate::message::{AttemptStatus, SupervisorMessage, WorkerStatus};
-use crate::workflow::InstanceSize;
+use crate::workflow::{InstanceSize, PackageLock};
 
 impl Orchestrator {
     /// A report of an attempt. One that does not bear the live attempt's lease changes nothing (invariant I5).
@@ -24,11 +24,14 @@ impl Orchestrator {
         report: WorkerStatus,
         turn: &mut Turn<'_>,
     ) {
-        let WorkerStatus { claim, status } = report;
-        let Some(execution) = self.live_execution(worker, claim) else {
+        let WorkerStatus { claim, status, packages } = report;
+        let Some(mut execution) = self.live_execution(worker, claim) else {
             self.answer_stale_report(worker, session, claim, &status, turn);
             return;
         };
+        if let Some(packages) = packages {
+            self.on_packages(&mut execution, packages, turn);
+        }
         match status {
             AttemptStatus::Reached { phase, ago } => {
                 let at = turn.now.wall.before(ago);
@@ -39,6 +42,22 @@ impl Orchestrator {
                 turn.send(session, SupervisorMessage::StatusAck { claim });
             }
         }
+    }
+
+    /// What the attempt's environment has; the first report counts.
+    fn on_packages(
+        &mut self,
+        execution: &mut Arc<Execution>,
+        packages: Arc<PackageLock>,
+        turn: &mut Turn<'_>,
+    ) {
+        if execution.latest_attempt().is_none_or(|attempt| attempt.packages.is_some()) {
+            return;
+        }
+        if let Some(attempt) = Arc::make_mut(execution).attempts.last_mut() {
+            attempt.packages = Some(packages);
+        }
+        self.put_execution(Arc::clone(execution), turn);
     }
 
     /// The execution whose live attempt this is, on this worker and under this lease.

@@ -210,7 +210,7 @@ impl Orchestrator {
             phases.record(Phase::Launched, at);
         }
         let changed = Arc::make_mut(&mut execution);
-        changed.attempts.push(Attempt { number, worker: id, lease, phases, end: None });
+        changed.attempts.push(Attempt { number, worker: id, lease, phases, packages: None, end: None });
         changed.state = ExecutionState::Starting { live, stop: None };
         changed.start_by = None;
         if changed.budget.is_some() {
@@ -255,7 +255,7 @@ impl Orchestrator {
         session: SessionId,
         turn: &mut Turn<'_>,
     ) {
-        let job = execution.sized_job();
+        let job = execution.job_again();
         turn.send(session, SupervisorMessage::Assign(Assign { claim, epoch: self.epoch, job }));
     }
 

@@ -7,7 +7,9 @@ use super::{Joining, Link, Liveness, Orchestrator, Turn};
 use crate::event::Effect;
 use crate::execution::{ExecutionState, Failure, FailureCause, Phase};
 use crate::id::{AttemptId, Claim, Lease, SessionId, WorkerId};
-use crate::message::{AgentMessage, AttemptStatus, Hello, SupervisorMessage, Verdict, Welcome, WorkerStatus};
+use crate::message::{
+    AgentMessage, AttemptStatus, HeldAttempt, Hello, SupervisorMessage, Verdict, Welcome, WorkerStatus,
+};
 use crate::worker::{Origin, Purpose, TerminationCause, Worker, WorkerState};
 
 impl Orchestrator {
@@ -100,7 +102,8 @@ impl Orchestrator {
             match &attempt.status {
                 AttemptStatus::Reached { .. } if stale => {}
                 AttemptStatus::Reached { .. } | AttemptStatus::Finished(_) => {
-                    let report = WorkerStatus { claim: attempt.claim, status: attempt.status };
+                    let HeldAttempt { claim, status, packages } = attempt;
+                    let report = WorkerStatus { claim, status, packages };
                     self.on_status(id, session, report, turn);
                 }
             }

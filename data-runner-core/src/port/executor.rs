@@ -11,13 +11,14 @@ use super::{SecretValue, Source};
 use crate::execution::{Ending, Failure, SqlReport, StopReason, Usage};
 use crate::id::{Claim, WorkerType};
 use crate::log::{LogChunk, LogOffset};
-use crate::workflow::JobSpec;
+use crate::workflow::{JobSpec, PackageLock};
 
 /// Runs the jobs of one worker type.
 ///
 /// Contract:
 /// - `prepare` makes the environment, or says by a Failure (cause `environment` or `source`) why it cannot; it is
 ///   idempotent and safe to be run for several jobs at once; what it makes is reused by content;
+/// - a job whose `packages` are locked gets exactly those, or a Failure; `prepared.packages` says what it got;
 /// - `start` starts the job exactly once; the attempt is on disk in `run.folder` before a process exists;
 /// - `prepared.secrets` reach the job's environment and are masked as `***` in its log, its output and the message of
 ///   its failure, whoever watches it; they are never on disk;
@@ -83,6 +84,8 @@ pub struct Prepared {
     pub secrets: BTreeMap<String, SecretValue>,
     /// What a person should know about it: versions, the lock's hash.
     pub notes: Vec<String>,
+    /// All packages of the environment, exactly, where a later attempt can have them again.
+    pub packages: Option<Arc<PackageLock>>,
 }
 
 /// A job that was started.

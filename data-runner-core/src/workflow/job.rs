@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::WorkflowConfig;
-use super::{Resources, SecretRef, Workflow};
+use super::{PackageChoice, Resources, SecretRef, Workflow};
 use crate::id::{QualifiedName, Revision, Sha256, WorkerType};
 
 /// How long a job may take to end after TERM, before KILL.
@@ -35,6 +35,7 @@ pub fn prepare_job(
         env: config.env.clone(),
         secrets: config.secrets.clone(),
         dependencies: config.dependencies.clone(),
+        packages: PackageChoice::Worker,
         resources: config.instance_size.resources(),
         timeout: config.timeout,
         grace: GRACE,
@@ -82,6 +83,9 @@ pub struct JobSpec {
     pub secrets: BTreeMap<String, SecretRef>,
     /// What the job's environment must hold.
     pub dependencies: Dependencies,
+    /// What exactly that comes to.
+    #[serde(default)]
+    pub packages: PackageChoice,
     /// Memory and processors that it may use.
     pub resources: Resources,
     /// How long it may run, counted from the start of the user's code.

@@ -6,6 +6,7 @@ mod job;
 mod matrix;
 mod needs;
 mod notification;
+mod packages;
 pub mod params;
 mod polling;
 mod queueing;
@@ -28,6 +29,7 @@ pub use job::{
 pub use matrix::Matrix;
 pub use needs::{Need, NeedSuccess, NeededBy, NeedsProgress, NeedsStart, SettledNeeds, WorkflowRef};
 pub use notification::{MessageFormat, NotAWebhook, Notification, NotifyOn, Webhook};
+pub use packages::{LockRefused, PackageChoice, PackageLock, PackageOrigin};
 pub use polling::{MAX_BACK_OFF, Polling};
 pub use queueing::{ConcurrencyRule, KeyTemplate, QueueingRules, UnknownReference};
 pub use registry::{FolderFound, SyncReport, sync};

@@ -1,10 +1,14 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use data_runner_core::event::{Change, Effect, Event};
-use data_runner_core::execution::{Ending, ExecutionState, FailureCause, Phase, StateName, WaitingReason};
+use data_runner_core::event::{Change, Effect, Event, Submit};
+use data_runner_core::execution::{
+    Backoff, Ending, ExecutionState, FailureCause, Phase, RetryPolicy, RetryRule, StateName, WaitingReason,
+};
 use data_runner_core::id::{Claim, Lease};
 use data_runner_core::log::{GapReason, LogOffset};
-use data_runner_core::message::{AgentMessage, AttemptStatus, SupervisorMessage, Verdict};
+use data_runner_core::message::{AgentMessage, AttemptStatus, SupervisorMessage, Verdict, WorkerStatus};
+use data_runner_core::workflow::{PackageChoice, PackageLock};
 use data_runner_testkit::sample;
 
 use crate::scene::{Scene, finished, held, joined, puts_execution, reached, seconds, sent};
@@ -254,4 +258,34 @@ fn heartbeats_keep_a_worker_and_change_nothing_in_the_store() {
         it.send(Event::Tick);
     }
     assert_eq!(it.state(id), StateName::Running);
+}
+
+#[test]
+fn what_an_environment_has_is_kept_and_every_further_attempt_and_retry_gets_exactly_that() {
+    let mut it = Scene::new(joined());
+    let (worker, session) = (sample::worker_id(1), it.join(sample::worker_id(1)));
+    let rule = RetryRule { on: vec![FailureCause::UserError], max_attempts: 3, backoff: Backoff::default() };
+    let order = Submit { retries: RetryPolicy { rules: vec![rule] }, ..it.order() };
+    let id = it.submit_as(order);
+    let claim = it.claim(id);
+    let status = reached(Phase::EnvironmentReady);
+    let told =
+        |packages| AgentMessage::WorkerStatus(WorkerStatus { claim, status: status.clone(), packages });
+    let stale = Claim { lease: sample::lease(99), ..claim };
+    let foreign = WorkerStatus { claim: stale, status: status.clone(), packages: Some(sample::packages()) };
+    it.says(worker, session, AgentMessage::WorkerStatus(foreign));
+    assert_eq!(it.execution(id).packages(), None, "a stale lease tells nothing (I5)");
+    it.says(worker, session, told(Some(sample::packages())));
+    let other = PackageLock::of_freeze("3.13.0", "polars==9.9.9\n").unwrap();
+    it.says(worker, session, told(Some(Arc::new(other))));
+    it.exits(worker, session, claim, 1);
+    let outcome = it.tick_after(seconds(6));
+    let job = sent(&outcome).into_iter().find_map(|message| match message {
+        SupervisorMessage::Assign(assign) => Some(Arc::clone(&assign.job)),
+        _ => None,
+    });
+    let expected = PackageChoice::Lock(sample::packages());
+    assert_eq!(job.unwrap().packages, expected, "the first report counts");
+    assert_eq!(it.execution(id).job_again().packages, expected);
+    assert_eq!(it.execution(id).job.packages, PackageChoice::Worker, "what was asked for stays what it was");
 }

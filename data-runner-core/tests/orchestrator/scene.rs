@@ -222,7 +222,7 @@ impl Scene {
         claim: Claim,
         status: AttemptStatus,
     ) -> Outcome {
-        self.says(worker, session, AgentMessage::WorkerStatus(WorkerStatus { claim, status }))
+        self.says(worker, session, AgentMessage::WorkerStatus(WorkerStatus { claim, status, packages: None }))
     }
 
     pub fn starts(&mut self, worker: WorkerId, session: SessionId, claim: Claim) -> Outcome {
@@ -333,7 +333,7 @@ pub fn finished(ending: Ending, log_end: u64) -> AttemptStatus {
 }
 
 pub fn held(claim: Claim, status: AttemptStatus) -> HeldAttempt {
-    HeldAttempt { claim, status }
+    HeldAttempt { claim, status, packages: None }
 }
 
 pub fn candidate(label: &str) -> Candidate {

@@ -125,8 +125,9 @@ impl Performer {
                 Line::Dialing(_) | Line::Open(_) | Line::Down => None,
             },
             News::Prepared { claim, prepared } => {
+                let packages = prepared.packages.clone();
                 self.jobs.get_mut(&claim)?.prepared = Some(prepared);
-                Some(AgentEvent::Job { claim, step: JobStep::EnvironmentReady })
+                Some(AgentEvent::Job { claim, step: JobStep::EnvironmentReady { packages } })
             }
             News::Job { claim, job, step } => {
                 self.jobs.get_mut(&claim)?.job = Some(job);

@@ -13,8 +13,8 @@ use data_runner_core::port::Made;
 use data_runner_core::workflow::config::WorkflowConfig;
 use data_runner_core::workflow::params::{self, References};
 use data_runner_core::workflow::{
-    BundleRef, DefinitionState, InstanceSize, JobSpec, NeededBy, ParamValue, Presence, RepoKind,
-    ScheduleDates, ScheduleTick, Start, Workflow, prepare_job,
+    BundleRef, DefinitionState, InstanceSize, JobSpec, NeededBy, PackageChoice, ParamValue, Presence,
+    RepoKind, ScheduleDates, ScheduleTick, Start, Workflow, prepare_job,
 };
 use serde_json::{Map, Value};
 
@@ -90,8 +90,8 @@ impl Preparation<'_> {
             Repeat::Retry => {
                 let submit = Submit {
                     workflow: old.workflow_id,
-                    // It goes on with the size that it came to.
-                    job: old.sized_job(),
+                    // It goes on with the size that it came to, and with the packages that it had.
+                    job: old.job_again(),
                     labels: old.labels.clone(),
                     instance_size: old.size().to_owned(),
                     retries: old.retries.clone(),
@@ -259,7 +259,16 @@ impl Preparation<'_> {
             }
             None => None,
         };
-        let job: JobSpec = prepare_job(workflow, &revision, &config, bundle, params);
+        let packages = match origin.trigger {
+            // A retry does not come here: it has the packages of what it repeats.
+            Trigger::Rerun => PackageChoice::Anew,
+            Trigger::Manual
+            | Trigger::Retry
+            | Trigger::Schedule { .. }
+            | Trigger::Backfill
+            | Trigger::Needs { .. } => PackageChoice::Worker,
+        };
+        let job = JobSpec { packages, ..prepare_job(workflow, &revision, &config, bundle, params) };
         Ok(Submit {
             workflow: workflow.id,
             job: Arc::new(job),

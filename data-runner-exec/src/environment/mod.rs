@@ -24,15 +24,22 @@ use std::sync::Arc;
 use data_runner_core::execution::{Failure, FailureCause};
 use data_runner_core::id::Sha256;
 use data_runner_core::port::ExecuteError;
+use data_runner_core::workflow::{PackageChoice, PackageLock};
 
 pub(crate) use cache::lease_of;
 pub use index::{IndexAuth, PackageIndex};
-pub(crate) use requirements::{Requirements, of_job};
+pub(crate) use requirements::{Requirements, hinting, wanted_by};
 
 use crate::running::machine;
 use cache::Cache;
 use python::Pythons;
 use uv::Uv;
+
+/// The list of an environment's packages, in its folder.
+const LIST: &str = "data-runner.packages.txt";
+
+/// What an environment is made of beside its packages; changes when its folder holds other things of ours.
+const FORM: &str = "2";
 
 /// How environments are made.
 #[derive(Debug, Clone)]
@@ -73,9 +80,29 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Environment {
     pub(crate) folder: PathBuf,
-    /// All packages, exactly.
+    /// All packages, exactly, with hashes.
     pub(crate) lock: String,
+    /// All packages, exactly, where another worker can have them again.
+    pub(crate) packages: Option<Arc<PackageLock>>,
     pub(crate) notes: Vec<String>,
+}
+
+/// Whether what requirements were resolved to before counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// It does.
+    Kept,
+    /// They are resolved anew, and that is kept.
+    Anew,
+}
+
+impl From<&PackageChoice> for Resolution {
+    fn from(packages: &PackageChoice) -> Self {
+        match packages {
+            PackageChoice::Anew => Self::Anew,
+            PackageChoice::Worker | PackageChoice::Lock(_) => Self::Kept,
+        }
+    }
 }
 
 impl Environment {
@@ -145,36 +172,53 @@ impl Environments {
         &self,
         requirements: &Requirements,
         python: Option<&str>,
+        resolution: Resolution,
     ) -> Result<Environment, EnvironmentError> {
         let inner = &*self.0;
         let python = inner.pythons.find(python, &inner.uv)?;
-        let lock = inner.lock(requirements, &python)?;
+        let lock = inner.lock(requirements, &python, resolution)?;
         let uv = inner.uv.version()?;
         let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
-        let parts = [&*lock, &python.path.to_string_lossy(), &python.version, &uv, &platform];
+        let parts = [FORM, &*lock, &python.path.to_string_lossy(), &python.version, &uv, &platform];
         let key = Sha256::of(parts.join("\0").as_bytes());
         let folder = inner.cache.get(&key, |unfinished| inner.build(unfinished, &lock, &python))?;
         let lock_hash = Sha256::of(lock.as_bytes());
-        let notes = vec![
+        let mut notes = vec![
             format!("Python {}", python.version),
             format!("packages from {}", requirements.origin()),
             format!("lock sha256:{lock_hash}"),
         ];
-        Ok(Environment { folder, lock, notes })
+        let list = fs::read_to_string(folder.join(LIST))
+            .map_err(|error| EnvironmentError::Machine("reading the list of packages", error))?;
+        let packages = match PackageLock::of_freeze(&python.version, &list) {
+            Ok(packages) => Some(Arc::new(packages)),
+            Err(error) => {
+                notes.push(format!("a retry resolves its packages anew: {error}"));
+                None
+            }
+        };
+        Ok(Environment { folder, lock, packages, notes })
     }
 }
 
 impl Inner {
-    /// All packages with versions and hashes. What was resolved once stays so.
-    fn lock(&self, requirements: &Requirements, python: &python::Python) -> Result<String, EnvironmentError> {
+    /// All packages with versions and hashes. What was resolved once stays so, until it is to be resolved anew.
+    fn lock(
+        &self,
+        requirements: &Requirements,
+        python: &python::Python,
+        resolution: Resolution,
+    ) -> Result<String, EnvironmentError> {
         let asked = [requirements.identity(), &python.version, self.uv.index()].join("\0");
         let kept = self.locks.join(format!("{}.txt", Sha256::of(asked.as_bytes())));
-        match fs::read_to_string(&kept) {
-            Ok(lock) => return Ok(lock),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(EnvironmentError::Machine("reading a lock", error)),
+        match (resolution, fs::read_to_string(&kept)) {
+            (Resolution::Kept, Ok(lock)) => return Ok(lock),
+            (Resolution::Kept, Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(EnvironmentError::Machine("reading a lock", error));
+            }
+            (Resolution::Kept, Err(_)) | (Resolution::Anew, _) => {}
         }
-        let lock = self.uv.resolve(requirements, &python.path)?;
+        let lock = self.uv.resolve(requirements, &python.path, resolution)?;
         write_whole(&kept, lock.as_bytes())
             .map_err(|error| EnvironmentError::Machine("keeping a lock", error))?;
         Ok(lock)
@@ -184,7 +228,10 @@ impl Inner {
         self.uv.make_environment(folder, &python.path)?;
         let list = folder.join("data-runner.lock.txt");
         fs::write(&list, lock).map_err(|error| EnvironmentError::Machine("writing a lock", error))?;
-        self.uv.install(folder, &list)
+        self.uv.install(folder, &list)?;
+        let packages = self.uv.list(folder)?;
+        fs::write(folder.join(LIST), packages)
+            .map_err(|error| EnvironmentError::Machine("writing the list of packages", error))
     }
 }
 

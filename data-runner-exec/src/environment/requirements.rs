@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use data_runner_core::execution::{Failure, FailureCause};
 use data_runner_core::port::RunRequest;
-use data_runner_core::workflow::PythonDependency;
+use data_runner_core::workflow::{PackageChoice, PackageLock, PythonDependency};
+
+use super::EnvironmentError;
 
 /// What packages an environment needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,12 @@ impl Requirements {
     /// These packages and no others.
     pub(crate) fn exactly(lines: impl Into<String>) -> Self {
         Self::Lines { lines: lines.into(), origin: "what Data Runner pins", exactly: true }
+    }
+
+    /// These packages of an earlier attempt, and no others.
+    fn again(lock: &PackageLock) -> Self {
+        let origin = "the lock of the execution";
+        Self::Lines { lines: lock.requirements(), origin, exactly: true }
     }
 
     /// What decides on the result.
@@ -46,7 +54,7 @@ impl Requirements {
 
 /// What the job needs; `brought` is what its worker type brings, a requirement such as `polars==2.1.0`. A list or file
 /// of the configuration adds to that, unless it names the same package itself.
-pub(crate) fn of_job(run: &RunRequest, brought: &str) -> Result<Requirements, Failure> {
+fn of_job(run: &RunRequest, brought: &str) -> Result<Requirements, Failure> {
     let folder = run.working_directory();
     if let Some(locked) = locked(&folder)? {
         return Ok(locked);
@@ -66,6 +74,32 @@ pub(crate) fn of_job(run: &RunRequest, brought: &str) -> Result<Requirements, Fa
         }
     };
     Ok(Requirements::Lines { lines: with_brought(lines, brought), origin, exactly: false })
+}
+
+/// What the job needs, and with which Python: an earlier attempt's packages, if it is to have those. A `uv.lock` is as
+/// exact, and knows the hashes too.
+pub(crate) fn wanted_by(run: &RunRequest, brought: &str) -> Result<(Requirements, Option<String>), Failure> {
+    let requirements = of_job(run, brought)?;
+    let python = run.job.dependencies.python.clone();
+    Ok(match (&run.job.packages, &requirements) {
+        (PackageChoice::Lock(lock), Requirements::Script { .. } | Requirements::Lines { .. }) => {
+            (Requirements::again(lock), lock.python_series().or(python))
+        }
+        (PackageChoice::Lock(_), Requirements::Locked { .. })
+        | (PackageChoice::Worker | PackageChoice::Anew, _) => (requirements, python),
+    })
+}
+
+/// Says what to do when an earlier attempt's packages are not to be had.
+pub(crate) fn hinting(error: EnvironmentError, packages: &PackageChoice) -> EnvironmentError {
+    match (error, packages) {
+        (EnvironmentError::Failed(failure), PackageChoice::Lock(_)) if failure.hint.is_none() => {
+            let hint =
+                "exactly the packages of the earlier attempt were asked for; `rerun` resolves them anew";
+            failure.hinting(hint).into()
+        }
+        (error, _) => error,
+    }
 }
 
 fn unreadable(file: &str, error: &std::io::Error) -> Failure {

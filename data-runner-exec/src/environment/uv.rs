@@ -14,7 +14,7 @@ use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 
 use super::requirements::Requirements;
-use super::{EnvironmentError, EnvironmentOptions, failure, unfinished_name, write_whole};
+use super::{EnvironmentError, EnvironmentOptions, Resolution, failure, unfinished_name, write_whole};
 use crate::job_env::without_tokens;
 use crate::process::pid_of;
 
@@ -53,10 +53,15 @@ impl Uv {
         &self,
         requirements: &Requirements,
         python: &Path,
+        resolution: Resolution,
     ) -> Result<String, EnvironmentError> {
         let compile = |input: &Path, more: &[&str]| {
             let mut command =
                 self.command(&["pip", "compile", "--quiet", "--generate-hashes", "--no-header"])?;
+            if resolution == Resolution::Anew {
+                // What uv heard of the index a short while ago is asked for again.
+                command.arg("--refresh");
+            }
             command.arg("--no-annotate").args(more).arg("--python").arg(python).arg(input);
             self.ask_index(&mut command, DEFAULT_INDEX, "resolving the packages")
         };
@@ -87,12 +92,23 @@ impl Uv {
         self.output(venv.arg(python).arg(folder), "making an environment").map(|_| ())
     }
 
-    /// Installs exactly what `lock` lists, compiled: the first import would compile it anyway, in every job's time.
+    /// Installs exactly what `lock` lists, compiled: the first import would compile it anyway, in every job's time. Every
+    /// hash is checked; what comes from a git repository, or an index without hashes, has none.
     pub(super) fn install(&self, environment: &Path, lock: &Path) -> Result<(), EnvironmentError> {
+        let text =
+            fs::read_to_string(lock).map_err(|error| EnvironmentError::Machine("reading a lock", error))?;
         let mut sync =
             self.command(&["pip", "sync", "--quiet", "--compile-bytecode", "--allow-empty-requirements"])?;
-        sync.arg("--require-hashes").arg("--python").arg(environment.join("bin/python")).arg(lock);
+        sync.arg(if is_hashed(&text) { "--require-hashes" } else { "--verify-hashes" });
+        sync.arg("--python").arg(environment.join("bin/python")).arg(lock);
         self.ask_index(&mut sync, DEFAULT_INDEX, "installing the packages").map(|_| ())
+    }
+
+    /// The packages of an environment, as `pip freeze` lists them.
+    pub(super) fn list(&self, environment: &Path) -> Result<String, EnvironmentError> {
+        let mut freeze = self.command(&["pip", "freeze", "--quiet", "--python"])?;
+        let listed = self.output(freeze.arg(environment.join("bin/python")), "listing the packages")?;
+        Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
     }
 
     /// A Python that uv downloads, where that is allowed.
@@ -196,6 +212,13 @@ impl Uv {
     }
 }
 
+/// Whether each requirement of a lock has a hash.
+fn is_hashed(lock: &str) -> bool {
+    let joined = lock.replace("\\\n", " ");
+    let mut requirements = joined.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
+    requirements.all(|requirement| requirement.contains("--hash="))
+}
+
 /// What a command says in the end; `None` if it took too long and was killed, with all that it had started.
 fn output_within(command: &mut Command, within: Duration) -> io::Result<Option<Output>> {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -240,6 +263,14 @@ fn said(doing: &str, output: &Output) -> Failure {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes_are_required_where_everything_has_some() {
+        let hashed = "# by uv\npolars==2.1.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:01\n";
+        assert!(is_hashed(hashed) && is_hashed(""));
+        assert!(!is_hashed(&format!("{hashed}tiny @ git+https://git.example.org/tiny@3f2c1ab\n")));
+        assert!(!is_hashed("tiny==1.0\npolars==2.1.0 \\\n    --hash=sha256:00\n"));
+    }
 
     #[test]
     fn a_tool_that_hangs_is_killed_with_what_it_started() {

@@ -7,6 +7,7 @@ use data_runner_core::workflow::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, Resources,
 };
 
+use super::packages::{choice, read_choice};
 use super::proto;
 use super::value::{FromWire, NotUnderstood, duration, required, sha256, sha256_bytes, text};
 
@@ -34,6 +35,7 @@ impl From<&JobSpec> for proto::JobSpec {
             timeout: duration(job.timeout),
             grace: duration(job.grace),
             secrets: job.secrets.iter().map(|(name, it)| (name.clone(), it.to_string())).collect(),
+            packages: choice(&job.packages),
         }
     }
 }
@@ -60,6 +62,7 @@ impl FromWire<proto::JobSpec> for JobSpec {
             timeout: required(wire.timeout, "JobSpec.timeout")?,
             grace: required(wire.grace, "JobSpec.grace")?,
             secrets: secrets.collect::<Result<BTreeMap<_, _>, NotUnderstood>>()?,
+            packages: read_choice(wire.packages)?,
         })
     }
 }

@@ -4,6 +4,7 @@
 mod job;
 mod join;
 mod log;
+mod packages;
 mod report;
 mod session;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How far an attempt is, and how it ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::execution::{
@@ -7,13 +8,18 @@ use data_runner_core::execution::{
 };
 use data_runner_core::id::Claim;
 use data_runner_core::log::LogOffset;
-use data_runner_core::message::AttemptStatus;
+use data_runner_core::message::{AttemptStatus, WorkerStatus};
+use data_runner_core::workflow::PackageLock;
 
 use super::proto;
 use super::value::{FromWire, NotUnderstood, Numbered as _, duration, required};
 
 /// An attempt's status with its claim: the same message in Hello and by itself.
-pub(super) fn status(claim: Claim, status: &AttemptStatus) -> proto::WorkerStatus {
+pub(super) fn status(
+    claim: Claim,
+    status: &AttemptStatus,
+    packages: Option<&Arc<PackageLock>>,
+) -> proto::WorkerStatus {
     use proto::worker_status::Status;
     let status = match status {
         AttemptStatus::Reached { phase, ago } => {
@@ -21,11 +27,12 @@ pub(super) fn status(claim: Claim, status: &AttemptStatus) -> proto::WorkerStatu
         }
         AttemptStatus::Finished(report) => Status::Finished(report.as_ref().into()),
     };
-    proto::WorkerStatus { claim: Some(claim.into()), status: Some(status) }
+    let packages = packages.map(|packages| packages.as_ref().into());
+    proto::WorkerStatus { claim: Some(claim.into()), status: Some(status), packages }
 }
 
 /// The way back.
-pub(super) fn read_status(wire: proto::WorkerStatus) -> Result<(Claim, AttemptStatus), NotUnderstood> {
+pub(super) fn read_status(wire: proto::WorkerStatus) -> Result<WorkerStatus, NotUnderstood> {
     use proto::worker_status::Status;
     let claim = required(wire.claim, "WorkerStatus.claim")?;
     let status = match wire.status.ok_or_else(|| NotUnderstood::missing("WorkerStatus.status"))? {
@@ -35,7 +42,8 @@ pub(super) fn read_status(wire: proto::WorkerStatus) -> Result<(Claim, AttemptSt
         },
         Status::Finished(report) => AttemptStatus::Finished(Box::new(FinishReport::from_wire(report)?)),
     };
-    Ok((claim, status))
+    let packages = wire.packages.map(PackageLock::from_wire).transpose()?.map(Arc::new);
+    Ok(WorkerStatus { claim, status, packages })
 }
 
 impl From<&FinishReport> for proto::FinishReport {

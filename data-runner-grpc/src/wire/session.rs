@@ -21,7 +21,9 @@ impl From<&AgentMessage> for proto::AgentMessage {
         let kind = match message {
             AgentMessage::Hello(hello) => Kind::Hello(hello.into()),
             AgentMessage::HeartBeat => Kind::HeartBeat(proto::HeartBeat {}),
-            AgentMessage::WorkerStatus(news) => Kind::WorkerStatus(status(news.claim, &news.status)),
+            AgentMessage::WorkerStatus(news) => {
+                Kind::WorkerStatus(status(news.claim, &news.status, news.packages.as_ref()))
+            }
             AgentMessage::Draining => Kind::Draining(proto::Draining {}),
             AgentMessage::Drained => Kind::Drained(proto::Drained {}),
         };
@@ -35,10 +37,7 @@ impl FromWire<proto::AgentMessage> for AgentMessage {
         Ok(match wire.kind.ok_or_else(|| NotUnderstood::missing("AgentMessage.kind"))? {
             Kind::Hello(hello) => Self::Hello(Hello::from_wire(hello)?),
             Kind::HeartBeat(proto::HeartBeat {}) => Self::HeartBeat,
-            Kind::WorkerStatus(news) => {
-                let (claim, status) = read_status(news)?;
-                Self::WorkerStatus(WorkerStatus { claim, status })
-            }
+            Kind::WorkerStatus(news) => Self::WorkerStatus(read_status(news)?),
             Kind::Draining(proto::Draining {}) => Self::Draining,
             Kind::Drained(proto::Drained {}) => Self::Drained,
         })
@@ -59,7 +58,11 @@ impl From<&Hello> for proto::Hello {
                 slots: facts.slots,
                 host: facts.host.clone(),
             }),
-            attempts: hello.attempts.iter().map(|held| status(held.claim, &held.status)).collect(),
+            attempts: hello
+                .attempts
+                .iter()
+                .map(|held| status(held.claim, &held.status, held.packages.as_ref()))
+                .collect(),
         }
     }
 }
@@ -77,7 +80,7 @@ impl FromWire<proto::Hello> for Hello {
 
 impl FromWire<proto::WorkerStatus> for HeldAttempt {
     fn from_wire(wire: proto::WorkerStatus) -> Result<Self, NotUnderstood> {
-        read_status(wire).map(|(claim, status)| Self { claim, status })
+        read_status(wire).map(|WorkerStatus { claim, status, packages }| Self { claim, status, packages })
     }
 }
 

@@ -19,7 +19,8 @@ use data_runner_core::message::{
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::AgentFacts;
 use data_runner_core::workflow::{
-    BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, Resources,
+    BundleRef, Dependencies, DuckdbDependency, JobSpec, PackageChoice, PackageLock, PackageOrigin,
+    ParamValue, PythonDependency, Resources,
 };
 use data_runner_testkit::contract::transport as said;
 use proptest::collection::{btree_map, vec};
@@ -122,6 +123,22 @@ fn sql() -> impl Strategy<Value = SqlReport> {
         .prop_map(|(statements, left_out, preview)| SqlReport { statements, left_out, preview })
 }
 
+fn lock() -> impl Strategy<Value = Arc<PackageLock>> {
+    let origin = prop_oneof![
+        "[0-9]{1,3}(\\.[0-9]{1,3}){0,2}([+.-][a-z0-9]{1,5})?".prop_map(PackageOrigin::Version),
+        "(git\\+)?https://[a-z.]{1,9}/[a-z0-9@#=]{0,9}".prop_map(PackageOrigin::Url),
+    ];
+    (
+        option::of("3\\.[0-9]{1,2}\\.[0-9]{1,2}"),
+        btree_map("[a-zA-Z0-9]([a-z0-9._-]{0,9}[a-z0-9])?", origin, 0..4),
+    )
+        .prop_map(|(python, packages)| Arc::new(PackageLock::new(python, packages).unwrap()))
+}
+
+fn choice() -> impl Strategy<Value = PackageChoice> {
+    prop_oneof![Just(PackageChoice::Worker), Just(PackageChoice::Anew), lock().prop_map(PackageChoice::Lock),]
+}
+
 fn status() -> impl Strategy<Value = AttemptStatus> {
     let warnings = vec(".*", 0..3);
     let report =
@@ -159,7 +176,11 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
             slots,
             host,
         });
-    let held = (claim(), status()).prop_map(|(claim, status)| HeldAttempt { claim, status });
+    let held = (claim(), status(), option::of(lock())).prop_map(|(claim, status, packages)| HeldAttempt {
+        claim,
+        status,
+        packages,
+    });
     let hello = (any::<u64>(), any::<u64>(), facts, vec(held, 0..4)).prop_map(
         |(incarnation, epoch, facts, attempts)| Hello { incarnation, epoch: Epoch(epoch), facts, attempts },
     );
@@ -168,8 +189,10 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
         1 => Just(AgentMessage::Draining),
         1 => Just(AgentMessage::Drained),
         4 => hello.prop_map(AgentMessage::Hello),
-        4 => (claim(), status())
-            .prop_map(|(claim, status)| AgentMessage::WorkerStatus(WorkerStatus { claim, status })),
+        4 => (claim(), status(), option::of(lock()))
+            .prop_map(|(claim, status, packages)| {
+                AgentMessage::WorkerStatus(WorkerStatus { claim, status, packages })
+            }),
     ]
 }
 
@@ -217,7 +240,7 @@ fn job() -> impl Strategy<Value = JobSpec> {
             0..4,
         ),
     );
-    let limits = (any::<u64>(), any::<u32>(), duration(), duration());
+    let limits = (any::<u64>(), any::<u32>(), duration(), duration(), choice());
     (named, code, values, limits).prop_map(|(named, code, values, limits)| JobSpec {
         workflow: data_runner_core::id::QualifiedName {
             repo: named.0.parse().unwrap(),
@@ -236,6 +259,7 @@ fn job() -> impl Strategy<Value = JobSpec> {
         resources: Resources { memory_bytes: limits.0, cpus: limits.1 },
         timeout: limits.2,
         grace: limits.3,
+        packages: limits.4,
     })
 }
 

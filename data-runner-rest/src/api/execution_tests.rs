@@ -18,6 +18,7 @@ fn attempt(number: u32, end: Option<Ending>) -> core::Attempt {
         worker: sample::worker_id(1),
         lease: sample::lease(1),
         phases,
+        packages: None,
         end: end.map(|ending| {
             AttemptEnd::Reported(FinishReport {
                 ending,

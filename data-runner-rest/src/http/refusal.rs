@@ -33,6 +33,7 @@ pub(crate) enum Kind {
     ExecutionNotFound,
     GroupNotFound,
     AttemptNotFound,
+    LockNotFound,
     WorkerNotFound,
     RepoNotFound,
     TokenNotFound,
@@ -67,7 +68,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 44] = [
+    pub(crate) const ALL: [Self; 45] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
@@ -83,6 +84,7 @@ impl Kind {
         Self::ExecutionNotFound,
         Self::GroupNotFound,
         Self::AttemptNotFound,
+        Self::LockNotFound,
         Self::WorkerNotFound,
         Self::RepoNotFound,
         Self::TokenNotFound,
@@ -133,6 +135,7 @@ impl Kind {
             Self::ExecutionNotFound => (S::NOT_FOUND, "execution_not_found", "There is no such execution"),
             Self::GroupNotFound => (S::NOT_FOUND, "group_not_found", "There is no such group"),
             Self::AttemptNotFound => (S::NOT_FOUND, "attempt_not_found", "There is no such attempt"),
+            Self::LockNotFound => (S::NOT_FOUND, "lock_not_found", "Its packages are not known"),
             Self::WorkerNotFound => (S::NOT_FOUND, "worker_not_found", "There is no such worker"),
             Self::RepoNotFound => (S::NOT_FOUND, "repo_not_found", "There is no such repository"),
             Self::TokenNotFound => (S::NOT_FOUND, "token_not_found", "There is no such token"),
@@ -211,6 +214,7 @@ impl Kind {
             | Self::ExecutionNotFound
             | Self::GroupNotFound
             | Self::AttemptNotFound
+            | Self::LockNotFound
             | Self::WorkerNotFound
             | Self::RepoNotFound
             | Self::TokenNotFound

@@ -11,11 +11,11 @@ use data_runner_engine::Handle;
 
 use super::events::position;
 use super::{costed, find};
-use crate::api::{Event, Execution, LogOverview, Page, Problem};
+use crate::api::{Event, Execution, Lock, LogOverview, Page, Problem};
 use crate::app::{App, Closing};
 use crate::http::path::Segments;
 use crate::http::query::{Listing, Params, invalid};
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Kind, Refusal};
 use crate::http::time;
 use crate::log::last_lines;
 
@@ -120,6 +120,30 @@ pub(crate) async fn get(
     shown.set_sql(&execution);
     shown.log = Some(overview(&app.handle, &execution).await?);
     Ok(Json(shown))
+}
+
+/// The packages of its environment, exactly.
+#[utoipa::path(
+    get, path = "/executions/{execution}/lock", tag = "executions", security(("token" = ["read"])),
+    params(("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`")),
+    responses(
+        (status = 200, body = Lock),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no such execution, or nothing is known of its packages"),
+    )
+)]
+pub(crate) async fn lock(
+    State(app): State<App>,
+    Segments(given): Segments<String>,
+    query: Params,
+) -> Result<Json<Lock>, Refusal> {
+    query.finish()?;
+    let execution = find::execution(&app.handle, &given).await?;
+    let lock = execution.packages().map(|lock| Json(lock.as_ref().into()));
+    lock.ok_or_else(|| {
+        let detail = format!("nothing is known of the packages of {}", execution.id);
+        Refusal::new(Kind::LockNotFound, detail)
+            .hinting("they are told when its environment is made; only Polars and DuckDB tell them")
+    })
 }
 
 async fn until_end(handle: &Handle, id: ExecutionId) -> Result<CoreExecution, Refusal> {

@@ -114,6 +114,7 @@ fn run(n: u64) -> Execution {
         worker: sample::worker_id(n),
         lease: sample::lease(n),
         phases,
+        packages: None,
         end,
     };
     let tried = LaunchTry {

@@ -286,7 +286,10 @@ impl Agent {
             sql: None,
         };
         let status = AttemptStatus::Finished(Box::new(report));
-        self.session.send(AgentMessage::WorkerStatus(WorkerStatus { claim, status })).await.unwrap();
+        self.session
+            .send(AgentMessage::WorkerStatus(WorkerStatus { claim, status, packages: None }))
+            .await
+            .unwrap();
     }
 }
 
@@ -311,7 +314,8 @@ pub fn printed(writes: &[Wrote<'_>], missing: Option<Gap>) -> MemoryStore {
     let (number, lease, worker) = (AttemptNumber::FIRST, sample::lease(1), sample::worker_id(1));
     let attempt = AttemptId { execution: execution.id, number };
     let claim = Claim { attempt, lease };
-    execution.attempts = vec![Attempt { number, worker, lease, phases: Phases::default(), end: None }];
+    execution.attempts =
+        vec![Attempt { number, worker, lease, phases: Phases::default(), packages: None, end: None }];
     let live = LiveAttempt { number, worker, lease };
     execution.state = ExecutionState::Running { live, run: RunState::Working };
     let changes = vec![Change::PutExecution(Arc::new(execution.clone())), Change::OpenLog(claim)];

@@ -1,9 +1,17 @@
 //! What workflows were, and what changed.
 
+use std::sync::Arc;
+
+use data_runner_core::event::Change;
+use data_runner_core::execution::{Attempt, Ending, ExecutionState, Phases};
+use data_runner_core::id::AttemptNumber;
+use data_runner_core::workflow::PackageLock;
+use data_runner_testkit::memory::store::MemoryStore;
 use data_runner_testkit::memory::workflow_source::RepoFile;
+use data_runner_testkit::sample;
 use serde_json::json;
 
-use crate::fixture::{Rest, SIMPLE, files};
+use crate::fixture::{Rest, SIMPLE, ended, files};
 
 /// `etl/orders` in a second version, and the revisions of both.
 async fn changed(rest: &Rest) -> [String; 2] {
@@ -67,6 +75,47 @@ async fn what_changed_between_two_executions_is_told() {
     let same = rest.get(&format!("/executions/{before}/diff?with={before}")).await.json();
     assert_eq!((&same["changes"], &same["diff"]), (&json!([]), &json!("")));
     assert_eq!(rest.get(&format!("/executions/{before}/diff")).await.status, 400);
+}
+
+#[tokio::test]
+async fn the_packages_of_an_execution_are_told_and_which_of_them_changed() {
+    let store = MemoryStore::new();
+    let epoch = store.acquire_now().unwrap();
+    for (n, list) in [(1, "polars==2.1.0\ntiny==1.0\n"), (2, "polars==2.1.0\ntiny==1.1\nxlsx==3\n"), (3, "")]
+    {
+        let mut execution = sample::execution(n);
+        let packages = (!list.is_empty()).then(|| PackageLock::of_freeze("3.12.4", list).unwrap());
+        execution.attempts = vec![Attempt {
+            number: AttemptNumber::FIRST,
+            worker: sample::worker_id(1),
+            lease: sample::lease(n),
+            phases: Phases::default(),
+            packages: packages.map(Arc::new),
+            end: Some(ended(Ending::Exited { code: 0 })),
+        }];
+        execution.state = ExecutionState::Success { at: sample::at(9) };
+        store.commit_now(epoch, sample::at(9), vec![Change::PutExecution(Arc::new(execution))]).unwrap();
+    }
+    store.release();
+    let rest = Rest::over(store, Default::default()).await;
+    let ids: Vec<String> = [1, 2, 3].map(|n| sample::execution_id(n).to_string()).into();
+    let package = |name: &str, version: &str| json!({"name": name, "version": version, "url": null});
+    let lock = rest.get(&format!("/executions/{}/lock", ids[0])).await.json();
+    assert_eq!(
+        lock,
+        json!({"python": "3.12.4", "packages": [package("polars", "2.1.0"), package("tiny", "1.0")]})
+    );
+    let unknown = rest.get(&format!("/executions/{}/lock", ids[2])).await;
+    assert_eq!((unknown.status, unknown.code().as_str()), (404, "lock_not_found"));
+    let differs = rest.get(&format!("/executions/{}/diff?with={}", ids[0], ids[1])).await.json();
+    let changed = |pointer: &str, from, to| json!({"pointer": pointer, "from": from, "to": to});
+    assert_eq!(
+        differs["changes"],
+        json!([
+            changed("/packages/tiny", json!("1.0"), json!("1.1")),
+            changed("/packages/xlsx", json!(null), json!("3"))
+        ])
+    );
 }
 
 #[tokio::test]

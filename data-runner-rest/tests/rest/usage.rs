@@ -24,6 +24,7 @@ fn ran(ends: Vec<AttemptEnd>) -> MemoryStore {
         worker,
         lease,
         phases: Phases::default(),
+        packages: None,
         end: Some(end),
     };
     execution.attempts = (1..).zip(ends).map(attempt).collect();

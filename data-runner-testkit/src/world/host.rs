@@ -272,7 +272,13 @@ impl World {
             }
             AgentEffect::Prepare { claim } => {
                 let wait = self.millis(1, 20_000);
-                self.job_answer(worker, agent, wait, claim, JobStep::EnvironmentReady);
+                self.job_answer(
+                    worker,
+                    agent,
+                    wait,
+                    claim,
+                    JobStep::EnvironmentReady { packages: Some(sample::packages()) },
+                );
             }
             AgentEffect::Halt { claim } => {
                 self.job_answer(worker, agent, Duration::from_millis(1), claim, JobStep::Halted);

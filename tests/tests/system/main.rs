@@ -14,6 +14,7 @@ mod mistakes;
 mod needs;
 mod network;
 mod notifications;
+mod packages;
 mod pushes;
 mod queueing;
 mod requests;

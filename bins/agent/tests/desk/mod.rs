@@ -109,6 +109,7 @@ pub fn job(bundle: &Bytes) -> Arc<JobSpec> {
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         dependencies: Dependencies::default(),
+        packages: Default::default(),
         resources: Resources { memory_bytes: 256 << 20, cpus: 1 },
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(1),

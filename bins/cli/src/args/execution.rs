@@ -68,6 +68,9 @@ pub struct ShowArgs {
     #[arg(default_value = "latest", help = ID)]
     /// Which execution.
     pub id: String,
+    /// The exact packages of its environment instead, as a requirements file
+    #[arg(long)]
+    pub lock: bool,
 }
 
 /// Flags of `logs`.

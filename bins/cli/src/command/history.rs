@@ -74,7 +74,9 @@ pub async fn executions_diff(args: &DiffArgs, context: &Context) -> Result<u8, E
         context.client.get(&format!("/executions/{}/diff?with={}", from.id, to.id)).await?;
     let nothing = diff.changes.is_empty() && diff.diff.as_deref().is_some_and(str::is_empty);
     if context.output.is_table() && nothing {
-        say("the same was asked for, and the code is the same");
+        say(
+            "the same was asked for, the code is the same, and so are the packages, as far as they are known",
+        );
         return Ok(0);
     }
     let page = |diff: &ExecutionDiff| page(diff, context.output.colours);

@@ -14,7 +14,7 @@ use crate::args::{Format, LogsArgs, PsArgs, ShowArgs};
 use crate::client::encode;
 use crate::error::Error;
 use crate::output::{say, style};
-use data_runner_rest::api::Execution;
+use data_runner_rest::api::{Execution, Lock};
 
 /// How often `ps -w` looks again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -74,11 +74,27 @@ fn filters(args: &PsArgs) -> Result<Vec<(&'static str, String)>, Error> {
     Ok(query)
 }
 
-/// `show`: one execution.
+/// `show`: one execution, or its packages.
 pub async fn show(args: &ShowArgs, context: &Context) -> Result<u8, Error> {
     let execution = context.execution(&args.id).await?;
+    if args.lock {
+        let lock: Lock = context.client.get(&format!("/executions/{}/lock", execution.id)).await?;
+        context.output.one(&lock, |_| execution.id.to_string(), requirements)?;
+        return Ok(0);
+    }
     context.output.one(&execution, |it| it.id.to_string(), |it| page(it, Timestamp::now()))?;
     Ok(0)
+}
+
+/// The packages as pip and uv take them.
+fn requirements(lock: &Lock) -> String {
+    let python = lock.python.iter().map(|version| format!("# Python {version}"));
+    let packages = lock.packages.iter().map(|package| match (&package.version, &package.url) {
+        (Some(version), _) => format!("{}=={version}", package.name),
+        (None, Some(url)) => format!("{} @ {url}", package.name),
+        (None, None) => package.name.clone(),
+    });
+    python.chain(packages).collect::<Vec<_>>().join("\n")
 }
 
 /// `logs`: the log as the job wrote it; with `-f`, to the end and out with the job's code.

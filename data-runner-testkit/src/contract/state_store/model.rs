@@ -36,7 +36,7 @@ use data_runner_core::workflow::{
 use super::Store;
 use crate::contract::log_store::claim;
 use crate::sample::{
-    agent_facts, at, execution, execution_id, job, lease, revision, uuid, worker_id, workflow_id,
+    agent_facts, at, execution, execution_id, job, lease, packages, revision, uuid, worker_id, workflow_id,
 };
 
 /// A commit that changes something of every kind.
@@ -138,7 +138,8 @@ fn attempt(number: u32, execution: ExecutionId) -> Attempt {
         _ => Some(AttemptEnd::Reported(report())),
     };
     let lease = Lease::from_uuid(execution.uuid());
-    Attempt { number: AttemptNumber(number), worker: worker_id(1), lease, phases, end }
+    let packages = (number % 2 == 0).then(packages);
+    Attempt { number: AttemptNumber(number), worker: worker_id(1), lease, phases, packages, end }
 }
 
 fn report() -> FinishReport {

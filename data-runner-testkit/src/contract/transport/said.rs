@@ -16,7 +16,9 @@ use data_runner_core::message::{
     AgentMessage, Assign, AttemptStatus, HeldAttempt, Hello, LogAck, LogAppend, LogOutcome,
     SupervisorMessage, Verdict, Welcome, WorkerStatus,
 };
-use data_runner_core::workflow::{Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency};
+use data_runner_core::workflow::{
+    Dependencies, DuckdbDependency, JobSpec, PackageChoice, ParamValue, PythonDependency,
+};
 use serde_json::json;
 
 use super::claim;
@@ -122,7 +124,11 @@ fn statuses() -> Vec<AttemptStatus> {
 pub fn agent_messages() -> Vec<AgentMessage> {
     let mut messages = vec![AgentMessage::HeartBeat, AgentMessage::Draining, AgentMessage::Drained];
     let bare = Hello { incarnation: 0, epoch: Epoch(0), facts: sample::agent_facts(), attempts: Vec::new() };
-    let attempts = statuses().into_iter().zip(1..).map(|(status, n)| HeldAttempt { claim: claim(n), status });
+    let attempts = statuses().into_iter().zip(1..).map(|(status, n)| HeldAttempt {
+        claim: claim(n),
+        status,
+        packages: Some(sample::packages()),
+    });
     messages.push(AgentMessage::Hello(Hello {
         incarnation: u64::MAX,
         epoch: Epoch(u64::MAX),
@@ -130,11 +136,13 @@ pub fn agent_messages() -> Vec<AgentMessage> {
         ..bare.clone()
     }));
     messages.push(AgentMessage::Hello(bare));
-    messages.extend(
-        statuses()
-            .into_iter()
-            .map(|status| AgentMessage::WorkerStatus(WorkerStatus { claim: claim(4), status })),
-    );
+    messages.extend(statuses().into_iter().map(|status| {
+        AgentMessage::WorkerStatus(WorkerStatus {
+            claim: claim(4),
+            status,
+            packages: Some(sample::packages()),
+        })
+    }));
     messages
 }
 
@@ -168,6 +176,7 @@ fn jobs() -> Vec<JobSpec> {
         },
         timeout: Duration::from_millis(1),
         grace: Duration::ZERO,
+        packages: PackageChoice::Lock(sample::packages()),
         ..plain.clone()
     };
     let requirements =
@@ -176,7 +185,8 @@ fn jobs() -> Vec<JobSpec> {
         dependencies: Dependencies { requirements, ..Dependencies::default() },
         ..plain.clone()
     });
-    [plain, full].into_iter().chain(others).collect()
+    let anew = JobSpec { packages: PackageChoice::Anew, ..plain.clone() };
+    [plain, full, anew].into_iter().chain(others).collect()
 }
 
 /// Every message of the supervisor, with every kind of content.

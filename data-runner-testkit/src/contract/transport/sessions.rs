@@ -58,7 +58,7 @@ pub async fn messages_arrive_in_order_both_ways(ends: Ends) {
 
 fn numbered(n: u64) -> AgentMessage {
     let status = AttemptStatus::Reached { phase: Phase::Started, ago: Duration::from_micros(n) };
-    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status })
+    AgentMessage::WorkerStatus(WorkerStatus { claim: claim(n), status, packages: None })
 }
 
 /// Every kind of message, with every kind of content.
