@@ -70,6 +70,9 @@ async fn a_retry_has_the_packages_that_were_and_a_rerun_those_that_are() {
     assert!(shown.text().starts_with("# Python 3.") && shown.text().ends_with("tiny==1.0\n"), "{shown:?}");
     let differs = cli(&sandbox, Some(&rest.address), &["diff", &first, &rerun]).await;
     assert!(differs.text().contains("packages") && differs.text().contains("1.1"), "{differs:?}");
+    let differs = rest.get(&format!("/executions/{first}/diff?with={rerun}")).await.ok();
+    let newer = json!([{"pointer": "/packages/tiny", "from": "1.0", "to": "1.1"}]);
+    assert_eq!(differs["changes"], newer, "{differs:#}");
     let same = rest.get(&format!("/executions/{first}/diff?with={retry}")).await.ok();
     assert_eq!(same["changes"], json!([]), "{same:#}");
 }

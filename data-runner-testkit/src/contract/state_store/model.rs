@@ -138,7 +138,7 @@ fn attempt(number: u32, execution: ExecutionId) -> Attempt {
         _ => Some(AttemptEnd::Reported(report())),
     };
     let lease = Lease::from_uuid(execution.uuid());
-    let packages = (number % 2 == 0).then(packages);
+    let packages = number.is_multiple_of(2).then(packages);
     Attempt { number: AttemptNumber(number), worker: worker_id(1), lease, phases, packages, end }
 }
 
