@@ -5,6 +5,7 @@
 //! machine's own bill, so the shares of a machine always add up to that bill, whatever the rounding.
 
 mod budget;
+pub mod price_table;
 mod share;
 
 use std::fmt;

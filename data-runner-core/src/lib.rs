@@ -5,6 +5,7 @@
 //! in, changes and effects go out. The loops that perform them live in `data-runner-engine`.
 
 pub mod access;
+pub mod advice;
 pub mod agent;
 mod aws_names;
 pub mod cost;

@@ -28,8 +28,8 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    agent, bundles, commands, costs, doctor, events, executions, groups, history, hooks, images, logs, repos,
-    schedules, server, tokens, validate, workers, workflows,
+    advice, agent, bundles, commands, costs, doctor, events, executions, groups, history, hooks, images,
+    logs, repos, schedules, server, tokens, validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -162,6 +162,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(workflows::get, workflows::patch, workflows::delete))
         .routes(routes!(workflows::execute))
         .routes(routes!(workflows::plan))
+        .routes(routes!(advice::advice))
         .routes(routes!(history::history))
         .routes(routes!(history::diff))
         .routes(routes!(bundles::upload))
@@ -206,10 +207,11 @@ fn routes() -> OpenApiRouter<App> {
 }
 
 /// What the document calls the routes of [`two_segments`].
-const TWO_SEGMENTS: [(&str, &str); 6] = [
+const TWO_SEGMENTS: [(&str, &str); 7] = [
     ("/workflows/{workflow}/{name}", "/workflows/{workflow}"),
     ("/workflows/{workflow}/{name}/execute", "/workflows/{workflow}/execute"),
     ("/workflows/{workflow}/{name}/plan", "/workflows/{workflow}/plan"),
+    ("/workflows/{workflow}/{name}/advice", "/workflows/{workflow}/advice"),
     ("/workflows/{workflow}/{name}/backfill", "/workflows/{workflow}/backfill"),
     ("/workflows/{workflow}/{name}/history", "/workflows/{workflow}/history"),
     ("/workflows/{workflow}/{name}/diff", "/workflows/{workflow}/diff"),
@@ -225,6 +227,7 @@ fn two_segments() -> Router<App> {
         )
         .route("/workflows/{workflow}/{name}/execute", post(workflows::execute))
         .route("/workflows/{workflow}/{name}/plan", get(workflows::plan))
+        .route("/workflows/{workflow}/{name}/advice", get(advice::advice))
         .route("/workflows/{workflow}/{name}/backfill", post(groups::backfill))
         .route("/workflows/{workflow}/{name}/history", get(history::history))
         .route("/workflows/{workflow}/{name}/diff", get(history::diff))

@@ -265,7 +265,9 @@ fn policy(settings: &Settings) -> Policy {
         ProvisionerSettings::Local(local) => Policy::local(local.workers, local.slots),
         ProvisionerSettings::Ec2(ec2) => {
             let allowed_sizes = SizePatterns(ec2.allow.instance_sizes.clone());
-            Policy { join_within: ec2.join_within, allowed_sizes, ..Policy::ec2(ec2.max_machines) }
+            let region = Some(ec2.region.clone());
+            let machines = Policy::ec2(ec2.max_machines);
+            Policy { join_within: ec2.join_within, allowed_sizes, region, ..machines }
         }
     };
     Policy {

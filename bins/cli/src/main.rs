@@ -75,6 +75,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Init(args) => command::init(args, output),
         Command::Validate(args) => command::validate(args, output),
         Command::Doctor(args) => command::doctor(args, &connect()?, output).await,
+        Command::Advise(args) => command::advise(args, &context()?).await,
         Command::Plan(args) => command::plan(args, &context()?).await,
         Command::Cost(args) => command::cost(args, &context()?).await,
         Command::Run(args) => command::run(args, output, context).await,

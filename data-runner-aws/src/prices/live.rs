@@ -8,10 +8,11 @@ use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::InstanceType;
 use aws_sdk_pricing::types::{Filter, FilterType};
+use data_runner_core::cost::price_table::micro_dollars;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::{PriceList, micro_dollars};
+use super::PriceList;
 use crate::call::{AwsAccount, CallError, in_words};
 
 /// A list price changes a few times a year.

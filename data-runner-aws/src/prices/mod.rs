@@ -1,10 +1,10 @@
-//! What machines cost: live where AWS can be asked, else from a table that comes with the program.
+//! What machines cost: live where AWS can be asked, else from the table that comes with the program.
 
 mod live;
-mod table;
 
 use std::collections::BTreeMap;
 
+use data_runner_core::cost::price_table as table;
 use data_runner_core::cost::{MachinePrice, Market};
 
 pub(crate) use live::Prices;
@@ -48,30 +48,9 @@ pub(crate) struct Priced<'a> {
     pub public_ip: bool,
 }
 
-/// A price as AWS writes it, in US dollars, in millionths of a dollar. Digits beyond that are rounded.
-fn micro_dollars(price: &str) -> Option<u64> {
-    let (whole, part) = price.trim().split_once('.').unwrap_or((price.trim(), ""));
-    if !part.chars().all(|c| c.is_ascii_digit()) {
-        return None;
-    }
-    let digits: String = part.chars().chain("0000000".chars()).take(7).collect();
-    let tenths: u64 = digits.parse().ok()?;
-    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add((tenths + 5) / 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_price_is_read_to_the_millionth_and_rounded() {
-        assert_eq!(micro_dollars("0.0416000000"), Some(41_600));
-        assert_eq!(micro_dollars("12"), Some(12_000_000));
-        assert_eq!(micro_dollars("0.0000005"), Some(1));
-        for not in ["", "1,5", "-1", "0.1e3", "free"] {
-            assert_eq!(micro_dollars(not), None, "{not}");
-        }
-    }
 
     #[test]
     fn a_machine_costs_its_time_its_volume_and_its_address() {

@@ -51,7 +51,9 @@ pub struct Policy {
     pub hold_at_most: Duration,
     /// How long a machine's console may take to be read before the machine is terminated without it.
     pub console_within: Duration,
-    /// The sizes that an execution may go up to by itself.
+    /// The region that machines are bought in, by which people are told what they would cost; `None`: none are bought.
+    pub region: Option<String>,
+    /// The sizes that an execution may go up to by itself, and that people are advised to take.
     pub allowed_sizes: SizePatterns,
     /// What it means that a complete listing does not show a machine that is being terminated.
     pub absence: Absence,
@@ -122,6 +124,7 @@ impl Policy {
             answer_within: Duration::from_secs(120),
             hold_at_most: Duration::from_secs(300),
             console_within: Duration::from_secs(10),
+            region: None,
             allowed_sizes: SizePatterns::default(),
             absence: Absence::IsProof,
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_runner_core::advice::Advice;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Answer, GroupWish, Pausing, Rejection, Request, ShutDown};
 use data_runner_core::execution::{ConcurrencyKey, Execution};
@@ -118,6 +119,11 @@ impl Handle {
     /// The machines that a run of the workflow would be given now, and what is known of its time. Launches nothing.
     pub async fn plan(&self, workflow: &str, order: &Order) -> Result<MachinePlan, RequestError> {
         self.shared.preparation().plan(workflow, order).await
+    }
+
+    /// Which instance size the workflow should have, by what its newest runs used and the price table.
+    pub async fn advise(&self, workflow: &str) -> Result<Advice, RequestError> {
+        self.shared.preparation().advise(workflow).await
     }
 
     /// Runs an execution's workflow again, as a new execution that names the old one.

@@ -1,6 +1,7 @@
 //! The supervisor: one task that decides and commits, and the tasks around it that bring events and do what was decided.
 
 mod actor;
+mod advice;
 mod builder;
 mod deliveries;
 mod effects;

@@ -3,6 +3,7 @@
 //! The shapes are public and stable: fields are added, never renamed. Requests refuse fields that they do not know
 //! (a misspelt one would be silently ignored otherwise); answers may grow, so readers must not.
 
+mod advice;
 mod checkup;
 mod cost;
 mod event;
@@ -27,6 +28,7 @@ mod workflow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use advice::{Advice, Caveat, SizeChoice, SizeEvidence, SizeNeeds};
 pub use checkup::{Checkup, Finding};
 pub use cost::{Budget, Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
 pub use event::Event;

@@ -1,5 +1,6 @@
 //! The handlers, by what they are about.
 
+pub(crate) mod advice;
 pub(crate) mod agent;
 pub(crate) mod bundles;
 pub(crate) mod commands;

@@ -276,9 +276,14 @@ impl Agent {
 
     /// Ends the job.
     pub async fn finish(&self, claim: Claim, builder: &ChunkBuilder, ending: Ending) {
+        self.finish_using(claim, builder, ending, Usage::default()).await;
+    }
+
+    /// Ends the job, which used this.
+    pub async fn finish_using(&self, claim: Claim, builder: &ChunkBuilder, ending: Ending, usage: Usage) {
         let report = FinishReport {
             ending,
-            usage: Usage::default(),
+            usage,
             output: None,
             warnings: Vec::new(),
             log_end: builder.position().offset,

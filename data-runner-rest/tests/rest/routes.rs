@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 57] = [
+const ROUTES: [(&str, &str, &str, u16); 58] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -15,6 +15,7 @@ const ROUTES: [(&str, &str, &str, u16); 57] = [
     ("DELETE", "/workflows/{workflow}", "/workflows/no", 404),
     ("POST", "/workflows/{workflow}/execute", "/workflows/no/execute", 404),
     ("GET", "/workflows/{workflow}/plan", "/workflows/no/plan", 404),
+    ("GET", "/workflows/{workflow}/advice", "/workflows/no/advice", 404),
     ("GET", "/workflows/{workflow}/history", "/workflows/no/history", 404),
     ("GET", "/workflows/{workflow}/diff", "/workflows/no/diff", 404),
     ("GET", "/executions/{execution}/diff", "/executions/NOBODY/diff?with=NOBODY", 404),

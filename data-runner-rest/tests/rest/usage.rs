@@ -11,7 +11,7 @@ use data_runner_testkit::memory::store::MemoryStore;
 use data_runner_testkit::sample::{self, at};
 use serde_json::{Value, json};
 
-use crate::fixture::{Rest, ended};
+use crate::fixture::{Agent, Rest, ended, new_log};
 
 /// A store with execution 1, whose attempts ended so.
 fn ran(ends: Vec<AttemptEnd>) -> MemoryStore {
@@ -77,4 +77,38 @@ async fn one_execution_tells_of_its_statements_and_a_list_has_no_room_for_them()
     assert_eq!((&sql["left_out"], &sql["preview"]["cut"]), (&json!(7), &json!(true)));
     let listed = rest.get("/executions").await.json();
     assert_eq!(listed["items"][0]["attempts"][0]["sql"], Value::Null);
+}
+
+#[tokio::test]
+async fn advice_says_what_runs_used_and_what_is_not_known_here() {
+    let rest = Rest::with_orders().await;
+    let before = rest.get("/workflows/orders/advice").await.json();
+    assert_eq!(before["verdict"], "too_little_evidence");
+    assert_eq!(before["recommended"], Value::Null);
+    let agent = Agent::join(&rest, sample::worker_id(1)).await;
+    for _ in 0..3 {
+        let started = rest.post("/workflows/orders/execute", "{}").await.json();
+        let claim = agent.assigned().await.claim;
+        let usage = Usage {
+            peak_memory_bytes: Some(300 << 20),
+            cpu_time: std::time::Duration::from_millis(500),
+            ..Usage::default()
+        };
+        agent.finish_using(claim, &new_log(), Ending::Exited { code: 0 }, usage).await;
+        let id = started["id"].as_str().unwrap().to_owned();
+        let ended = rest.get(&format!("/executions/{id}?wait=10s")).await.json();
+        assert_eq!(ended["state"], "success");
+    }
+    for path in ["/workflows/orders/advice", "/workflows/etl/orders/advice"] {
+        let advice = rest.get(path).await.json();
+        assert_eq!((&advice["verdict"], &advice["recommended"]), (&json!("smaller"), &json!("t3.micro")));
+        assert_eq!(advice["message"], "t3.micro would do instead of t3.medium");
+        assert_eq!(advice["needs"]["memory_bytes"], 375 << 20);
+        assert_eq!(advice["evidence"][0]["succeeded"], 3);
+        assert_eq!(advice["saves_per_run_usd"], Value::Null);
+        let caveats: Vec<_> = advice["caveats"].as_array().unwrap().iter().map(|it| &it["code"]).collect();
+        assert!(caveats.contains(&&json!("own_machine")), "{caveats:?}");
+    }
+    assert_eq!(rest.get("/workflows/none/advice").await.status, 404);
+    assert_eq!(rest.get("/workflows/orders/advice?runs=3").await.status, 400);
 }

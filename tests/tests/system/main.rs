@@ -22,6 +22,7 @@ mod results;
 mod revisions;
 mod schedules;
 mod shutdown;
+mod sizes;
 mod startup;
 mod supervisor_killed;
 mod unpushed;

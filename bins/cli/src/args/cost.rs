@@ -15,6 +15,13 @@ pub struct PlanArgs {
     pub reference: Option<String>,
 }
 
+/// Flags of `advise`.
+#[derive(Debug, Args)]
+pub struct AdviseArgs {
+    /// Its name, repository/name, or its id
+    pub workflow: String,
+}
+
 /// Flags of `cost`.
 #[derive(Debug, Args)]
 pub struct CostArgs {

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use data_runner_server::LogFormat;
 
 pub use access::{ContextAddArgs, ContextCommand, TokenCommand, TokenCreateArgs};
-pub use cost::{CostArgs, CostsBy, PlanArgs};
+pub use cost::{AdviseArgs, CostArgs, CostsBy, PlanArgs};
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, DiffArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
 pub use group::{BackfillArgs, GroupCommand};
@@ -115,6 +115,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Show the machines that a run would get, and their prices; launches nothing
     Plan(PlanArgs),
+    /// Show which instance size a workflow should have, by what its runs used
+    Advise(AdviseArgs),
     /// Run a workflow and follow its log
     Run(RunArgs),
     /// List executions
@@ -185,6 +187,7 @@ impl Command {
             | Self::Schedule(_)
             | Self::Worker(_)
             | Self::Plan(_)
+            | Self::Advise(_)
             | Self::Backfill(_)
             | Self::Group(_)
             | Self::Cost(_)

@@ -1,5 +1,6 @@
 //! One module a command, or a few that belong together.
 
+mod advise;
 mod api;
 mod completion;
 mod context;
@@ -25,6 +26,7 @@ mod validate;
 mod worker;
 mod workflow;
 
+pub use advise::advise;
 pub use api::api;
 pub use completion::completion;
 pub use context::Context;

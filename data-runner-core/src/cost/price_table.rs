@@ -1,13 +1,11 @@
-//! The prices that come with the program.
+//! The prices that come with the program. They are dated; where AWS can be asked, its own are better.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::micro_dollars;
-
 /// What a public IPv4 address costs, in every region, in millionths of a US dollar an hour. Source: "Amazon VPC pricing",
 /// since February 2024.
-pub(crate) const PUBLIC_IPV4: u64 = 5_000;
+pub const PUBLIC_IPV4: u64 = 5_000;
 
 /// A family in a region.
 struct Family {
@@ -40,7 +38,7 @@ fn read_line(line: &'static str) -> Option<((&'static str, &'static str), Family
 }
 
 /// The on-demand price of a type, in millionths of a US dollar an hour.
-pub(crate) fn on_demand(region: &str, instance_type: &str) -> Option<u64> {
+pub fn on_demand(region: &str, instance_type: &str) -> Option<u64> {
     let (family, size) = instance_type.split_once('.')?;
     let family = TABLE.get(&(region, family))?;
     if let Some(price) = family.sizes.get(size) {
@@ -50,8 +48,19 @@ pub(crate) fn on_demand(region: &str, instance_type: &str) -> Option<u64> {
 }
 
 /// A GiB of gp3 volume, in millionths of a US dollar a month.
-pub(crate) fn gp3(region: &str) -> Option<u64> {
+pub fn gp3(region: &str) -> Option<u64> {
     TABLE.get(&(region, "gp3"))?.large
+}
+
+/// A price as AWS writes it, in US dollars, in millionths of a dollar. Digits beyond that are rounded.
+pub fn micro_dollars(price: &str) -> Option<u64> {
+    let (whole, part) = price.trim().split_once('.').unwrap_or((price.trim(), ""));
+    if !part.chars().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let digits: String = part.chars().chain("0000000".chars()).take(7).collect();
+    let tenths: u64 = digits.parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add((tenths + 5) / 10)
 }
 
 /// How a size's price compares with that of `large`.
@@ -77,6 +86,16 @@ mod tests {
     fn every_line_of_the_table_is_read_and_none_stands_twice() {
         let read: Vec<_> = lines().map(|line| read_line(line).unwrap_or_else(|| panic!("{line}"))).collect();
         assert_eq!(read.len(), TABLE.len());
+    }
+
+    #[test]
+    fn a_price_is_read_to_the_millionth_and_rounded() {
+        assert_eq!(micro_dollars("0.0416000000"), Some(41_600));
+        assert_eq!(micro_dollars("12"), Some(12_000_000));
+        assert_eq!(micro_dollars("0.0000005"), Some(1));
+        for not in ["", "1,5", "-1", "0.1e3", "free"] {
+            assert_eq!(micro_dollars(not), None, "{not}");
+        }
     }
 
     #[test]
