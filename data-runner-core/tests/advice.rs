@@ -62,6 +62,7 @@ fn attempt(number: u32, run: Run) -> Attempt {
         worker: sample::worker_id(1),
         lease: sample::lease(1),
         phases: Phases::default(),
+        packages: None,
         end: Some(AttemptEnd::Reported(report)),
     }
 }
