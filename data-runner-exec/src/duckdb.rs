@@ -42,7 +42,7 @@ const QUIET: [&str; 4] = ["-init", "/dev/null", "-batch", "-bail"];
 /// Every statement runs, in order; results are printed as boxes; the first error ends the job with code 1. A parameter
 /// is `getvariable('name')`. DuckDB may use the job's processors and three quarters of its memory; what does not fit
 /// spills into the run's folder. What DuckDB's profile tells of each statement is kept, unless the script looks at profiles
-/// itself, and so is the beginning of the last result. Extensions beside those built in come from `dependencies.duckdb.extensions`; a script
+/// itself or shuts files off, and so is the beginning of the last result. Extensions beside those built in come from `dependencies.duckdb.extensions`; a script
 /// that mentions `s3://` gets httpfs, and S3 as this machine's role: by DuckDB's own `aws` extension where that is
 /// installed or asked for, which renews the role's keys, else with keys that are taken when the job is made ready.
 #[derive(Debug, Clone)]
@@ -113,8 +113,10 @@ impl DuckdbExecutor {
             }
         }
         let mut notes = cli.notes;
-        if script.profiles {
-            notes.push("statements are not profiled: the script does that itself".to_owned());
+        if script.unprofiled {
+            notes.push(
+                "statements are not profiled: the script does that itself, or shuts files off".to_owned(),
+            );
         } else {
             // In this order, and last: from here on every statement is told of.
             let pipe = quoted(&run.folder.join(PROFILE_PIPE).to_string_lossy());

@@ -7,8 +7,9 @@ use std::path::Path;
 pub(crate) struct Script {
     /// It uses S3.
     pub s3: bool,
-    /// It looks at profiles itself: by settings, or by EXPLAIN ANALYZE, which prints in the format that is set.
-    pub profiles: bool,
+    /// Its statements cannot be profiled: it looks at profiles itself, by settings or by EXPLAIN ANALYZE (which prints in
+    /// the format that is set), or it forbids itself to touch files, which holds for the profile's too.
+    pub unprofiled: bool,
 }
 
 impl Script {
@@ -16,23 +17,29 @@ impl Script {
     /// may be any of them.
     pub(crate) fn of(sql: &[u8], code: &Path) -> Self {
         let reads_others = mentions(sql, b".read");
-        Self { s3: mentions(sql, b"s3://"), profiles: profiles(sql) || (reads_others && any_profiles(code)) }
+        let unprofiled = is_unprofiled(sql) || (reads_others && any_unprofiled(code));
+        Self { s3: mentions(sql, b"s3://"), unprofiled }
     }
 }
 
-fn profiles(sql: &[u8]) -> bool {
-    mentions(sql, b"profil") || (mentions(sql, b"explain") && mentions(sql, b"analy"))
+/// `.safe_mode` of the command line, `enable_external_access` and `disabled_filesystems` make DuckDB 1.5 fail the next
+/// statement whose profile it cannot write.
+const NO_FILES: [&[u8]; 3] = [b"safe_mode", b"external_access", b"disabled_filesystems"];
+
+fn is_unprofiled(sql: &[u8]) -> bool {
+    let itself = mentions(sql, b"profil") || (mentions(sql, b"explain") && mentions(sql, b"analy"));
+    itself || NO_FILES.iter().any(|word| mentions(sql, word))
 }
 
-/// Whether any SQL file below a folder looks at profiles. One that cannot be read may.
-fn any_profiles(folder: &Path) -> bool {
+/// Whether any SQL file below a folder cannot be profiled. One that cannot be read may be such.
+fn any_unprofiled(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return true };
     entries.flatten().any(|entry| {
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => any_profiles(&path),
+            Ok(kind) if kind.is_dir() => any_unprofiled(&path),
             Ok(_) if path.extension().is_some_and(|it| it == "sql") => {
-                std::fs::read(&path).map_or(true, |sql| profiles(&sql))
+                std::fs::read(&path).map_or(true, |sql| is_unprofiled(&sql))
             }
             Ok(_) => false,
             Err(_) => true,
@@ -52,21 +59,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_that_looks_at_profiles_is_known_by_its_text_and_by_what_it_reads() {
+    fn a_script_that_cannot_be_profiled_is_known_by_its_text_and_by_what_it_reads() {
         let code = tempfile::tempdir().unwrap();
-        let profiles = |sql: &str| Script::of(sql.as_bytes(), code.path()).profiles;
+        let unprofiled = |sql: &str| Script::of(sql.as_bytes(), code.path()).unprofiled;
         for sql in
             ["PRAGMA enable_profiling;", "SET PROFILING_MODE = 'detailed';", "Explain (Analyze) SELECT 1;"]
         {
-            assert!(profiles(sql), "{sql}");
+            assert!(unprofiled(sql), "{sql}");
         }
         for sql in ["SELECT 1;", "EXPLAIN SELECT 1;", "ANALYZE;", ".read lib/other.sql"] {
-            assert!(!profiles(sql), "{sql}");
+            assert!(!unprofiled(sql), "{sql}");
         }
         std::fs::create_dir(code.path().join("lib")).unwrap();
         std::fs::write(code.path().join("lib/other.sql"), "SET enable_profiling = 'json';").unwrap();
-        assert!(profiles(".READ lib/other.sql"));
-        assert!(!profiles("SELECT 1;"));
+        assert!(unprofiled(".READ lib/other.sql"));
+        assert!(!unprofiled("SELECT 1;"));
     }
 
     #[test]

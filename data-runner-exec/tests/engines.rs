@@ -188,12 +188,15 @@ async fn a_script_that_fails_tells_of_the_statements_before() {
 }
 
 #[tokio::test]
-async fn sql_that_looks_at_profiles_itself_prints_what_it_would_without_us() {
+async fn sql_that_looks_at_profiles_itself_or_shuts_files_off_prints_what_it_would_without_us() {
     for sql in [
         "PRAGMA enable_profiling = 'json';\nSET profiling_output = 'mine.json';\nSELECT 42 AS x;\n",
         "SET enable_profiling = 'query_tree';\nSELECT 42 AS x;\nPRAGMA disable_profiling;\nSELECT 1;\n",
         "EXPLAIN ANALYZE SELECT 42 AS x;\n",
         ".read mine.sql\n",
+        "SET enable_external_access = false;\nSELECT 42 AS x;\n",
+        "SET disabled_filesystems = 'LocalFileSystem';\nSELECT 42 AS x;\n",
+        ".safe_mode\nSELECT 42 AS x;\n",
     ] {
         let fixture = Fixture::new();
         let request = request(&fixture, "workflow.sql", sql);
@@ -240,6 +243,44 @@ async fn what_a_query_spills_and_what_its_files_take_is_measured() {
     assert!(usage.peak_folder_bytes.unwrap() > 10 << 20, "{usage:?}");
     assert!(usage.storage.unwrap().written > 10 << 20, "{usage:?}");
     assert_eq!(usage.network, None, "others may use the machine's network");
+}
+
+#[tokio::test]
+async fn what_polars_spills_is_told_where_it_was_seen_and_unknown_where_it_was_not() {
+    let fixture = Fixture::new();
+    // As Polars does, but for as long as it takes to be seen.
+    let script = "import os\n\
+                  folder = os.environ['POLARS_OOC_SPILL_DIR']\n\
+                  os.makedirs(folder)\n\
+                  open(folder + '/frame', 'wb').write(bytes(3 << 20))\n";
+    let spilling = run(polars().as_ref(), request(&fixture, "workflow.py", script)).await;
+    assert_eq!(spilling.end.ending, Ending::Exited { code: 0 }, "{}", spilling.stderr);
+    assert!(spilling.end.usage.peak_spill_bytes.unwrap() >= 3 << 20, "{:?}", spilling.end.usage);
+    let other = Fixture::new();
+    let quiet = run(polars().as_ref(), request(&other, "workflow.py", "print(1)\n")).await;
+    assert_eq!(quiet.end.usage.peak_spill_bytes, None, "none was seen, which is not none");
+    assert_eq!(quiet.end.sql, None);
+}
+
+/// Bytes that the machine's interfaces received and sent since its start, but for the one to itself.
+fn carried() -> u64 {
+    let text = fs::read_to_string("/proc/net/dev").unwrap();
+    let lines = text.lines().skip(2).filter_map(|line| line.split_once(':'));
+    let others = lines.filter(|(name, _)| name.trim() != "lo");
+    let numbers = others.map(|(_, numbers)| numbers.split_whitespace().collect::<Vec<_>>());
+    numbers.flat_map(|numbers| [numbers[0], numbers[8]].map(|it| it.parse::<u64>().unwrap())).sum()
+}
+
+#[tokio::test]
+async fn the_network_is_the_jobs_where_it_has_the_machine_to_itself() {
+    let fixture = Fixture::new();
+    let options = RunOptions { alone_on_machine: true, ..RunOptions::default() };
+    let runner = Runner::new(shims(), options);
+    let duckdb = DuckdbExecutor::new("duckdb".parse().unwrap(), runner, environments());
+    let before = carried();
+    let outcome = run(&duckdb, request(&fixture, "workflow.sql", "SELECT 1;")).await;
+    let counted = outcome.end.usage.network.unwrap();
+    assert!(counted.received + counted.sent <= carried() - before, "{counted:?}");
 }
 
 #[tokio::test]
