@@ -11,6 +11,14 @@ use git2::{Commit, DiffDelta, DiffFormat, DiffLine, DiffOptions, ErrorCode, Oid,
 /// A longer history is not looked through to its end.
 const COMMITS: usize = 100_000;
 
+/// Some of a history.
+pub(crate) struct History {
+    /// The newest first.
+    pub(crate) versions: Vec<Version>,
+    /// A commit was met whose parents are not in our copy: it may not be what changed anything, and there may be more.
+    pub(crate) is_cut: bool,
+}
+
 /// The commits up to `revision` that changed something at or below `paths`, the newest first. As `git log` does it, a
 /// merge counts only if it differs from all that it merges.
 pub(crate) fn history(
@@ -18,17 +26,18 @@ pub(crate) fn history(
     revision: &Revision,
     paths: &[String],
     limit: usize,
-) -> Result<Vec<Version>, git2::Error> {
+) -> Result<History, git2::Error> {
     let mut walk = repository.revwalk()?;
     walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
     walk.push(Oid::from_str(revision.as_str())?)?;
     let mut known: BTreeMap<Oid, Vec<Option<Oid>>> = BTreeMap::new();
-    let mut versions = Vec::new();
+    let (mut versions, mut is_cut) = (Vec::new(), false);
     for id in walk.take(COMMITS) {
         if versions.len() == limit {
             break;
         }
         let commit = repository.find_commit(id?)?;
+        is_cut |= ends_here(&commit);
         let own = match known.remove(&commit.id()) {
             Some(own) => own,
             None => objects(&commit.tree()?, paths)?,
@@ -43,7 +52,13 @@ pub(crate) fn history(
             versions.push(version(&commit)?);
         }
     }
-    Ok(versions)
+    Ok(History { versions, is_cut })
+}
+
+/// Whether our copy ends at this commit: it shows none of the parents that it was made with.
+fn ends_here(commit: &Commit<'_>) -> bool {
+    let mut lines = commit.raw_header_bytes().split(|byte| *byte == b'\n');
+    commit.parent_count() == 0 && lines.any(|line| line.starts_with(b"parent "))
 }
 
 /// What stands at each path.

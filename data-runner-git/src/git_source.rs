@@ -18,8 +18,9 @@ use crate::tree::CommitSnapshot;
 
 /// A git repository, mirrored into a bare one on this machine. A revision is a commit.
 ///
-/// `resolve` asks the remote for its refs and brings only what is missing. A revision that was resolved once stays
-/// readable, also when the branch is rewritten or the remote cannot be reached.
+/// `resolve` asks the remote for its refs and brings only what is missing; at first that is the newest commit alone, unless
+/// the repository is on this machine. `history`, and older commits, bring what is behind it when they are asked for. A
+/// revision that was resolved once stays readable, also when the branch is rewritten or the remote cannot be reached.
 #[derive(Clone)]
 pub struct GitSource {
     mirror: Arc<Mirror>,

@@ -15,9 +15,9 @@
 //!
 //! What somebody sends without pushing it is an [`UploadedSource`]; [`pack`] makes it of a folder.
 //!
-//! A git repository is mirrored into a bare one of our own and read from its object database: there is no checkout, so
-//! that no hook, no filter and no submodule is ever at work. What was resolved once is kept there by a ref, also when
-//! the branch is rewritten.
+//! A git repository is mirrored, as far back as it is needed, into a bare one of our own and read from its object
+//! database: there is no checkout, so that no hook, no filter and no submodule is ever at work. What was resolved once
+//! is kept there by a ref, also when the branch is rewritten.
 
 mod access;
 mod bundle;
@@ -25,6 +25,7 @@ mod changes;
 mod folder_source;
 mod git_source;
 mod host_keys;
+mod leftovers;
 mod location;
 mod mirror;
 mod opener;

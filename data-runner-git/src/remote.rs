@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use data_runner_core::port::SourceError;
 use git2::{
-    AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, ErrorCode, FetchOptions, Oid,
-    RemoteCallbacks, RemoteRedirect, Repository,
+    AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, ErrorClass, ErrorCode,
+    FetchOptions, Oid, RemoteCallbacks, RemoteRedirect, Repository,
 };
 
 use crate::access::{Access, Helper};
 use crate::host_keys::{Verdict, judge};
-use crate::location::RemoteUrl;
-use crate::tree::local;
+use crate::location::{RemoteUrl, Scheme};
 
 /// For how long a connection may take to come about, and for how long it may then be silent.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -24,6 +23,41 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Head {
     pub(crate) name: String,
     pub(crate) object: Oid,
+}
+
+/// How much history a download brings with the commits that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// None: they stand alone, and our copy ends there.
+    Tips,
+    /// What we lack, but nothing from behind where our copy ends; given up when it is more than so many bytes.
+    Missing {
+        /// So many bytes.
+        at_most: u64,
+    },
+    /// All of it, also what is behind where our copy ends.
+    All,
+}
+
+impl Depth {
+    /// As libgit2 counts it; 0 is what git does by itself.
+    fn generations(self, scheme: Scheme) -> i32 {
+        match (self, scheme) {
+            // libgit2 reads the files of a repository of this machine itself, and cannot cut there.
+            (_, Scheme::File) | (Self::Missing { .. }, _) => 0,
+            (Self::Tips, Scheme::Https | Scheme::Ssh | Scheme::Plain) => 1,
+            (Self::All, Scheme::Https | Scheme::Ssh | Scheme::Plain) => i32::MAX,
+        }
+    }
+}
+
+/// What became of a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Brought {
+    /// It is here.
+    All,
+    /// It was more than [`Depth::Missing`] allowed, and nothing of it is here.
+    Nothing,
 }
 
 /// A remote repository.
@@ -38,6 +72,11 @@ impl Remote {
         Self { url, access }
     }
 
+    /// For how long a fetch may last.
+    pub(crate) fn longest(&self) -> Duration {
+        self.access.longest_fetch
+    }
+
     /// Its branches and tags, and `HEAD`, without bringing anything.
     pub(crate) fn list(&self, repository: &Repository) -> Result<Vec<Head>, SourceError> {
         let visit = Visit::new(self);
@@ -50,19 +89,48 @@ impl Remote {
         listed.map_err(|error| visit.explain(error))
     }
 
-    /// Brings the objects that `refspecs` name into `repository`, and changes none of its refs.
-    pub(crate) fn download(&self, repository: &Repository, refspecs: &[&str]) -> Result<(), SourceError> {
-        let visit = Visit::new(self);
-        let mut remote =
-            repository.remote_anonymous(&self.url.text).map_err(|error| local(&self.url.text, error))?;
-        let mut options = FetchOptions::new();
-        options
-            .remote_callbacks(visit.callbacks())
-            .download_tags(AutotagOption::None)
-            // A redirect to another host would carry our credentials there.
-            .follow_redirects(RemoteRedirect::None);
-        remote.download(refspecs, Some(&mut options)).map_err(|error| visit.explain(error))
+    /// Brings the objects that `refspecs` name into `repository`, and changes none of its refs. A server that cannot
+    /// cut a history off gives it whole.
+    pub(crate) fn download(
+        &self,
+        repository: &Repository,
+        refspecs: &[&str],
+        depth: Depth,
+    ) -> Result<Brought, SourceError> {
+        let enough = match depth {
+            Depth::Missing { at_most } => at_most,
+            Depth::Tips | Depth::All => u64::MAX,
+        };
+        let visit = Visit { enough, ..Visit::new(self) };
+        let transfer = |generations: i32| {
+            let mut options = FetchOptions::new();
+            options
+                .remote_callbacks(visit.callbacks())
+                .download_tags(AutotagOption::None)
+                .depth(generations)
+                // A redirect to another host would carry our credentials there.
+                .follow_redirects(RemoteRedirect::None);
+            repository.remote_anonymous(&self.url.text)?.download(refspecs, Some(&mut options))
+        };
+        let generations = depth.generations(self.url.scheme);
+        let result = match transfer(generations) {
+            Err(error) if generations != 0 && cannot_cut(&error) => {
+                visit.tried.set(Tried::Nothing);
+                transfer(0)
+            }
+            result => result,
+        };
+        match result {
+            Ok(()) => Ok(Brought::All),
+            Err(_) if visit.had_enough.get() => Ok(Brought::Nothing),
+            Err(error) => Err(visit.explain(error)),
+        }
     }
+}
+
+/// Whether the server does not know what a depth is: it says so before it is asked for anything.
+fn cannot_cut(error: &git2::Error) -> bool {
+    error.code() == ErrorCode::Invalid && error.class() == ErrorClass::Net
 }
 
 /// libgit2 waits for ever by default.
@@ -90,6 +158,9 @@ struct Visit<'remote> {
     refusal: RefCell<Option<SourceError>>,
     tried: Cell<Tried>,
     since: Instant,
+    /// After so many bytes we want no more, which is no error.
+    enough: u64,
+    had_enough: Cell<bool>,
 }
 
 /// libgit2 asks again after each refusal, so that each way is gone once only.
@@ -101,7 +172,14 @@ enum Tried {
 
 impl<'remote> Visit<'remote> {
     fn new(remote: &'remote Remote) -> Self {
-        Self { remote, refusal: RefCell::new(None), tried: Cell::new(Tried::Nothing), since: Instant::now() }
+        Self {
+            remote,
+            refusal: RefCell::new(None),
+            tried: Cell::new(Tried::Nothing),
+            since: Instant::now(),
+            enough: u64::MAX,
+            had_enough: Cell::new(false),
+        }
     }
 
     fn callbacks(&self) -> RemoteCallbacks<'_> {
@@ -141,7 +219,7 @@ impl<'remote> Visit<'remote> {
         let token = access.tokens.iter().find(|token| token.host.eq_ignore_ascii_case(&self.remote.url.host));
         match (token, access.helper) {
             // Only https asks for passwords here: plain http is spoken without credentials.
-            _ if self.remote.url.scheme != crate::location::Scheme::Https => {
+            _ if self.remote.url.scheme != Scheme::Https => {
                 Err(git2::Error::new(ErrorCode::Auth, git2::ErrorClass::Callback, "not over this protocol"))
             }
             (Some(token), _) => Cred::userpass_plaintext(&token.user, token.secret.reveal()),
@@ -195,6 +273,10 @@ impl<'remote> Visit<'remote> {
     fn may_go_on(&self, received: u64) -> bool {
         let access = &self.remote.access;
         let url = self.remote.url.text.clone();
+        if received > self.enough {
+            self.had_enough.set(true);
+            return false;
+        }
         if received > access.largest_fetch {
             let message = format!("it sends more than {} bytes at one time", access.largest_fetch);
             *self.refusal.borrow_mut() = Some(SourceError::Refused { path: url, message });

@@ -5,13 +5,13 @@ mod support;
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use data_runner_core::id::Revision;
 use data_runner_core::port::{SourceError, WorkflowSource};
 use data_runner_git::{GitSource, Limits};
 use git2::{Index, ObjectType, Oid, Signature};
+use support::served::Daemon;
 use support::{Origin, access, entry, workflow};
 use tempfile::TempDir;
 
@@ -214,50 +214,12 @@ async fn a_branch_may_take_the_place_of_a_folder_of_branches() {
     assert!(matches!(it.source.resolve("feature/x").await, Err(SourceError::NoSuchRef { .. })));
 }
 
-/// `git daemon` on a port of this machine; killed when dropped.
-struct Daemon {
-    child: Child,
-    url: String,
-}
-
-impl Daemon {
-    fn serve(base: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // Called by its own name: `git daemon` would be a process between it and us that dies alone.
-        let programs = Command::new("git").arg("--exec-path").output().unwrap().stdout;
-        let programs = String::from_utf8(programs).unwrap();
-        let child = Command::new(Path::new(programs.trim()).join("git-daemon"))
-            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
-            .arg(format!("--port={port}"))
-            .arg(format!("--base-path={}", base.display()))
-            .arg(base)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let until = Instant::now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < until, "git daemon does not listen");
-            std::thread::yield_now();
-        }
-        Self { child, url: format!("git://127.0.0.1:{port}/origin.git") }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test]
 async fn over_the_network_pushes_abbreviations_and_rewrites_are_the_same() {
     let it = world();
     let first = it.origin.commit("main", None, &workflow("1"));
     let daemon = Daemon::serve(it.folder.path());
-    let source = mirror_of(&daemon.url, it.folder.path(), "networked.git");
+    let source = mirror_of(&daemon.url(), it.folder.path(), "networked.git");
     assert_eq!(source.resolve("main").await.unwrap(), revision(first));
     let second = it.origin.commit("main", Some(first), &workflow("2"));
     assert_eq!(source.resolve("main").await.unwrap(), revision(second));
@@ -280,7 +242,7 @@ async fn a_flood_is_cut_off() {
     let daemon = Daemon::serve(it.folder.path());
     let access = data_runner_git::Access { largest_fetch: 10_000, ..access() };
     let source =
-        GitSource::new(&daemon.url, it.folder.path().join("f.git"), access, Limits::default()).unwrap();
+        GitSource::new(&daemon.url(), it.folder.path().join("f.git"), access, Limits::default()).unwrap();
     let error = source.resolve("main").await.unwrap_err();
     assert!(matches!(error, SourceError::Refused { .. }), "{error:?}");
 }

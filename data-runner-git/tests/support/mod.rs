@@ -1,6 +1,8 @@
 //! A git repository that a test writes to, without a checkout.
 #![allow(dead_code)]
 
+pub mod served;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
