@@ -122,6 +122,9 @@ impl CallError {
     }
 }
 
+/// How many pages may be empty: a filter is applied after a page was read.
+const PAGES: usize = 50;
+
 impl Aws {
     /// Calls with these credentials in this region.
     pub fn new(credentials: SharedCredentialsProvider, region: Option<String>, endpoints: Endpoints) -> Self {
@@ -163,6 +166,32 @@ impl Aws {
         let body = json!({"SecretId": id});
         let answer = self.call(Service::SecretsManager, "GetSecretValue", &body, region_of_arn(id)).await?;
         Ok(answer.get("SecretString").and_then(Value::as_str).map(ToOwned::to_owned))
+    }
+
+    /// Whether there is a parameter of this name. Its value is not read.
+    pub async fn has_parameter(&self, name: &str) -> Result<bool, CallError> {
+        let mut body = json!({"ParameterFilters": [{"Key": "Name", "Option": "Equals", "Values": [name]}]});
+        for _ in 0..PAGES {
+            let answer = self.call(Service::Ssm, "DescribeParameters", &body, None).await?;
+            if answer.get("Parameters").and_then(Value::as_array).is_some_and(|found| !found.is_empty()) {
+                return Ok(true);
+            }
+            match answer.get("NextToken").and_then(Value::as_str) {
+                Some(next) => body["NextToken"] = next.into(),
+                None => return Ok(false),
+            }
+        }
+        Err(CallError::Garbled { service: Service::Ssm.name() })
+    }
+
+    /// Whether there is a secret of this name or ARN that is not being deleted. Its value is not read.
+    pub async fn has_secret(&self, id: &str) -> Result<bool, CallError> {
+        let body = json!({"SecretId": id});
+        match self.call(Service::SecretsManager, "DescribeSecret", &body, region_of_arn(id)).await {
+            Ok(answer) => Ok(answer.get("DeletedDate").is_none_or(Value::is_null)),
+            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The limit of this account in this region by its code, in its own unit, such as vCPUs.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use data_runner_aws_light::{
     AwsSecrets, CredentialsError, EnvironmentSecrets, Imds, MachineCredentials, Notice,
-    ProvideCredentials as _, notices,
+    ProvideCredentials as _, SecretNames, notices,
 };
-use data_runner_core::port::{Retry, SecretError, SecretResolver as _};
+use data_runner_core::port::{Retry, SecretError, SecretProbe as _, SecretResolver as _, Verdict};
 use data_runner_core::workflow::SecretRef;
 use small_aws::SmallAws;
 
@@ -131,6 +131,45 @@ async fn a_key_that_is_not_there_and_a_secret_of_bytes_are_told_without_showing_
     aws.answer("GetSecretValue", 200, r#"{"SecretBinary": "aHVudGVyMg=="}"#);
     let error = secrets.resolve(&reference("aws-secretsmanager://pg")).await.unwrap_err();
     assert!(matches!(error, SecretError::Refused { .. }));
+}
+
+#[tokio::test]
+async fn the_names_of_secrets_are_looked_for_and_no_value_is_read() {
+    let aws = SmallAws::start().await;
+    aws.role("AKIA1", Duration::from_secs(3600));
+    let names = SecretNames::new(aws.client());
+    let look = async |text: &str| names.probe(&reference(text)).await;
+
+    aws.answer_once("DescribeParameters", 200, r#"{"Parameters": [], "NextToken": "more"}"#);
+    aws.answer("DescribeParameters", 200, r#"{"Parameters": [{"Name": "/prod/key"}]}"#);
+    let there = look("aws-ssm:///prod/key").await;
+    assert_eq!((there.verdict, there.check.as_str()), (Verdict::Good, "aws-ssm:///prod/key"));
+    let help = there.help.unwrap();
+    assert!(help.contains("ssm:GetParameter on arn:aws:ssm:*:*:parameter/prod/key"), "{help}");
+    assert!(aws.calls().last().unwrap().body.contains(r#""NextToken":"more""#));
+    aws.answer("DescribeParameters", 200, r#"{"Parameters": []}"#);
+    assert_eq!(look("aws-ssm:///prod/no").await.verdict, Verdict::Bad);
+
+    aws.answer("DescribeSecret", 200, r#"{"Name": "prod/pg"}"#);
+    let there = look("aws-secretsmanager://prod/pg#dsn").await;
+    assert_eq!(there.verdict, Verdict::Good);
+    let help = there.help.unwrap();
+    assert!(help.contains("secretsmanager:GetSecretValue") && help.contains("\"dsn\""), "{help}");
+    aws.answer("DescribeSecret", 200, r#"{"Name": "prod/pg", "DeletedDate": 1.7e9}"#);
+    assert_eq!(look("aws-secretsmanager://prod/pg").await.verdict, Verdict::Bad);
+    aws.answer("DescribeSecret", 400, r#"{"__type": "ResourceNotFoundException", "Message": "no"}"#);
+    assert_eq!(look("aws-secretsmanager://prod/no").await.verdict, Verdict::Bad);
+
+    aws.answer("DescribeSecret", 400, r#"{"__type": "AccessDeniedException", "Message": "no"}"#);
+    let unknown = look("aws-secretsmanager://prod/pg").await;
+    assert_eq!(unknown.verdict, Verdict::Warning);
+    assert!(
+        unknown.message.starts_with("not known here, since secretsmanager:DescribeSecret"),
+        "{unknown:?}"
+    );
+    assert!(unknown.help.unwrap().contains("secretsmanager:GetSecretValue"));
+    assert_eq!(look("env://PG_DSN").await.verdict, Verdict::Bad);
+    assert!(aws.calls().iter().all(|call| call.target.contains(".Describe")), "only names were asked for");
 }
 
 #[tokio::test]

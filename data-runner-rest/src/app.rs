@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::extract::NestedPath;
-use data_runner_core::port::{Checkup, ImageBaker};
+use data_runner_core::port::{Checkup, ImageBaker, SecretProbe};
 use data_runner_core::workflow::{Architecture, WorkerTypes};
 use data_runner_engine::{Handle, Tokens};
 use http::request::Parts;
@@ -33,6 +33,7 @@ pub(crate) struct App {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) images: Option<Arc<dyn ImageBaker>>,
     pub(crate) checkups: Arc<[Arc<dyn Checkup>]>,
+    pub(crate) secrets: Option<Arc<dyn SecretProbe>>,
 }
 
 impl App {

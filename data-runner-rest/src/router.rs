@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
-use data_runner_core::port::{Checkup, ImageBaker};
+use data_runner_core::port::{Checkup, ImageBaker, SecretProbe};
 use data_runner_core::workflow::{Architecture, WorkerTypes};
 use data_runner_engine::{Handle, Tokens};
 use http::Method;
@@ -29,7 +29,7 @@ use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
     advice, agent, bundles, commands, costs, doctor, events, executions, groups, history, hooks, images,
-    logs, repos, schedules, server, tokens, validate, workers, workflows,
+    logs, repos, schedules, secrets, server, tokens, validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -65,6 +65,8 @@ pub struct RouterOptions {
     pub hooks: Option<Arc<Hooks>>,
     /// What `/doctor` asks.
     pub checkups: Vec<Arc<dyn Checkup>>,
+    /// Looks whether workers can read the secrets of workflows; `None`: nobody knows.
+    pub secrets: Option<Arc<dyn SecretProbe>>,
 }
 
 impl Default for RouterOptions {
@@ -80,6 +82,7 @@ impl Default for RouterOptions {
             images: None,
             hooks: None,
             checkups: Vec::new(),
+            secrets: None,
         }
     }
 }
@@ -123,6 +126,7 @@ pub fn router(handle: Handle, options: RouterOptions) -> Router {
         agents: Arc::new(options.agents),
         images: options.images,
         checkups: options.checkups.into(),
+        secrets: options.secrets,
         downloads: Arc::new(Semaphore::new(DOWNLOADS)),
         hooks: options.hooks,
         hooks_at_once: Arc::new(Semaphore::new(HOOKS)),
@@ -165,6 +169,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(advice::advice))
         .routes(routes!(history::history))
         .routes(routes!(history::diff))
+        .routes(routes!(secrets::check))
         .routes(routes!(bundles::upload))
         .routes(routes!(groups::backfill))
         .routes(routes!(groups::list))
@@ -207,7 +212,7 @@ fn routes() -> OpenApiRouter<App> {
 }
 
 /// What the document calls the routes of [`two_segments`].
-const TWO_SEGMENTS: [(&str, &str); 7] = [
+const TWO_SEGMENTS: [(&str, &str); 8] = [
     ("/workflows/{workflow}/{name}", "/workflows/{workflow}"),
     ("/workflows/{workflow}/{name}/execute", "/workflows/{workflow}/execute"),
     ("/workflows/{workflow}/{name}/plan", "/workflows/{workflow}/plan"),
@@ -215,6 +220,7 @@ const TWO_SEGMENTS: [(&str, &str); 7] = [
     ("/workflows/{workflow}/{name}/backfill", "/workflows/{workflow}/backfill"),
     ("/workflows/{workflow}/{name}/history", "/workflows/{workflow}/history"),
     ("/workflows/{workflow}/{name}/diff", "/workflows/{workflow}/diff"),
+    ("/workflows/{workflow}/{name}/secrets", "/workflows/{workflow}/secrets"),
 ];
 
 /// `repo/name` without encoding its slash. OpenAPI knows no parameter of two segments, so these are not in the document.
@@ -231,6 +237,7 @@ fn two_segments() -> Router<App> {
         .route("/workflows/{workflow}/{name}/backfill", post(groups::backfill))
         .route("/workflows/{workflow}/{name}/history", get(history::history))
         .route("/workflows/{workflow}/{name}/diff", get(history::diff))
+        .route("/workflows/{workflow}/{name}/secrets", get(secrets::check))
 }
 
 async fn not_found(method: Method, uri: http::Uri) -> Refusal {

@@ -1,19 +1,32 @@
 //! Checks of the supervisor's own host.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use data_runner_core::port::{Checkup, Finding};
-use data_runner_core::settings::{Settings, TlsSettings};
-use data_runner_engine::Tokens;
+use data_runner_core::port::{Checkup, Finding, SecretProbe};
+use data_runner_core::settings::{KeySource, Settings, TlsSettings};
+use data_runner_core::workflow::{DefinitionState, Presence, SecretRef, Webhook};
+use data_runner_engine::{Handle, Tokens};
+use futures::future::join_all;
+
+use crate::secrets::{own_probe, probe_of_workers};
 
 /// Less than this will not do for long: logs, results, code and environments grow.
 const WANTED_DISK: u64 = 2 << 30;
 
-/// Looks at the host: the state folder, its disk, the certificate's files, and whether anybody can come in.
+/// Looks at the host: the state folder, its disk, the certificate's files, whether anybody can come in, and whether the
+/// secrets that the settings name can be read.
 pub struct HostCheckup {
     settings: Settings,
     tokens: Option<Tokens>,
+}
+
+/// Looks whether the addresses of notifications can be read, where workflows name them by reference.
+pub(crate) struct NotificationCheckup {
+    handle: Handle,
+    probe: Arc<dyn SecretProbe>,
 }
 
 impl HostCheckup {
@@ -95,6 +108,31 @@ impl HostCheckup {
         }
     }
 
+    /// Each secret that the settings name, looked for by whoever reads it.
+    async fn secrets(&self) -> Vec<Finding> {
+        let settings = &self.settings;
+        let hooks = [("github", &settings.hooks.github), ("gitlab", &settings.hooks.gitlab)];
+        let hooks = hooks.iter().flat_map(|(sender, references)| {
+            references.iter().map(move |reference| (format!("`hooks.{sender}`"), reference))
+        });
+        let keys = settings.repositories.iter().filter_map(|repository| match &repository.ssh_key {
+            Some(KeySource::Secret(reference)) => {
+                Some((format!("`ssh_key` of {}", repository.name), reference))
+            }
+            Some(KeySource::File(_)) | None => None,
+        });
+        let heartbeat = settings.heartbeat_url.iter().filter_map(reference);
+        let heartbeat = heartbeat.map(|reference| ("`heartbeat_url`".to_owned(), reference));
+        let own: Vec<_> = hooks.chain(keys).chain(heartbeat).collect();
+        let index = settings.python.index.iter().filter_map(|index| index.auth.as_ref());
+        let (by_us, by_workers) = (own_probe(), probe_of_workers(settings));
+        let own = own.iter().map(|(whose, reference)| look(&*by_us, whose, reference));
+        let index = index.map(|reference| look(&*by_workers, "`python.index_auth`", reference));
+        let (mut findings, of_workers) = tokio::join!(join_all(own), join_all(index));
+        findings.extend(of_workers);
+        findings
+    }
+
     async fn login(&self) -> Finding {
         let check = "login";
         if !self.settings.wants_tokens() {
@@ -120,7 +158,60 @@ impl HostCheckup {
 #[async_trait]
 impl Checkup for HostCheckup {
     async fn check(&self) -> Vec<Finding> {
-        vec![self.state(), self.disk(), self.certificate(), self.login().await]
+        let mut findings = vec![self.state(), self.disk(), self.certificate(), self.login().await];
+        findings.extend(self.secrets().await);
+        findings
+    }
+}
+
+impl NotificationCheckup {
+    pub(crate) fn new(handle: Handle, probe: Arc<dyn SecretProbe>) -> Self {
+        Self { handle, probe }
+    }
+}
+
+#[async_trait]
+impl Checkup for NotificationCheckup {
+    async fn check(&self) -> Vec<Finding> {
+        let published = self.handle.published();
+        let mut named: BTreeMap<&SecretRef, BTreeSet<String>> = BTreeMap::new();
+        for workflow in published.workflows.values() {
+            let (Presence::Present, DefinitionState::Valid(definition)) =
+                (&workflow.presence, &workflow.definition)
+            else {
+                continue;
+            };
+            let webhooks = definition.config.notifications.iter().map(|notification| &notification.webhook);
+            for reference in webhooks.filter_map(reference) {
+                named.entry(reference).or_default().insert(workflow.qualified_name().to_string());
+            }
+        }
+        let looks = named.into_iter().map(async |(reference, workflows)| {
+            let whose = match workflows.iter().next() {
+                Some(first) if workflows.len() == 1 => format!("notifications of {first}"),
+                Some(first) => format!("notifications of {first} and {} more", workflows.len() - 1),
+                None => "notifications".to_owned(),
+            };
+            look(&*self.probe, &whose, reference).await
+        });
+        join_all(looks).await
+    }
+}
+
+/// What was found of a secret; the message says whose it is.
+async fn look(probe: &dyn SecretProbe, whose: &str, reference: &SecretRef) -> Finding {
+    let found = probe.probe(reference).await;
+    Finding {
+        check: "secret".to_owned(),
+        message: format!("{whose}, {reference}: {}", found.message),
+        ..found
+    }
+}
+
+fn reference(webhook: &Webhook) -> Option<&SecretRef> {
+    match webhook {
+        Webhook::Reference(reference) => Some(reference),
+        Webhook::Url(_) => None,
     }
 }
 
@@ -160,6 +251,33 @@ mod tests {
         assert_eq!(checked("login: true", &file, None).await, verdicts(Bad, Good, Warning));
         let given = "tls: {certificate: /none/cert.pem, key: /none/key.pem, ca: /none/ca.pem}";
         assert_eq!(checked(given, folder.path(), None).await, verdicts(Good, Bad, Good));
+    }
+
+    #[tokio::test]
+    async fn secrets_that_the_settings_name_are_looked_for_and_none_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        // Something that every process has, and something that none has.
+        let text = "hooks: {github: env://PATH, gitlab: env://NO_SUCH_HOOK}\n\
+                    python: {index_url: \"https://pypi.example.org/simple\", index_auth: env://DATA_RUNNER_PYPI}\n\
+                    repositories: [{name: etl, url: /etl, ssh_key: env://NO_SUCH_KEY}]\n";
+        let parsed = settings::parse("supervisor.yaml", text.as_bytes(), &BTreeMap::new());
+        let mut settings = parsed.into_result().unwrap().0;
+        folder.path().clone_into(&mut settings.state);
+        let found = HostCheckup::new(settings, None).check().await;
+        let found = found.iter().filter(|it| it.check == "secret");
+        let found: Vec<_> = found.map(|it| (it.verdict, it.message.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                (Verdict::Good, "`hooks.github`, env://PATH: the supervisor can read it"),
+                (Verdict::Bad, "`hooks.gitlab`, env://NO_SUCH_HOOK: there is no secret env://NO_SUCH_HOOK"),
+                (Verdict::Bad, "`ssh_key` of etl, env://NO_SUCH_KEY: there is no secret env://NO_SUCH_KEY"),
+                (
+                    Verdict::Bad,
+                    "`python.index_auth`, env://DATA_RUNNER_PYPI: workers do not get the supervisor's DATA_RUNNER_PYPI"
+                ),
+            ]
+        );
     }
 
     #[tokio::test]

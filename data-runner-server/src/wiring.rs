@@ -25,13 +25,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents;
-use crate::checkup::HostCheckup;
+use crate::checkup::{HostCheckup, NotificationCheckup};
 use crate::cloud::{Cloud, CloudPorts};
 use crate::installation::Installation;
 use crate::listen::{self, ListenError, Listener};
 use crate::machines::Machines;
 use crate::running::Running;
-use crate::secrets::own_secrets;
+use crate::secrets::{own_probe, own_secrets, probe_of_workers};
 use crate::secured::Secured;
 use crate::{heartbeat, notifications};
 
@@ -159,6 +159,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
     tell_of_first_token(tokens.as_ref()).await;
     let mut checkups: Vec<Arc<dyn Checkup>> =
         vec![Arc::new(HostCheckup::new(settings.clone(), tokens.clone()))];
+    checkups.push(Arc::new(NotificationCheckup::new(supervisor.handle(), own_probe())));
     if let Some(cloud) = cloud {
         checkups.extend(cloud.checkup(settings).await);
     }
@@ -232,6 +233,7 @@ fn serve(supervisor: Supervisor, store: Arc<SqliteStore>, served: Served, settin
         images,
         hooks: Some(hooks(settings)),
         checkups,
+        secrets: Some(probe_of_workers(settings)),
         ..RouterOptions::default()
     };
     let router = data_runner_rest::router(supervisor.handle(), options);

@@ -93,6 +93,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Schedule(command) => command::schedule(command, &context()?).await,
         Command::Worker(command) => command::worker(command, &context()?).await,
         Command::Image(command) => command::image(command, &context()?).await,
+        Command::Secret(command) => command::secret(command, &context()?).await,
         Command::Token(command) => command::token(command, &context()?).await,
         Command::Context(command) => command::contexts(command, &cli.common, output),
         Command::Api(args) => command::api(args, &connect()?).await,

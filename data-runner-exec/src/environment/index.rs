@@ -4,13 +4,12 @@
 //! the index's address: no other server is shown them, and they are no part of a command line, a file, or what tells
 //! environments apart. What the tool says is masked.
 
-use std::error::Error as _;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use data_runner_core::execution::Failure;
-use data_runner_core::port::{SecretError, SecretResolver, SecretValue};
+use data_runner_core::port::{SecretResolver, SecretValue};
 use data_runner_core::workflow::SecretRef;
 use tokio::runtime::Handle;
 
@@ -75,7 +74,7 @@ impl IndexAuth {
         let asked = async { tokio::time::timeout(WITHIN, self.resolver.resolve(&self.reference)).await };
         let value = match runtime.block_on(asked) {
             Ok(Ok(value)) => value,
-            Ok(Err(error)) => return Err(none(&in_full(&error)).hinting(format!(
+            Ok(Err(error)) => return Err(none(&error.in_full()).hinting(format!(
                 "`python.index_auth` of the supervisor's settings names {}; it is read here, on the worker",
                 self.reference
             ))),
@@ -151,17 +150,6 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
-}
-
-/// An error with all its causes.
-fn in_full(error: &SecretError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

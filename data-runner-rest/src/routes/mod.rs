@@ -17,6 +17,7 @@ pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod repos;
 pub(crate) mod schedules;
+pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod tokens;
 pub(crate) mod validate;

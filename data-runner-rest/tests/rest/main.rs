@@ -17,6 +17,7 @@ mod login;
 mod logs;
 mod refusals;
 mod routes;
+mod secrets;
 mod secure;
 mod serving;
 mod usage;

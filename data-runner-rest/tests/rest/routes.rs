@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 58] = [
+const ROUTES: [(&str, &str, &str, u16); 59] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -18,6 +18,7 @@ const ROUTES: [(&str, &str, &str, u16); 58] = [
     ("GET", "/workflows/{workflow}/advice", "/workflows/no/advice", 404),
     ("GET", "/workflows/{workflow}/history", "/workflows/no/history", 404),
     ("GET", "/workflows/{workflow}/diff", "/workflows/no/diff", 404),
+    ("GET", "/workflows/{workflow}/secrets", "/workflows/no/secrets", 404),
     ("GET", "/executions/{execution}/diff", "/executions/NOBODY/diff?with=NOBODY", 404),
     ("POST", "/workflows/{workflow}/backfill", "/workflows/no/backfill", 422),
     ("GET", "/groups", "/groups", 200),

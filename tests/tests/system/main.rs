@@ -21,6 +21,7 @@ mod requests;
 mod results;
 mod revisions;
 mod schedules;
+mod secrets;
 mod shutdown;
 mod sizes;
 mod startup;

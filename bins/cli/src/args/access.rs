@@ -32,6 +32,16 @@ pub struct TokenCreateArgs {
     pub expires_in: Option<String>,
 }
 
+/// What to do with secrets.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Look whether the workers can read each secret of a workflow; shows no value, and ends with 1 if one is missing
+    Check {
+        /// The workflow: its name, repository/name, or its id
+        workflow: String,
+    },
+}
+
 /// What to do with contexts.
 #[derive(Debug, Subcommand)]
 pub enum ContextCommand {

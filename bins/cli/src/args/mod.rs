@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use data_runner_server::LogFormat;
 
-pub use access::{ContextAddArgs, ContextCommand, TokenCommand, TokenCreateArgs};
+pub use access::{ContextAddArgs, ContextCommand, SecretCommand, TokenCommand, TokenCreateArgs};
 pub use cost::{AdviseArgs, CostArgs, CostsBy, PlanArgs};
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, DiffArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
@@ -154,6 +154,9 @@ pub enum Command {
     /// Images that make machines ready sooner
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Secrets of workflows
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// API tokens: who may come in
     #[command(subcommand)]
     Token(TokenCommand),
@@ -192,6 +195,7 @@ impl Command {
             | Self::Group(_)
             | Self::Cost(_)
             | Self::Image(_)
+            | Self::Secret(_)
             | Self::Token(_)
             | Self::Context(_)
             | Self::Api(_)
