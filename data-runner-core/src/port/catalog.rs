@@ -78,6 +78,8 @@ pub struct ExecutionQuery {
     pub workflow: Option<WorkflowId>,
     /// Having this label with this value.
     pub label: Option<(String, String)>,
+    /// Of this group: its members, and what repeats them.
+    pub group: Option<GroupId>,
     /// Created at or after.
     pub since: Option<Timestamp>,
     /// Created before.

@@ -121,6 +121,9 @@ fn json_of<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<std::borrow::Cow<'
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(sender: HookSender, event: &str, body: &str) -> Result<Told, Unreadable> {
@@ -183,6 +186,43 @@ mod tests {
             (HookSender::Gitlab, "", "{}"),
         ] {
             assert!(read(sender, event, body).is_err(), "{event} {body}");
+        }
+    }
+
+    /// Pieces that webhooks are made of, put together in any way.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => prop::sample::select(vec![
+                "{", "}", "[", "]", ":", ",", "\"", "null", "payload=", "%7B", "%", "&", "\\u0000", "1e999",
+                "\"repository\":", "\"project\":", "\"clone_url\":", "\"git_http_url\":", "\"object_kind\":",
+                "\"push\"", "\"https://h/a.git\"", "{\"repository\": {\"clone_url\": \"https://h/a.git\"}}",
+            ]).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => vec(any::<u8>(), 0..9),
+        ];
+        vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Whatever is sent under a good signature: it is a push with an address, something else, or refused.
+        #[test]
+        fn any_body_is_read_or_refused_and_a_push_always_names_its_repository(
+            body in pieces(),
+            github in any::<bool>(),
+            event in "push|ping|Push Hook|System Hook|Tag Push Hook|[ -~]{0,12}",
+            form in any::<bool>(),
+        ) {
+            let sender = if github { HookSender::Github } else { HookSender::Gitlab };
+            let mut headers = HeaderMap::new();
+            let name = if github { "x-github-event" } else { "x-gitlab-event" };
+            headers.insert(name, event.parse().unwrap());
+            if form {
+                headers.insert(CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
+            }
+            match told(sender, &headers, &body) {
+                Ok(Told::Push { urls }) => prop_assert!(!urls.is_empty() && urls.iter().all(|url| !url.is_empty())),
+                Ok(Told::Ping | Told::Other { .. }) => {}
+                Err(refused) => prop_assert!(!refused.to_string().is_empty()),
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use data_runner_core::port::{EventPosition, EventQuery, ExecutionQuery, LogState
 use data_runner_engine::Handle;
 
 use super::events::position;
-use super::{costed, find};
+use super::{costed, find, groups};
 use crate::api::{Event, Execution, Lock, LogOverview, Page, Problem};
 use crate::app::{App, Closing};
 use crate::http::path::Segments;
@@ -31,6 +31,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
         ("state" = Option<String>, Query, description = "One or more states, by commas or repeated"),
         ("workflow" = Option<String>, Query, description = "Id, name, or `repo/name`"),
         ("label" = Option<String>, Query, description = "`key=value`"),
+        ("group" = Option<String>, Query, description = "Of this group, with what repeats its members: id, some of its first digits, or `latest`"),
         ("since" = Option<String>, Query, description = "Created at or after: RFC 3339, or a length of time before now such as `24h`"),
         ("until" = Option<String>, Query, description = "Created before: the same"),
         ("limit" = Option<u32>, Query, description = "1 to 500, default 50"),
@@ -46,6 +47,10 @@ pub(crate) async fn list(
     let now = jiff::Timestamp::now();
     let moment = |text: &str| time::moment(text, now);
     let expected = "RFC 3339, or a length of time before now such as 24h";
+    let group = match query.one("group")? {
+        Some(given) => Some(groups::find(&app.handle, &given).await?),
+        None => None,
+    };
     let page = ExecutionQuery {
         states: states(&query.all("state"))?,
         workflow: match query.one("workflow")? {
@@ -59,6 +64,7 @@ pub(crate) async fn list(
         label: query.read("label", "key=value", |text| {
             text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
         })?,
+        group,
         since: query.read("since", expected, moment)?,
         until: query.read("until", expected, moment)?,
         before: Listing::Executions.key(&wanted)?,

@@ -177,7 +177,7 @@ async fn change(
 }
 
 /// The group that is meant by an id, by the beginning of one, or by `latest`.
-async fn find(handle: &Handle, given: &str) -> Result<GroupId, Refusal> {
+pub(super) async fn find(handle: &Handle, given: &str) -> Result<GroupId, Refusal> {
     if let Ok(id) = given.parse() {
         return Ok(id);
     }

@@ -9,6 +9,7 @@ mod costs;
 mod document;
 mod fixture;
 mod follow;
+mod groups;
 mod history;
 mod hooks;
 mod images;

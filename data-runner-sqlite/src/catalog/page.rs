@@ -2,9 +2,10 @@
 //!
 //! Each filter has an index whose order within the filter is that of the ids, so a page costs what it shows, not what
 //! the store holds. Several states are several ranges of one index, each cut to the page's length and then merged.
-//! A label is looked up in its own table; further filters then test the executions that bear it, one by one.
+//! A group has an index of its own, and a label is looked up in its own table; further filters then test the executions that were found so, one by one.
 
 use data_runner_core::execution::{Execution, StateName};
+use data_runner_core::id::GroupId;
 use data_runner_core::port::{ExecutionQuery, StateError};
 use data_runner_core::time::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -28,9 +29,10 @@ pub(super) async fn read(readers: &SqlitePool, query: &ExecutionQuery) -> Result
 /// The statement for `query`, with its values bound.
 pub(crate) fn statement(query: &ExecutionQuery) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new("WITH page(id) AS MATERIALIZED (SELECT id FROM (");
-    match &query.label {
-        Some((key, value)) => by_label(&mut sql, query, key, value),
-        None => by_state(&mut sql, query),
+    match (&query.group, &query.label) {
+        (Some(group), _) => by_group(&mut sql, query, *group),
+        (None, Some((key, value))) => by_label(&mut sql, query, key, value),
+        (None, None) => by_state(&mut sql, query),
     }
     sql.push(") ORDER BY id DESC LIMIT ").push_bind(query.limit);
     sql.push(
@@ -76,6 +78,30 @@ fn by_label(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery, key: &str, v
     );
     sql.push_bind(key.to_owned()).push(" AND l.value = ").push_bind(value.to_owned());
     within(sql, query, "l.execution");
+    one_by_one(sql, query);
+    sql.push(" ORDER BY l.execution DESC LIMIT ").push_bind(query.limit);
+}
+
+/// The executions of a group are found by their own index; labels too are then tested one by one.
+fn by_group(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery, group: GroupId) {
+    sql.push(
+        "SELECT g.execution AS id FROM execution_specs AS g INDEXED BY execution_specs_by_group
+        CROSS JOIN executions AS e ON e.id = g.execution WHERE json_extract(g.body, '$.group.group') = ",
+    );
+    sql.push_bind(group.to_string());
+    within(sql, query, "g.execution");
+    one_by_one(sql, query);
+    if let Some((key, value)) = &query.label {
+        sql.push(
+            " AND EXISTS (SELECT 1 FROM execution_labels AS l WHERE l.execution = g.execution AND l.key = ",
+        );
+        sql.push_bind(key.clone()).push(" AND l.value = ").push_bind(value.clone()).push(")");
+    }
+    sql.push(" ORDER BY g.execution DESC LIMIT ").push_bind(query.limit);
+}
+
+/// Tests each execution that was found otherwise for its workflow and state.
+fn one_by_one(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery) {
     if let Some(workflow) = query.workflow {
         sql.push(" AND e.workflow = ").push_bind(workflow.key());
     }
@@ -87,7 +113,6 @@ fn by_label(sql: &mut QueryBuilder<Sqlite>, query: &ExecutionQuery, key: &str, v
         }
         sql.push(")");
     }
-    sql.push(" ORDER BY l.execution DESC LIMIT ").push_bind(query.limit);
 }
 
 /// Cuts the ids to the page's place and time. The times themselves are tested too; the range of ids only spares the
@@ -158,6 +183,7 @@ mod tests {
         [
             "SCAN e",
             "SEARCH l",
+            "SEARCH g",
             "SEARCH e USING COVERING",
             "SEARCH e USING INDEX",
             "SEARCH e USING PRIMARY KEY (id<",
@@ -170,7 +196,7 @@ mod tests {
     fn queries() -> Vec<ExecutionQuery> {
         let id = Uuid::from_u128(7);
         let at = Timestamp::from_micros(1);
-        (0..64)
+        (0..128)
             .map(|bits: u32| {
                 let has = |bit: u32| bits & (1 << bit) != 0;
                 ExecutionQuery {
@@ -180,6 +206,7 @@ mod tests {
                     since: has(3).then_some(at),
                     until: has(4).then_some(at),
                     before: has(5).then(|| ExecutionId::from_uuid(id)),
+                    group: has(6).then(|| GroupId::from_uuid(id)),
                     limit: 50,
                 }
             })

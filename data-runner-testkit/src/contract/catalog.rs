@@ -9,7 +9,7 @@ use std::sync::Arc;
 use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::event::{Change, EventKind};
 use data_runner_core::execution::{Attempt, Execution, ExecutionState, StateName};
-use data_runner_core::group::{Group, GroupState};
+use data_runner_core::group::{Group, GroupState, Membership};
 use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256};
 use data_runner_core::port::{EventPosition, EventQuery, ExecutionQuery};
@@ -38,6 +38,7 @@ fn numbered(n: u64) -> Execution {
         state: states[n as usize % states.len()].clone(),
         workflow_id: workflow_id(n % 3 + 1),
         labels: label(if n.is_multiple_of(2) { "even".to_owned() } else { "odd".to_owned() }),
+        group: (n % 4 == 1).then(|| Membership { group: group_id(n % 8), index: n as u32 }),
         ..execution(n)
     }
 }
@@ -95,7 +96,7 @@ pub async fn pages_go_from_the_newest_to_the_oldest(fixture: &dyn StoreFixture) 
 }
 
 /// Each filter by itself.
-pub async fn executions_are_filtered_by_state_workflow_label_and_time(fixture: &dyn StoreFixture) {
+pub async fn executions_are_filtered_by_state_workflow_label_group_and_time(fixture: &dyn StoreFixture) {
     let store = filled(fixture).await;
     for state in StateName::ALL {
         let query = ExecutionQuery { states: vec![state], ..any() };
@@ -117,6 +118,10 @@ pub async fn executions_are_filtered_by_state_workflow_label_and_time(fixture: &
     assert_eq!(ids(&*store, ExecutionQuery { label: label("parity", "prime"), ..any() }).await, []);
     assert_eq!(ids(&*store, ExecutionQuery { label: label("even", "parity"), ..any() }).await, []);
 
+    let query = ExecutionQuery { group: Some(group_id(5)), ..any() };
+    assert_eq!(ids(&*store, query).await, expected(|n, _| n % 8 == 5));
+    assert_eq!(ids(&*store, ExecutionQuery { group: Some(group_id(2)), ..any() }).await, []);
+
     let query = ExecutionQuery { since: Some(at(5)), until: Some(at(9)), ..any() };
     assert_eq!(ids(&*store, query).await, expected(|n, _| (5..9).contains(&n)), "since is in, until is not");
     assert_eq!(ids(&*store, ExecutionQuery { since: Some(at(50)), ..any() }).await, []);
@@ -133,11 +138,16 @@ pub async fn filters_and_pages_combine(fixture: &dyn StoreFixture) {
         for states in &state_lists {
             for workflow in [None, Some(workflow_id(1))] {
                 for (since, until) in [(None, None), (Some(at(4)), Some(at(18)))] {
-                    for before in [None, Some(execution_id(15))] {
+                    for (before, group) in [
+                        (None, None),
+                        (Some(execution_id(15)), None),
+                        (Some(execution_id(20)), Some(group_id(5))),
+                    ] {
                         let query = ExecutionQuery {
                             states: states.clone(),
                             workflow,
                             label: label.clone(),
+                            group,
                             since,
                             until,
                             before,
@@ -157,6 +167,7 @@ fn matches(one: &Execution, query: &ExecutionQuery) -> bool {
     (query.states.is_empty() || query.states.contains(&one.state.name()))
         && query.workflow.is_none_or(|workflow| workflow == one.workflow_id)
         && query.label.as_ref().is_none_or(|(key, value)| one.labels.get(key) == Some(value))
+        && query.group.is_none_or(|group| one.group.is_some_and(|place| place.group == group))
         && query.since.is_none_or(|since| one.created_at >= since)
         && query.until.is_none_or(|until| one.created_at < until)
         && query.before.is_none_or(|before| one.id < before)
@@ -380,7 +391,7 @@ macro_rules! catalog_contract {
             an_execution_is_found_also_when_it_has_ended
             what_was_committed_is_read_at_once
             pages_go_from_the_newest_to_the_oldest
-            executions_are_filtered_by_state_workflow_label_and_time
+            executions_are_filtered_by_state_workflow_label_group_and_time
             filters_and_pages_combine
             a_prefix_finds_every_id_that_starts_so_newest_first
             counts_follow_every_transition

@@ -91,6 +91,7 @@ fn matches(execution: &Execution, query: &ExecutionQuery) -> bool {
     (query.states.is_empty() || query.states.contains(&execution.state.name()))
         && query.workflow.is_none_or(|workflow| execution.workflow_id == workflow)
         && query.label.as_ref().is_none_or(label)
+        && query.group.is_none_or(|group| execution.group.is_some_and(|place| place.group == group))
         && query.since.is_none_or(|since| execution.created_at >= since)
         && query.until.is_none_or(|until| execution.created_at < until)
 }
