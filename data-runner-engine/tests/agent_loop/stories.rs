@@ -10,9 +10,9 @@ use data_runner_core::execution::{Ending, Failure, FailureCause, Phase, StopReas
 use data_runner_core::id::Epoch;
 use data_runner_core::log::LogOffset;
 use data_runner_core::message::{AgentMessage, Assign, SupervisorMessage, Verdict, Welcome};
-use data_runner_core::port::{SecretError, SecretResolver, SecretValue, SessionEvent};
+use data_runner_core::port::{BlobLink, SecretError, SecretResolver, SecretValue, SessionEvent};
 use data_runner_core::workflow::{JobSpec, SecretRef};
-use data_runner_engine::{AgentError, Signal, StateFolderError};
+use data_runner_engine::{AgentError, Download, Signal, StateFolderError};
 use data_runner_testkit::memory::executor::Script;
 
 use super::house::*;
@@ -45,6 +45,34 @@ async fn an_environment_that_takes_for_ever_fails_the_attempt_and_says_so() {
     let Ending::NeverStarted { failure } = house.until_finished().await.ending else { panic!() };
     assert_eq!(failure.cause, FailureCause::Environment);
     assert_eq!(failure.message, "the environment was not ready within 25 minutes");
+    assert!(house.machine.starts().is_empty());
+}
+
+/// Never answers, and never breaks off.
+struct Silence(Arc<AtomicU32>);
+
+#[async_trait]
+impl Download for Silence {
+    async fn download(&self, _: &BlobLink, _: u64) -> std::io::Result<Bytes> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_that_never_comes_is_asked_for_a_few_times_and_then_fails_the_attempt() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let mut house = House::new(|| Script::new().exits(0));
+    house.download = Some(Arc::new(Silence(Arc::clone(&asked))));
+    let _agent = house.start();
+    let (session, _) = house.welcome().await;
+    let began = tokio::time::Instant::now();
+    house.assign(session, 1).await;
+    let Ending::NeverStarted { failure } = house.until_finished().await.ending else { panic!() };
+    assert_eq!(failure.cause, FailureCause::Source);
+    assert_eq!(failure.message, "the code could not be fetched: it did not come within 4 minutes");
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+    assert!(began.elapsed() < Duration::from_secs(21 * 60), "{:?}", began.elapsed());
     assert!(house.machine.starts().is_empty());
 }
 
