@@ -47,6 +47,9 @@ pub struct PsArgs {
     /// Having this label only
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Option<String>,
+    /// Of this group only: its id, a prefix of it, or `latest`
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// At most so many, the newest
     #[arg(long, short = 'n', default_value_t = 50, value_name = "N")]
     pub limit: u32,

@@ -71,6 +71,7 @@ fn filters(args: &PsArgs) -> Result<Vec<(&'static str, String)>, Error> {
     query.extend((!states.is_empty()).then(|| ("state", states.join(","))));
     query.extend(args.workflow.clone().map(|workflow| ("workflow", workflow)));
     query.extend(args.label.clone().map(|label| ("label", label)));
+    query.extend(args.group.clone().map(|group| ("group", group)));
     Ok(query)
 }
 
