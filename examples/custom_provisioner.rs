@@ -53,6 +53,7 @@ async fn run(folder: &Path) -> anyhow::Result<()> {
         catalog: store.clone(),
         logs: store.clone(),
         blobs: Arc::new(FolderBlobs::new(folder.join("blobs"))),
+        artifacts: Arc::new(FolderBlobs::new(folder.join("artifacts"))),
         opener: Arc::new(Opener::new(OpenerOptions {
             local: LocalPaths::Files,
             ..OpenerOptions::new(folder.join("mirrors"))

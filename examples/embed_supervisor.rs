@@ -58,6 +58,7 @@ async fn supervise(folder: &Path) -> anyhow::Result<()> {
         catalog: store.clone(),
         logs: store.clone(),
         blobs: Arc::new(FolderBlobs::new(folder.join("blobs"))),
+        artifacts: Arc::new(FolderBlobs::new(folder.join("artifacts"))),
         // Plain folders as repositories, with the files as they are; a server would take git URLs only, the default.
         opener: Arc::new(Opener::new(OpenerOptions {
             local: LocalPaths::Files,

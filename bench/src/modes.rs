@@ -86,6 +86,7 @@ pub async fn parts(
         catalog: store.clone(),
         logs: store.clone(),
         blobs: Arc::new(FolderBlobs::new(state.join("blobs"))),
+        artifacts: Arc::new(FolderBlobs::new(state.join("artifacts"))),
         opener: Arc::new(Opener::new(opener)),
         transport: GrpcTransport::serve(grpc, Arc::new(gate.clone()), ServerOptions::default()),
         gate,

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::{Artifact, ArtifactRefusal, KeepArtifact};
 use crate::cost::{RunBudget, Spending};
 use crate::delivery::{Delivery, DeliveryResult};
 use crate::execution::{Execution, ExecutionState, Lateness, Queueing, RetryPolicy, Trigger, Waiting};
 use crate::group::{Group, GroupOrder, Membership};
 use crate::hook::{HookDelivery, HookRecord};
 use crate::id::{
-    AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, GroupId, MachineId, RepoName, Revision,
-    SessionId, WorkerId, WorkflowId,
+    ArtifactId, AttemptId, Claim, CommitSequence, DeliveryId, ExecutionId, GroupId, MachineId, RepoName,
+    Revision, SessionId, WorkerId, WorkflowId,
 };
 use crate::log::{Gap, LogOffset};
 use crate::message::{AgentMessage, SupervisorMessage};
@@ -225,6 +226,15 @@ pub enum Request {
     },
     /// A webhook says that somebody pushed to a repository.
     Hook(HookDelivery),
+    /// An agent brings a file that a job left: it is announced, or has come.
+    KeepArtifact(Box<KeepArtifact>),
+    /// The bytes of these files, which were over, are removed.
+    ForgetArtifacts {
+        /// Which.
+        artifacts: Vec<ArtifactId>,
+        /// When they were over.
+        before: Timestamp,
+    },
     /// The supervisor is to end.
     ShutDown(ShutDown),
 }
@@ -365,6 +375,10 @@ pub enum Answer {
     Looking(Vec<RepoName>),
     /// The delivery came before, and did what it does then.
     Repeated,
+    /// The file as it is known now.
+    Artifact(Box<Artifact>),
+    /// They are known no more.
+    Forgotten,
     /// All workers are gone.
     ShutDown,
     /// It cannot be done.
@@ -442,6 +456,9 @@ pub enum Rejection {
     /// The name that is needed for what people run without pushing it is another repository's.
     #[error("a repository is called `unpushed` here, which is the name of what is run without pushing it")]
     NameTaken,
+    /// A file is not kept.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactRefusal),
     /// The supervisor takes no new work.
     #[error("the supervisor is shutting down")]
     ShuttingDown,
@@ -494,6 +511,15 @@ pub enum Change {
     PutHook(HookRecord),
     /// Deliveries that came before this are known no more.
     ForgetHooks {
+        /// The time.
+        before: Timestamp,
+    },
+    /// The file that a job left as it is known now.
+    PutArtifact(Box<Artifact>),
+    /// Those of these that are kept until `before` or less are known no more.
+    ForgetArtifacts {
+        /// Which.
+        artifacts: Vec<ArtifactId>,
         /// The time.
         before: Timestamp,
     },
@@ -564,6 +590,12 @@ pub enum Effect {
     },
     /// Prepare and submit the execution of a start.
     Prepare(Box<Start>),
+    /// Remove the bytes of files that are kept until then or less, unless others need them; told as a request to forget
+    /// them. Each start of a supervisor begins with one.
+    SweepArtifacts {
+        /// The time.
+        before: Timestamp,
+    },
     /// Look at a repository now, without waiting for its turn. After a restart each is looked at anyway.
     Look {
         /// Which.

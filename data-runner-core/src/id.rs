@@ -79,6 +79,8 @@ uuid_ids! {
     TokenId, "token id";
     /// One message to an address outside; a repetition has the same.
     DeliveryId, "delivery id";
+    /// A file that a job left.
+    ArtifactId, "artifact id";
     /// What proves that a message belongs to the attempt as it was assigned: random, and new for each assignment.
     Lease, "lease";
 }
@@ -254,6 +256,8 @@ text_ids! {
     WorkflowName, "workflow name", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
     /// The name of a repository, unique within an installation.
     RepoName, "repository name", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
+    /// The name of files that a job leaves, unique within its workflow.
+    ArtifactName, "artifact name", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
     /// The name of an API token, unique within an installation.
     TokenName, "token name", "a lower-case letter or digit, then up to 62 of a-z, 0-9, _ and -", is_name;
     /// What runs a workflow: `polars`, `duckdb`, or a type that an embedder registered.

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod advice;
 pub mod agent;
+pub mod artifact;
 mod aws_names;
 pub mod cost;
 pub mod delivery;

@@ -107,10 +107,9 @@ fn everything_that_is_declared_is_read() {
     insta::assert_json_snapshot!("everything_as_json", parse(&text).into_result().unwrap().0);
     let schema = config::json_schema(&types());
     let text = String::from_utf8(text).unwrap();
-    for (key, property) in schema["properties"].as_object().unwrap() {
-        let working = property.get("not").is_none();
+    for key in schema["properties"].as_object().unwrap().keys() {
         let shown = text.lines().any(|line| line.starts_with(&format!("{key}:")));
-        assert_eq!(working, shown, "{key}: the example holds every key that works, and no other");
+        assert!(shown, "{key}: the example holds every key");
     }
 }
 

@@ -11,9 +11,9 @@ use data_runner_core::workflow::config::{
     self, ParamDefault, ParamKind, ParamSpec, ParseContext, Parsed, Problem, WorkflowConfig,
 };
 use data_runner_core::workflow::{
-    CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Matrix, MessageFormat,
-    Need, Notification, NotifyOn, OnOutOfMemory, ParamValue, PythonDependency, QueueingRules, Schedule,
-    ScheduleLine, SecretRef, Spot, WorkerTypes, WorkflowRef,
+    ArtifactRule, CatchUp, Compute, ConcurrencyRule, Dependencies, DuckdbDependency, InstanceSize, Matrix,
+    MessageFormat, Need, Notification, NotifyOn, OnOutOfMemory, ParamValue, PythonDependency, QueueingRules,
+    Schedule, ScheduleLine, SecretRef, Spot, WorkerTypes, WorkflowRef,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -388,6 +388,23 @@ fn matrix(params: &BTreeMap<String, ParamSpec>) -> Option<Matrix> {
     (!values.is_empty()).then_some(Matrix { values, max_parallel: most, fail_fast: params.len() > 3 })
 }
 
+fn artifacts() -> impl Strategy<Value = Vec<ArtifactRule>> {
+    let rule =
+        ("[a-z0-9][a-z0-9_-]{0,20}", "[a-z]{1,9}/([*][*]/)?[a-z*?]{1,9}[.]csv", 3_600_u64..315_360_000);
+    prop::collection::vec(rule, 0..4).prop_map(|rules| {
+        let mut made: Vec<ArtifactRule> = Vec::new();
+        for (name, path, retain) in rules {
+            let Ok(path) = path.parse() else { continue };
+            let rule =
+                ArtifactRule { name: name.parse().unwrap(), path, retain: Duration::from_secs(retain) };
+            if made.iter().all(|known| known.name != rule.name) {
+                made.push(rule);
+            }
+        }
+        made
+    })
+}
+
 fn needs() -> impl Strategy<Value = Vec<Need>> {
     let of = (prop::option::of("[a-z]{1,5}"), 60_u64..366 * 86_400);
     btree_map(name(), of, 0..3).prop_map(|needs| {
@@ -436,7 +453,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         retries(),
         (
             (1_u64..2_592_000, 0_u64..86_400, prop::option::of(60_u64..86_400)),
-            (schedules(), secrets(), notifications(), queueing(), budget(), needs()),
+            (schedules(), secrets(), notifications(), queueing(), budget(), (needs(), artifacts())),
         ),
     )
         .prop_flat_map(|parts| {
@@ -446,7 +463,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
         .prop_map(
             |((kind, size, (description, labels), include, params, env, retries, (times, rest)), compute)| {
                 let (timeout, keep_warm, late_after) = times;
-                let (schedule, secrets, notifications, queueing, budget, needs) = rest;
+                let (schedule, secrets, notifications, queueing, budget, (needs, artifacts)) = rest;
                 // What starts by itself has a default for each parameter.
                 let alone = params.values().all(|spec| spec.default.is_some());
                 let schedule = if alone { schedule } else { Vec::new() };
@@ -475,6 +492,7 @@ fn configs() -> impl Strategy<Value = WorkflowConfig> {
                     queueing,
                     needs,
                     matrix,
+                    artifacts,
                 }
             },
         )

@@ -18,7 +18,9 @@ const PIECE: usize = 64 << 10;
 async fn main() {
     let loopback = "127.0.0.1:0".parse().unwrap();
     let (supervisor, address) =
-        GrpcTransport::bind(loopback, Arc::new(SampleGate), ServerOptions::default()).await.unwrap();
+        GrpcTransport::bind(loopback, Arc::new(SampleGate::default()), ServerOptions::default())
+            .await
+            .unwrap();
     let transport = GrpcAgentTransport::new(&format!("http://{address}"), AgentOptions::default()).unwrap();
 
     let mut connects = Vec::new();

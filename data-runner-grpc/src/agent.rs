@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use data_runner_core::artifact::ArtifactOffer;
 use data_runner_core::id::{SessionId, WorkerId};
 use data_runner_core::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
 use data_runner_core::port::{
-    AgentSession, AgentTransport, BlobLink, Bundle, BundleForm, Certificate, JoinRequest, TransportError,
-    WantedBundle,
+    AgentSession, AgentTransport, BlobLink, Bundle, BundleForm, ByteSource, Certificate, JoinRequest, Source,
+    TransportError, WantedBundle,
 };
+use futures::{Stream, StreamExt as _};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +20,11 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status, Streaming};
 
 use crate::limits::{
-    CONNECTION_WINDOW, JOIN_TIME, LOGS_IN_FLIGHT, MAX_MESSAGE_BYTES, MESSAGES_IN_FLIGHT, STREAM_WINDOW, fits,
+    BUNDLE_PART_BYTES, CONNECTION_WINDOW, JOIN_TIME, LOGS_IN_FLIGHT, MAX_MESSAGE_BYTES, MESSAGES_IN_FLIGHT,
+    STREAM_WINDOW, fits,
 };
 use crate::tls::{AgentIdentity, AgentTls};
+use crate::wire::proto::artifact_part::Part as ArtifactPart;
 use crate::wire::proto::bundle_part::Part;
 use crate::wire::proto::join_service_client::JoinServiceClient;
 use crate::wire::proto::worker_service_client::WorkerServiceClient;
@@ -309,6 +313,51 @@ impl AgentSession for Session {
         }
         Ok(Bundle::Bytes(bytes.freeze()))
     }
+
+    async fn keep_artifact(
+        &self,
+        offer: ArtifactOffer,
+        content: Box<dyn ByteSource>,
+    ) -> Result<(), TransportError> {
+        let broken = Arc::default();
+        let request = of_session(file_parts(offer, content, Arc::clone(&broken)), self.id);
+        let request = request.map_err(|status| status::of_call(status, &self.peer))?;
+        let kept = self.bulk.clone().keep_artifact(request).await;
+        // A file that broke off here ends the call like any other; only this end knows why.
+        if let Some(source) = broken.lock().await.take() {
+            return Err(TransportError::Unreachable {
+                peer: "the end of a file of this machine".to_owned(),
+                source,
+            });
+        }
+        kept.map(drop).map_err(|status| status::of_call(status, &self.peer))
+    }
+}
+
+/// A file as it is sent. What breaks it off is left in `broken`.
+fn file_parts(
+    offer: ArtifactOffer,
+    content: Box<dyn ByteSource>,
+    broken: Arc<Mutex<Option<Source>>>,
+) -> impl Stream<Item = proto::ArtifactPart> {
+    let head = proto::ArtifactPart { part: Some(ArtifactPart::Head(offer.into())) };
+    let data = futures::stream::unfold((content, Bytes::new()), move |(mut content, mut piece)| {
+        let broken = Arc::clone(&broken);
+        async move {
+            if piece.is_empty() {
+                piece = match content.next().await {
+                    Ok(next) => next?,
+                    Err(error) => {
+                        *broken.lock().await = Some(error);
+                        return None;
+                    }
+                };
+            }
+            let data = piece.split_to(piece.len().min(BUNDLE_PART_BYTES));
+            Some((proto::ArtifactPart { part: Some(ArtifactPart::Data(data)) }, (content, piece)))
+        }
+    });
+    futures::stream::iter([head]).chain(data)
 }
 
 impl Drop for Session {

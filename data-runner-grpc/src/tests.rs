@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 async fn supervisor() -> (Arc<GrpcTransport>, SocketAddr) {
     let loopback = "127.0.0.1:0".parse().unwrap();
-    GrpcTransport::bind(loopback, Arc::new(SampleGate), ServerOptions::default()).await.unwrap()
+    GrpcTransport::bind(loopback, Arc::new(SampleGate::default()), ServerOptions::default()).await.unwrap()
 }
 
 fn agent(address: SocketAddr) -> GrpcAgentTransport {
@@ -185,7 +185,7 @@ async fn what_was_said_before_the_supervisor_shut_down_still_arrives() {
     }
     assert!(matches!(session.receive().await, Err(TransportError::Closed)));
     // The port is free again at once.
-    let again = GrpcTransport::bind(address, Arc::new(SampleGate), ServerOptions::default()).await;
+    let again = GrpcTransport::bind(address, Arc::new(SampleGate::default()), ServerOptions::default()).await;
     assert_eq!(again.unwrap().1, address);
 }
 
@@ -238,7 +238,8 @@ async fn a_peer_that_vanished_without_a_word_is_found_out_by_both_ends() {
     let quick = (Duration::from_millis(100), Duration::from_millis(200));
     let options =
         ServerOptions { keepalive: quick.0, keepalive_timeout: quick.1, ..ServerOptions::default() };
-    let (supervisor, address) = GrpcTransport::bind(loopback, Arc::new(SampleGate), options).await.unwrap();
+    let (supervisor, address) =
+        GrpcTransport::bind(loopback, Arc::new(SampleGate::default()), options).await.unwrap();
 
     // Two connections whose bytes, from some moment on, go nowhere: nothing is closed.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -272,7 +273,7 @@ async fn a_peer_that_vanished_without_a_word_is_found_out_by_both_ends() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_with_what_to_do() {
     let (_supervisor, address) = supervisor().await;
-    let taken = GrpcTransport::bind(address, Arc::new(SampleGate), ServerOptions::default()).await;
+    let taken = GrpcTransport::bind(address, Arc::new(SampleGate::default()), ServerOptions::default()).await;
     let error = taken.err().unwrap();
     let text = error.to_string();
     assert!(text.contains(&address.to_string()) && text.contains("choose another port"), "{text}");

@@ -86,7 +86,7 @@ impl House {
         let tls = ServerTls { config: Arc::new(config), worker_of, join: self.clone() };
         let options = ServerOptions { tls: Some(tls), ..ServerOptions::default() };
         let loopback = "127.0.0.1:0".parse().unwrap();
-        GrpcTransport::bind(loopback, Arc::new(SampleGate), options).await.unwrap()
+        GrpcTransport::bind(loopback, Arc::new(SampleGate::default()), options).await.unwrap()
     }
 
     /// An agent that trusts this house, without a certificate.

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use data_runner_core::port::{AgentTransport, BundleGate, Transport};
+use data_runner_core::port::{AgentGate, AgentTransport, Transport};
 use data_runner_grpc::{AgentOptions, GrpcAgentTransport, GrpcTransport, ServerOptions};
 
-async fn make(gate: Arc<dyn BundleGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) {
+async fn make(gate: Arc<dyn AgentGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) {
     let loopback = "127.0.0.1:0".parse().unwrap();
     let (supervisor, address) = GrpcTransport::bind(loopback, gate, ServerOptions::default()).await.unwrap();
     let agent = GrpcAgentTransport::new(&format!("http://{address}"), AgentOptions::default()).unwrap();
@@ -22,7 +22,7 @@ mod with_tls {
     use async_trait::async_trait;
     use data_runner_core::id::WorkerId;
     use data_runner_core::port::{
-        AgentSession, AgentTransport, BundleGate, Certificate, JoinAuthority as _, JoinGate, JoinRefused,
+        AgentGate, AgentSession, AgentTransport, Certificate, JoinAuthority as _, JoinGate, JoinRefused,
         JoinRequest, Transport, TransportError,
     };
     use data_runner_core::time::Timestamp;
@@ -66,7 +66,7 @@ mod with_tls {
         }
     }
 
-    async fn make(gate: Arc<dyn BundleGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) {
+    async fn make(gate: Arc<dyn AgentGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) {
         let folder = tempfile::tempdir().unwrap();
         let authority = CertificateAuthority::open(folder.path(), "test").unwrap();
         let joining = Joining::new(authority.clone(), InstallationKey::open(folder.path()).unwrap());

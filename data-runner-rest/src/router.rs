@@ -28,8 +28,8 @@ use crate::http::guard::{self, Hosts};
 use crate::http::login::{self, Needed};
 use crate::http::refusal::{Kind, Refusal};
 use crate::routes::{
-    advice, agent, bundles, commands, costs, doctor, events, executions, groups, history, hooks, images,
-    logs, repos, schedules, secrets, server, tokens, validate, workers, workflows,
+    advice, agent, artifacts, bundles, commands, costs, doctor, events, executions, groups, history, hooks,
+    images, logs, repos, schedules, secrets, server, tokens, validate, workers, workflows,
 };
 
 /// How many machines may fetch their agent at one time.
@@ -182,6 +182,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(executions::get))
         .routes(routes!(executions::lock))
         .routes(routes!(executions::events))
+        .routes(routes!(artifacts::list))
+        .routes(routes!(artifacts::get))
         .routes(routes!(history::executions_diff))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::retry))

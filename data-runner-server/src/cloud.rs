@@ -42,6 +42,8 @@ pub struct CloudRequest {
     pub python_index: Option<PackageIndex>,
     /// The supervisor's own store of code.
     pub blobs: Arc<dyn BlobStore>,
+    /// Its own store of files that jobs leave.
+    pub artifacts: Arc<dyn BlobStore>,
 }
 
 /// The agent's program, as machines fetch it.
@@ -59,6 +61,8 @@ pub struct CloudPorts {
     pub provisioner: Arc<dyn Provisioner>,
     /// Where code is kept.
     pub blobs: Arc<dyn BlobStore>,
+    /// Where files that jobs leave are kept: another place than the code's, for what is over is removed there.
+    pub artifacts: Arc<dyn BlobStore>,
     /// Where agents fetch code from by themselves; `None`: the supervisor sends it to them.
     pub links: Option<Arc<dyn BlobLinks>>,
     /// Bakes images; `None` where there are none.

@@ -31,22 +31,32 @@ impl Machines<'_> {
     /// What starts workers, what keeps their code, and what bakes their images.
     pub async fn connect(&self, cloud: Option<&dyn Cloud>) -> Result<CloudPorts, StartupError> {
         let folder: Arc<dyn BlobStore> = Arc::new(FolderBlobs::new(self.state.join("blobs")));
+        let artifacts = FolderBlobs::new(self.state.join("artifacts"));
+        artifacts.tidy().map_err(|source| {
+            StartupError::machine("what is left of files that were cut short cannot be removed", source)
+        })?;
+        let artifacts: Arc<dyn BlobStore> = Arc::new(artifacts);
         match &self.installation.settings.provisioner {
             ProvisionerSettings::Local(_) => {
                 let provisioner = local::provisioner(self.installation, self.state, self.grpc, self.secured)?;
-                Ok(CloudPorts { provisioner, blobs: folder, links: None, images: None })
+                Ok(CloudPorts { provisioner, blobs: folder, artifacts, links: None, images: None })
             }
             ProvisionerSettings::Ec2(ec2) => {
                 let cloud = cloud.ok_or(StartupError::NoCloud)?;
                 cloud
-                    .connect(self.request(ec2, folder)?)
+                    .connect(self.request(ec2, folder, artifacts)?)
                     .await
                     .map_err(|source| StartupError::Adapter { what: "EC2 cannot be used".to_owned(), source })
             }
         }
     }
 
-    fn request(&self, ec2: &Ec2Settings, blobs: Arc<dyn BlobStore>) -> Result<CloudRequest, StartupError> {
+    fn request(
+        &self,
+        ec2: &Ec2Settings,
+        blobs: Arc<dyn BlobStore>,
+        artifacts: Arc<dyn BlobStore>,
+    ) -> Result<CloudRequest, StartupError> {
         let settings = &self.installation.settings;
         // The settings' parser refuses `ec2` without these; an embedder may have made them by hand.
         let (Some(secured), Some(public_url), Some(grpc_url)) =
@@ -67,6 +77,7 @@ impl Machines<'_> {
             agents: agents.collect(),
             python_index: settings.python.index.clone(),
             blobs,
+            artifacts,
         })
     }
 }

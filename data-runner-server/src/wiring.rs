@@ -127,7 +127,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         secured: secured.as_ref(),
         agents: &agents,
     };
-    let CloudPorts { provisioner, blobs, links, images } = machines.connect(cloud).await?;
+    let CloudPorts { provisioner, blobs, artifacts, links, images } = machines.connect(cloud).await?;
     let gate = secured.as_ref().map_or_else(Gate::default, |it| Gate::with_authority(it.joining.clone()));
     let gate = match links {
         Some(links) => gate.giving_links(links),
@@ -141,6 +141,7 @@ pub async fn start(installation: Installation, cloud: Option<&dyn Cloud>) -> Res
         catalog: store.clone(),
         logs: store.clone(),
         blobs,
+        artifacts,
         opener: Arc::new(Opener::new(opener(&installation, &state, &*own_secrets()).await?)),
         transport,
         gate,

@@ -10,7 +10,7 @@ use data_runner_core::execution::{
 };
 use data_runner_core::group::Membership;
 use data_runner_core::id::{
-    AttemptId, AttemptNumber, ExecutionId, GroupId, Lease, TokenId, WorkerId, WorkflowId,
+    ArtifactId, AttemptId, AttemptNumber, ExecutionId, GroupId, Lease, TokenId, WorkerId, WorkflowId,
 };
 use data_runner_core::port::{Made, StateError};
 use data_runner_core::time::Timestamp;
@@ -223,7 +223,7 @@ macro_rules! keys {
     )*};
 }
 
-keys!(ExecutionId WorkflowId WorkerId TokenId Lease);
+keys!(ArtifactId ExecutionId WorkflowId WorkerId TokenId Lease);
 
 /// A count as SQLite has it. What lies beyond 63 bits cannot have been counted, only claimed; it becomes the most
 /// that there is.

@@ -6,9 +6,10 @@ mod prefix;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use data_runner_core::artifact::Artifact;
 use data_runner_core::execution::{Attempt, Execution, StateName};
 use data_runner_core::group::Group;
-use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, GroupId, Sha256, WorkerId};
+use data_runner_core::id::{ArtifactId, AttemptId, CommitSequence, ExecutionId, GroupId, Sha256, WorkerId};
 use data_runner_core::port::{
     Catalog, EventPosition, EventQuery, ExecutionQuery, IdempotencyRecord, StateError, StoredEvent,
     WorkerWithAttempts,
@@ -214,6 +215,52 @@ impl Catalog for SqliteStore {
         .fetch_one(&self.readers)
         .await;
         known.map_err(store_error)
+    }
+
+    async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<Artifact>, StateError> {
+        let key = execution.key();
+        let bodies = sqlx::query_scalar!(
+            "SELECT body FROM artifacts WHERE execution = ? ORDER BY attempt, name, path",
+            key
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error)?;
+        bodies.iter().map(|body| json(body, || "artifact".to_owned())).collect()
+    }
+
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>, StateError> {
+        let key = id.key();
+        let body = sqlx::query_scalar!("SELECT body FROM artifacts WHERE id = ?", key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error)?;
+        body.map(|body| json(&body, || format!("artifact {id}"))).transpose()
+    }
+
+    async fn artifacts_over(&self, at: Timestamp, limit: u32) -> Result<Vec<Artifact>, StateError> {
+        let at = at.micros();
+        let bodies = sqlx::query_scalar!(
+            "SELECT body FROM artifacts WHERE kept_until <= ? ORDER BY kept_until, id LIMIT ?",
+            at,
+            limit
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error)?;
+        bodies.iter().map(|body| json(body, || "artifact".to_owned())).collect()
+    }
+
+    async fn artifact_bytes_needed(&self, hash: &Sha256, at: Timestamp) -> Result<bool, StateError> {
+        let (hash, at) = (hash.as_str(), at.micros());
+        let needed = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM artifacts WHERE hash = ? AND kept_until > ?) AS "needed!: bool""#,
+            hash,
+            at
+        )
+        .fetch_one(&self.readers)
+        .await;
+        needed.map_err(store_error)
     }
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, StateError> {

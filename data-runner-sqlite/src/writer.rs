@@ -5,6 +5,7 @@
 //! the same for appends.
 
 mod append;
+mod artifacts;
 mod batch;
 mod decide;
 mod rows;

@@ -59,6 +59,7 @@ pub fn revision(n: u8) -> Revision {
 /// A Polars job of the workflow `samples/orders`.
 pub fn job() -> JobSpec {
     JobSpec {
+        artifacts: Vec::new(),
         workflow: QualifiedName {
             repo: "samples".parse().expect("a name"),
             name: "orders".parse().expect("a name"),

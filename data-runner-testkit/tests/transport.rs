@@ -8,12 +8,12 @@ use std::time::Duration;
 use data_runner_core::id::Epoch;
 use data_runner_core::message::{AgentMessage, SupervisorMessage};
 use data_runner_core::port::{
-    AgentTransport, BundleGate, SessionEvent, Transport, TransportError, TransportEvent,
+    AgentGate, AgentTransport, SessionEvent, Transport, TransportError, TransportEvent,
 };
 use data_runner_testkit::memory::transport::{Direction, MESSAGES_IN_FLIGHT, MemoryNetwork};
 use data_runner_testkit::sample::worker_id;
 
-async fn make(gate: Arc<dyn BundleGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) {
+async fn make(gate: Arc<dyn AgentGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) {
     let network = MemoryNetwork::new();
     network.set_gate(gate);
     (network.supervisor(), network.agent())

@@ -44,6 +44,7 @@ impl SmallSystem {
             catalog: store.clone(),
             logs: store.clone(),
             blobs: Arc::new(FolderBlobs::new(folder.join("blobs"))),
+            artifacts: Arc::new(FolderBlobs::new(folder.join("artifacts"))),
             opener: Arc::new(Opener::new(OpenerOptions {
                 local: LocalPaths::Files,
                 ..OpenerOptions::new(folder.join("mirrors"))

@@ -69,7 +69,7 @@ fn action(operation: &str) -> String {
     match operation {
         // Who may read an object may ask whether it is there.
         "HeadObject" => "s3:GetObject".to_owned(),
-        "GetObject" | "PutObject" => format!("s3:{operation}"),
+        "GetObject" | "PutObject" | "DeleteObject" => format!("s3:{operation}"),
         "GetProducts" => format!("pricing:{operation}"),
         "GetParameter" => format!("ssm:{operation}"),
         "GetSecretValue" => format!("secretsmanager:{operation}"),

@@ -97,6 +97,7 @@ fn request(
         resources: Resources { memory_bytes: 1 << 30, cpus: 1 },
         timeout: Duration::from_secs(3600),
         grace: Duration::from_secs(10),
+        artifacts: Vec::new(),
     };
     Ok(RunRequest {
         claim: Claim { attempt, lease: Lease::from_uuid(nothing) },

@@ -63,6 +63,7 @@ impl House {
             catalog: Arc::new(store.clone()),
             logs: Arc::new(store.clone()),
             blobs: Arc::new(MemoryBlobs::new()),
+            artifacts: Arc::new(MemoryBlobs::new()),
             opener: Arc::new(MemoryOpener::new()),
             transport,
             gate,

@@ -90,6 +90,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<u8, Error> {
         Command::Workflow(command) => command::workflow(command, &context()?).await,
         Command::Backfill(args) => command::backfill(args, &context()?).await,
         Command::Group(command) => command::group(command, &context()?).await,
+        Command::Artifact(command) => command::artifact(command, &context()?).await,
         Command::Schedule(command) => command::schedule(command, &context()?).await,
         Command::Worker(command) => command::worker(command, &context()?).await,
         Command::Image(command) => command::image(command, &context()?).await,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use data_runner_aws::{AgentBinary, AwsAccount, Ec2Doctor, Ec2Options, Ec2Provisioner, POWER_OFF, S3Blobs};
+use data_runner_aws::{
+    AgentBinary, AwsAccount, Ec2Doctor, Ec2Options, Ec2Provisioner, POWER_OFF, S3Blobs, S3Place,
+};
 use data_runner_core::port::{BlobLinks, BlobStore, Checkup, ImageBaker, Source};
 use data_runner_core::settings::{CodeDelivery, Ec2Settings, ProvisionerSettings, Settings};
 use data_runner_server::{Cloud, CloudPorts, CloudRequest};
@@ -33,12 +35,13 @@ impl Cloud for Ec2 {
                 .map_or_else(BTreeMap::new, |endpoint| BTreeMap::from([(ENDPOINT.to_owned(), endpoint)])),
             power_off: POWER_OFF.to_owned(),
         };
-        let (blobs, links) = code(&account, &options.settings, wanted.blobs)?;
+        let Stores { blobs, artifacts, links } =
+            stores(&account, &options.settings, (wanted.blobs, wanted.artifacts))?;
         let provisioner = Ec2Provisioner::new(account, options, wanted.joining, Arc::clone(&blobs));
         let baker = Arc::new(provisioner.baker());
         baker.go_on();
         let images = Some(baker as Arc<dyn ImageBaker>);
-        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs, links, images })
+        Ok(CloudPorts { provisioner: Arc::new(provisioner), blobs, artifacts, links, images })
     }
 
     async fn checkup(&self, settings: &Settings) -> Option<Arc<dyn Checkup>> {
@@ -51,16 +54,29 @@ impl Cloud for Ec2 {
     }
 }
 
-type Code = (Arc<dyn BlobStore>, Option<Arc<dyn BlobLinks>>);
+/// Where code and files that jobs leave are kept, and the links by which agents fetch code there.
+struct Stores {
+    blobs: Arc<dyn BlobStore>,
+    artifacts: Arc<dyn BlobStore>,
+    links: Option<Arc<dyn BlobLinks>>,
+}
 
-/// Where code is kept, and the links by which agents fetch it there.
-fn code(account: &AwsAccount, settings: &Ec2Settings, own: Arc<dyn BlobStore>) -> Result<Code, Source> {
+/// What the settings want: the bucket, or the supervisor's `own` folders.
+fn stores(
+    account: &AwsAccount,
+    settings: &Ec2Settings,
+    own: (Arc<dyn BlobStore>, Arc<dyn BlobStore>),
+) -> Result<Stores, Source> {
     match (settings.code_delivery, &settings.bucket) {
         (CodeDelivery::S3, Some(bucket)) => {
-            let blobs = Arc::new(S3Blobs::new(account, bucket.parse()?));
-            Ok((Arc::clone(&blobs) as Arc<dyn BlobStore>, Some(blobs)))
+            let place: S3Place = bucket.parse()?;
+            let artifacts = Arc::new(S3Blobs::new(account, place.within("artifacts")));
+            let blobs = Arc::new(S3Blobs::new(account, place));
+            Ok(Stores { blobs: Arc::clone(&blobs) as Arc<dyn BlobStore>, artifacts, links: Some(blobs) })
         }
         (CodeDelivery::S3, None) => Err("`code_delivery: s3` needs `ec2.bucket`".into()),
-        (CodeDelivery::Grpc | CodeDelivery::UserData, _) => Ok((own, None)),
+        (CodeDelivery::Grpc | CodeDelivery::UserData, _) => {
+            Ok(Stores { blobs: own.0, artifacts: own.1, links: None })
+        }
     }
 }

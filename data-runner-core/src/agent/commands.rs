@@ -202,6 +202,15 @@ impl Agent {
             Step::Starting | Step::Adopting { .. } => {}
             // Being stopped already.
             Step::Fetching { work: Work::Underway, .. } | Step::Preparing | Step::Running { .. } => {}
+            // There is no process any more; what is left of it has less time.
+            Step::Keeping(_) => match reason {
+                StopReason::Disowned => {
+                    turn.effect(AgentEffect::GiveUpArtifacts { claim });
+                    self.let_go(claim, turn);
+                }
+                StopReason::Cancelled => self.give_up_keeping(claim, "the execution was cancelled", turn),
+                StopReason::Timeout | StopReason::Interrupted => self.hurry_keeping(claim, turn),
+            },
             Step::Ended { .. } if reason == StopReason::Disowned => self.let_go(claim, turn),
             // It ended by itself first: the report says how, and is repeated now.
             Step::Ended { delivery: Delivery::Owed(at), .. } => *at = again_at,
@@ -215,11 +224,11 @@ impl Agent {
         let Ok(run) = self.run_mut(claim, "an end") else {
             return;
         };
-        if run.stop == Some(StopReason::Disowned) {
+        if run.is_disowned() {
             return self.let_go(claim, turn);
         }
         let kept_by = match run.step {
-            Step::Running { .. } => Keeper::Executor,
+            Step::Running { .. } | Step::Keeping(_) => Keeper::Executor,
             Step::Fetching { .. }
             | Step::Preparing
             | Step::Starting

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::execution::{Failure, FinishReport, StopReason};
-use crate::id::{Claim, Epoch};
+use crate::id::{ArtifactName, Claim, Epoch};
 use crate::log::LogOffset;
 use crate::message::{AgentMessage, LogAck, SupervisorMessage};
 use crate::port::{JobNews, Retry};
@@ -135,6 +135,18 @@ pub enum JobStep {
     AdoptFailed,
     /// The running job has news.
     News(JobNews),
+    /// What there is of its files is kept, or refused for good.
+    ArtifactsKept {
+        /// What is not kept, and why.
+        warnings: Vec<String>,
+        /// The rules that no file matched.
+        unmatched: Vec<ArtifactName>,
+    },
+    /// Its files could not be kept now.
+    ArtifactsDelayed {
+        /// What went wrong.
+        message: String,
+    },
     /// Its folder is gone.
     FolderRemoved,
 }
@@ -226,6 +238,16 @@ pub enum AgentEffect {
     },
     /// Start the job, once. Answer: `Started`, `Impossible` or `Unclear`.
     Start {
+        /// The attempt.
+        claim: Claim,
+    },
+    /// Bring the files that its job left to the supervisor. Answer: `ArtifactsKept` or `ArtifactsDelayed`.
+    KeepArtifacts {
+        /// The attempt.
+        claim: Claim,
+    },
+    /// Break that off. No answer.
+    GiveUpArtifacts {
         /// The attempt.
         claim: Claim,
     },

@@ -29,6 +29,8 @@ fn at_every_step() -> Vec<(&'static str, Rig)> {
     starting.job(1, JobStep::EnvironmentReady { packages: None });
     let mut adopting = starting.clone();
     adopting.job(1, JobStep::Unclear);
+    let mut keeping = Rig::running_with_files(1);
+    keeping.job(1, ended(0, 10));
     let mut ended = Rig::ended(1, 10);
     let acknowledged = {
         let mut it = ended.clone();
@@ -47,6 +49,7 @@ fn at_every_step() -> Vec<(&'static str, Rig)> {
         ("starting", starting),
         ("adopting", adopting),
         ("running", Rig::running(1)),
+        ("keeping", keeping),
         ("ended", ended),
         ("acknowledged", acknowledged),
         ("leaving", leaving),
@@ -70,6 +73,8 @@ fn every_answer() -> Vec<(&'static str, JobStep, &'static [&'static str])> {
         ("adopt failed", JobStep::AdoptFailed, &["adopting"]),
         ("log", JobStep::News(JobNews::Log(LogOffset(1))), &["running"]),
         ("ended", ended(0, 1), &["running"]),
+        ("files kept", kept(), &["keeping"]),
+        ("files late", JobStep::ArtifactsDelayed { message: String::new() }, &["keeping"]),
         ("folder removed", JobStep::FolderRemoved, &["leaving"]),
     ]
 }

@@ -29,6 +29,10 @@ impl Agent {
             JobStep::AdoptFailed => self.on_adopt_failed(claim, turn),
             JobStep::News(JobNews::Log(end)) => self.on_log_grown(claim, end, turn),
             JobStep::News(JobNews::Ended(end)) => self.on_ended(claim, *end, turn),
+            JobStep::ArtifactsKept { warnings, unmatched } => {
+                self.on_artifacts_kept(claim, (warnings, unmatched), turn)
+            }
+            JobStep::ArtifactsDelayed { message } => self.on_artifacts_delayed(claim, message, turn),
             JobStep::FolderRemoved => self.on_folder_removed(claim),
         };
         match taken {
@@ -43,7 +47,7 @@ impl Agent {
         }
     }
 
-    fn at_step(&mut self, claim: Claim) -> Option<&mut Run> {
+    pub(super) fn at_step(&mut self, claim: Claim) -> Option<&mut Run> {
         self.run_mut(claim, "").ok()
     }
 
@@ -128,6 +132,7 @@ impl Agent {
             Step::Fetching { work: Work::Due(_), .. }
             | Step::Adopting { .. }
             | Step::Running { .. }
+            | Step::Keeping(_)
             | Step::Ended { .. }
             | Step::Leaving => None,
         }
@@ -144,6 +149,7 @@ impl Agent {
             Step::Starting
             | Step::Adopting { .. }
             | Step::Running { .. }
+            | Step::Keeping(_)
             | Step::Ended { .. }
             | Step::Leaving => None,
         }
@@ -216,7 +222,11 @@ impl Agent {
             return None;
         };
         let JobEnd { ending, usage, output, warnings, log_end, ran_for, sql } = end;
-        self.end(claim, FinishReport { ending, usage, output, warnings, log_end, ran_for, sql }, turn);
+        self.keep_or_end(
+            claim,
+            FinishReport { ending, usage, output, warnings, log_end, ran_for, sql },
+            turn,
+        );
         Some(Taken)
     }
 
@@ -257,6 +267,8 @@ impl Agent {
     /// What is due for one attempt, by time alone.
     pub(super) fn settle_run(&mut self, claim: Claim, turn: &mut Turn<'_>) {
         let (up, policy, now): (_, _, Now) = (self.is_up(), self.policy, turn.now);
+        // It may end by that; then its end is due at once.
+        self.settle_keeping(claim, turn);
         let Some(run) = self.at_step(claim) else {
             return;
         };
@@ -285,13 +297,13 @@ impl Agent {
             }
             // Due when there is a session again.
             Step::Fetching { .. } | Step::Ended { .. } => {}
-            Step::Preparing | Step::Starting | Step::Leaving => {}
+            Step::Preparing | Step::Starting | Step::Keeping(_) | Step::Leaving => {}
         }
     }
 }
 
 /// An answer that fitted the step at which its attempt was.
-struct Taken;
+pub(super) struct Taken;
 
 fn name(step: &JobStep) -> &'static str {
     match step {
@@ -307,6 +319,8 @@ fn name(step: &JobStep) -> &'static str {
         JobStep::AdoptFailed => "a failed adoption",
         JobStep::News(JobNews::Log(_)) => "news of a log",
         JobStep::News(JobNews::Ended(_)) => "news of an end",
+        JobStep::ArtifactsKept { .. } => "files that are kept",
+        JobStep::ArtifactsDelayed { .. } => "files that are late",
         JobStep::FolderRemoved => "a removed folder",
     }
 }

@@ -190,6 +190,7 @@ mod tests {
         log_patience: Duration::from_secs(10),
         pause: Duration::from_secs(1),
         fetch_tries: 5,
+        keep_within: Duration::from_secs(600),
         last_words: Duration::from_secs(10),
         machine_ends_at: None,
         parting: Duration::ZERO,

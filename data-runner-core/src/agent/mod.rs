@@ -16,11 +16,12 @@
 //!   supervisor disowned it and the job is gone.
 //!
 //! Where to look: `session` for coming and going, `commands` for what the supervisor asks, `machine` for what becomes of
-//! the machine, `jobs` for what becomes of jobs, `log_flow` for offsets, `settle` for what is due, `run` for what is held of one attempt.
+//! the machine, `jobs` for what becomes of jobs, `keeping` for the files that they leave, `log_flow` for offsets, `settle` for what is due, `run` for what is held of one attempt.
 
 mod commands;
 mod event;
 mod jobs;
+mod keeping;
 mod log_flow;
 mod machine;
 mod policy;
@@ -31,6 +32,8 @@ mod turn;
 
 #[cfg(test)]
 mod every_step;
+#[cfg(test)]
+mod keeping_stories;
 #[cfg(test)]
 mod machine_stories;
 #[cfg(test)]

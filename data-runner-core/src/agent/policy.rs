@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::artifact::KEEP_WITHIN;
 use crate::time::{Mono, Now, Timestamp};
 
 /// How an agent behaves where nobody tells it.
@@ -29,6 +30,8 @@ pub struct AgentPolicy {
     pub pause: Duration,
     /// How often code that a connected supervisor cannot deliver is asked for.
     pub fetch_tries: u32,
+    /// How long files that a job left may take to be kept, while a supervisor is there.
+    pub keep_within: Duration,
     /// How long the last reports may take when the agent was told to stop at once.
     pub last_words: Duration,
     /// When this machine is powered off, whatever happens; `None`: nobody says so. With it an agent that once had a
@@ -52,6 +55,7 @@ impl Default for AgentPolicy {
             log_patience: Duration::from_secs(10),
             pause: Duration::from_secs(1),
             fetch_tries: 5,
+            keep_within: KEEP_WITHIN,
             last_words: Duration::from_secs(10),
             machine_ends_at: None,
             parting: Duration::from_secs(90),

@@ -203,6 +203,7 @@ impl World {
             return;
         }
         let message = match kind {
+            0..=2 if n.is_multiple_of(2) => assign_with_files(claim),
             0..=2 => assign(claim),
             3 => SupervisorMessage::Cancel { claim, epoch, reason: StopReason::Cancelled },
             4 => SupervisorMessage::Cancel { claim, epoch, reason: StopReason::Disowned },
@@ -257,6 +258,10 @@ impl World {
                     step(claim, JobStep::News(JobNews::Log(LogOffset(*end))))
                 }
             }
+            AgentEffect::KeepArtifacts { claim } => match how % 3 {
+                0 => step(claim, JobStep::ArtifactsDelayed { message: String::new() }),
+                _ => step(claim, kept()),
+            },
             AgentEffect::SendLog { claim, turn, from, max_bytes, .. } => {
                 let upto = LogOffset(from.0 + if how.is_multiple_of(4) { 0 } else { max_bytes });
                 AgentEvent::LogSent { claim, turn, upto }
@@ -269,6 +274,7 @@ impl World {
             AgentEffect::Stop { .. }
             | AgentEffect::Send { .. }
             | AgentEffect::Disconnect { .. }
+            | AgentEffect::GiveUpArtifacts { .. }
             | AgentEffect::End(_) => return,
         };
         self.go(event);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::RunRecord;
+use super::keeping::Keeping;
 use super::log_flow::LogFlow;
 use crate::execution::{Ending, FinishReport, Phase, StopReason, Usage};
 use crate::id::Claim;
@@ -40,6 +41,8 @@ pub(super) enum Step {
     Adopting { work: Work },
     /// It runs. `timeout`: when it must be stopped; `None` once that has been done.
     Running { timeout: Option<Mono> },
+    /// It has ended, and the files that it left are being brought home.
+    Keeping(Keeping),
     /// It is over, and the supervisor has to know.
     Ended { report: Box<FinishReport>, kept_by: Keeper, delivery: Delivery },
     /// Nothing is owed; its folder is being removed.
@@ -128,6 +131,7 @@ impl Run {
             | Step::Starting
             | Step::Adopting { .. }
             | Step::Running { .. }
+            | Step::Keeping(_)
             | Step::Leaving => None,
         };
         RunRecord {
@@ -169,6 +173,7 @@ impl Run {
             | Step::Starting
             | Step::Adopting { .. }
             | Step::Running { .. }
+            | Step::Keeping(_)
             | Step::Ended { .. } => self.statuses(now).pop(),
         }
     }
@@ -182,6 +187,7 @@ impl Run {
             | Step::Starting
             | Step::Adopting { .. }
             | Step::Running { .. }
+            | Step::Keeping(_)
             | Step::Leaving => None,
         }
     }
@@ -200,12 +206,18 @@ impl Run {
             | Step::Preparing
             | Step::Starting
             | Step::Adopting { .. }
-            | Step::Running { .. } => true,
+            | Step::Running { .. }
+            | Step::Keeping(_) => true,
             Step::Ended { .. } | Step::Leaving => false,
         }
     }
 
-    /// When the agent has to look at it again.
+    /// Whether nobody wants to hear of its end.
+    pub(super) fn is_disowned(&self) -> bool {
+        self.stop == Some(StopReason::Disowned)
+    }
+
+    /// When the agent has to look at it again, but for what it keeps.
     pub(super) fn deadline(&self) -> Option<Mono> {
         match &self.step {
             Step::Fetching { work: Work::Due(at), .. } | Step::Adopting { work: Work::Due(at) } => Some(*at),
@@ -216,6 +228,7 @@ impl Run {
             | Step::Ended { delivery: Delivery::Acknowledged, .. }
             | Step::Preparing
             | Step::Starting
+            | Step::Keeping(_)
             | Step::Leaving => None,
         }
     }

@@ -22,7 +22,7 @@ use crate::message::{
 };
 use crate::port::{JobEnd, JobNews};
 use crate::time::{Deadline, Timestamp};
-use crate::workflow::{BundleRef, Dependencies, Resources};
+use crate::workflow::{ArtifactRule, BundleRef, Dependencies, Resources};
 
 pub(super) const DEAD_MAN: Duration = Duration::from_secs(600);
 
@@ -56,7 +56,23 @@ pub(super) fn job() -> Arc<JobSpec> {
         resources: Resources { memory_bytes: 1 << 30, cpus: 1 },
         timeout: Duration::from_secs(6 * 3600),
         grace: Duration::from_secs(10),
+        artifacts: Vec::new(),
     })
+}
+
+/// A job that leaves files which are to be kept.
+pub(super) fn job_with_files() -> Arc<JobSpec> {
+    let retain = Duration::from_secs(3600);
+    let rule = ArtifactRule { name: "report".parse().unwrap(), path: "out/*.csv".parse().unwrap(), retain };
+    Arc::new(JobSpec { artifacts: vec![rule], ..JobSpec::clone(&job()) })
+}
+
+pub(super) fn assign_with_files(claim: Claim) -> SupervisorMessage {
+    SupervisorMessage::Assign(Assign { claim, epoch: Epoch(2), job: job_with_files() })
+}
+
+pub(super) fn kept() -> JobStep {
+    JobStep::ArtifactsKept { warnings: Vec::new(), unmatched: Vec::new() }
 }
 
 fn facts() -> AgentFacts {
@@ -192,8 +208,17 @@ impl Rig {
 
     /// One with one slot whose job runs: attempt 1.
     pub(super) fn running(slots: u32) -> Self {
+        Self::running_as(slots, assign(claim(1)))
+    }
+
+    /// The same; the files that it leaves are to be kept.
+    pub(super) fn running_with_files(slots: u32) -> Self {
+        Self::running_as(slots, assign_with_files(claim(1)))
+    }
+
+    fn running_as(slots: u32, assigned: SupervisorMessage) -> Self {
         let mut it = Self::up(slots);
-        it.hear(assign(claim(1)));
+        it.hear(assigned);
         for step in [JobStep::CodeReady, JobStep::EnvironmentReady { packages: None }, JobStep::Started] {
             assert_eq!(it.job(1, step).rejections, []);
         }

@@ -188,6 +188,7 @@ impl Agent {
             self.identity.dead_man = Some(welcome.dead_man);
             turn.record(AgentRecord::Identity(self.identity));
         }
+        self.resume_keeping(turn.now.mono);
         let heartbeat = welcome.heartbeat.max(SHORTEST_HEARTBEAT);
         self.link = Link::Up { heartbeat, beat_at: turn.now.mono.after(heartbeat) };
         for run in self.runs.values() {

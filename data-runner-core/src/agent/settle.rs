@@ -49,9 +49,12 @@ impl Agent {
                 | Step::Running { .. }
                 | Step::Ended { .. }
                 | Step::Leaving => consider(run.deadline(), "an attempt is due"),
+                Step::Keeping(ref keeping) => {
+                    consider(self.keeping_deadline(keeping), "files are due");
+                }
             }
             match run.step {
-                Step::Running { .. } | Step::Ended { .. } => {
+                Step::Running { .. } | Step::Keeping(_) | Step::Ended { .. } => {
                     consider(run.log.deadline(&self.policy), "a log is due")
                 }
                 Step::Fetching { .. }
@@ -99,7 +102,7 @@ impl Agent {
             return;
         };
         match run.step {
-            Step::Running { .. } | Step::Ended { .. } => {
+            Step::Running { .. } | Step::Keeping(_) | Step::Ended { .. } => {
                 if let Some(piece) = run.log.next(turn.now.mono, &policy) {
                     turn.effect(AgentEffect::SendLog {
                         connection,

@@ -61,7 +61,7 @@ impl Orchestrator {
     }
 
     /// The execution whose live attempt this is, on this worker and under this lease.
-    fn live_execution(&self, worker: WorkerId, claim: Claim) -> Option<Arc<Execution>> {
+    pub(super) fn live_execution(&self, worker: WorkerId, claim: Claim) -> Option<Arc<Execution>> {
         let execution = self.executions.get(&claim.attempt.execution)?;
         let live = execution.state.live()?;
         (live.worker == worker && live.claim(execution.id) == claim).then(|| Arc::clone(execution))

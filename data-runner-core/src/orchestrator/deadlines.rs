@@ -14,6 +14,7 @@ impl Orchestrator {
         self.tell_late(turn);
         self.run_schedules(turn);
         self.run_starts(turn);
+        self.sweep(turn);
         // Nobody was asked yet, so this is the first tick after a start.
         if self.last_list.is_none() && !self.is_ending() {
             self.retell_waiting(turn);
@@ -52,6 +53,7 @@ impl Orchestrator {
             .chain(self.late_deadline(now))
             .chain(self.schedule_deadline(now))
             .chain(self.start_deadline())
+            .chain(Some(self.sweep_deadline()))
             .chain(self.group_deadline(now));
         workers.fold(timer, |earliest, due| Deadline::earliest(earliest, Some(due)))
     }

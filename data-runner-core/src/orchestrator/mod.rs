@@ -9,9 +9,10 @@
 //! ran out, `machines` for how they end, `reaper` for what
 //! listings show, `place` for who runs what where, `wish` for what machine an execution wants, `starts` for workflows
 //! that run by themselves, by `schedules` or by what they need (`needs`), `groups` for executions that belong together,
-//! `hooks` for pushes that are told of, `late` for what should have started, `deadlines` for what is due, `recover` for
+//! `hooks` for pushes that are told of, `artifacts` for files that jobs leave, `late` for what should have started, `deadlines` for what is due, `recover` for
 //! how all of it is rebuilt from the store.
 
+mod artifacts;
 mod attempts;
 mod budgets;
 mod deadlines;
@@ -85,6 +86,8 @@ pub struct Orchestrator {
     /// Machines that bear our mark and belong to no worker of ours.
     strangers: BTreeMap<MachineId, reaper::Stranger>,
     last_list: Option<Mono>,
+    /// When files whose time is over were removed last.
+    swept: Option<Mono>,
     /// Launches wait, since none can be had.
     pause: Option<Pause>,
     /// Idempotency keys of this batch: the store does not have them yet.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::artifact::KEEP_WITHIN;
 use crate::execution::Execution;
 use crate::settings::SizePatterns;
 
@@ -55,6 +56,8 @@ pub struct Policy {
     pub region: Option<String>,
     /// The sizes that an execution may go up to by itself, and that people are advised to take.
     pub allowed_sizes: SizePatterns,
+    /// How often files whose time is over are removed.
+    pub sweep_every: Duration,
     /// What it means that a complete listing does not show a machine that is being terminated.
     pub absence: Absence,
 }
@@ -126,6 +129,7 @@ impl Policy {
             console_within: Duration::from_secs(10),
             region: None,
             allowed_sizes: SizePatterns::default(),
+            sweep_every: Duration::from_secs(3600),
             absence: Absence::IsProof,
         }
     }
@@ -147,9 +151,10 @@ impl Policy {
     }
 
     /// How long a machine must still be there to be given this execution: its code is made ready, it runs, is stopped,
-    /// and its log comes home.
+    /// and its files and its log come home.
     pub fn time_needed(&self, execution: &Execution) -> Duration {
-        [self.prepare_within, execution.job.timeout, execution.job.grace, self.log_wait]
+        let keeping = if execution.job.artifacts.is_empty() { Duration::ZERO } else { KEEP_WITHIN };
+        [self.prepare_within, execution.job.timeout, execution.job.grace, keeping, self.log_wait]
             .into_iter()
             .fold(self.deadline_margin, Duration::saturating_add)
     }

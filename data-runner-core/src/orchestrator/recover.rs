@@ -65,6 +65,7 @@ impl Orchestrator {
             liveness: BTreeMap::new(),
             strangers: BTreeMap::new(),
             last_list: None,
+            swept: None,
             pause: None,
             keys: BTreeMap::new(),
             hooks: BTreeSet::new(),

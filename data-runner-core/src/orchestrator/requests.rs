@@ -34,6 +34,10 @@ impl Orchestrator {
             Request::TerminateWorker { worker } => self.terminate_worker(worker, turn),
             Request::Join { worker, key } => Ok(self.join(worker, key, turn)),
             Request::Hook(delivery) => self.hook(delivery, turn),
+            Request::KeepArtifact(keep) => self.keep_artifact(*keep, turn),
+            Request::ForgetArtifacts { artifacts, before } => {
+                Ok(Self::forget_artifacts(artifacts, before, turn))
+            }
             Request::ShutDown(how) => {
                 self.shut_down(how, reply, turn);
                 return;

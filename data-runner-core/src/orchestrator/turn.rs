@@ -133,6 +133,8 @@ impl Outcome {
                 | Change::PutIdempotency(_)
                 | Change::PutHook(_)
                 | Change::ForgetHooks { .. }
+                | Change::PutArtifact(_)
+                | Change::ForgetArtifacts { .. }
                 | Change::OpenLog(_)
                 | Change::CloseLog { .. }
                 | Change::Record(_) => {

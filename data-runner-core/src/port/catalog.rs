@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
+use crate::artifact::Artifact;
 use crate::event::EventRecord;
 use crate::execution::{Attempt, Execution, StateName};
 use crate::group::Group;
-use crate::id::{AttemptId, CommitSequence, ExecutionId, GroupId, WorkerId, WorkflowId};
+use crate::id::{ArtifactId, AttemptId, CommitSequence, ExecutionId, GroupId, Sha256, WorkerId, WorkflowId};
 
 use crate::time::Timestamp;
 use crate::worker::Worker;
@@ -64,6 +65,19 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Whether any of these keys is one of a webhook's delivery that was acted upon.
     async fn hook_known(&self, keys: Vec<String>) -> Result<bool, StateError>;
+
+    /// All that is known of an execution's files, in order of attempt, name and path: also those that come, and those
+    /// whose time is over.
+    async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<Artifact>, StateError>;
+
+    /// One of them.
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>, StateError>;
+
+    /// At most `limit` of those that are kept until `at` or less, the ones that are over longest first.
+    async fn artifacts_over(&self, at: Timestamp, limit: u32) -> Result<Vec<Artifact>, StateError>;
+
+    /// Whether any that is kept longer than `at`, or comes, has these bytes.
+    async fn artifact_bytes_needed(&self, hash: &Sha256, at: Timestamp) -> Result<bool, StateError>;
 
     /// How many executions are in each state.
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, StateError>;

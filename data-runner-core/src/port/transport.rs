@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{BlobLink, Retry, Source};
+use super::{BlobLink, ByteSource, Retry, Source};
+use crate::artifact::ArtifactOffer;
 use crate::id::{Claim, SessionId, Sha256, WorkerId};
 use crate::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
 
@@ -60,13 +61,36 @@ pub enum SessionEvent {
     Closed,
 }
 
-/// What a transport asks when an agent wants code: the engine answers, so that an agent gets the code of its own live
-/// attempts only.
+/// What a transport asks when an agent wants code, or brings files: the engine answers, so that an agent gets the code
+/// of its own live attempts only, and leaves files of those only.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
-pub trait BundleGate: Send + Sync + 'static {
+pub trait AgentGate: Send + Sync + 'static {
     /// The bundle of that attempt.
     async fn bundle(&self, worker: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused>;
+
+    /// Keeps a file of that attempt, whose bytes come of `content`. Ok: it is kept, durably. The same file may be brought
+    /// again.
+    async fn keep_artifact(
+        &self,
+        worker: WorkerId,
+        offer: ArtifactOffer,
+        content: Box<dyn ByteSource>,
+    ) -> Result<(), ArtifactRefused>;
+}
+
+/// Why a file is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactRefused {
+    /// It never will be: it is not of a live attempt of that worker, nobody wants it, or what came is something else.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+    },
+    /// The store failed, or the content broke off.
+    #[error("the file cannot be kept now")]
+    Unavailable(#[source] Source),
 }
 
 /// The code that an agent wants.
@@ -142,6 +166,13 @@ pub trait AgentSession: Send + Sync + 'static {
 
     /// An attempt's bundle. The caller checks the hash.
     async fn fetch_bundle(&self, wanted: WantedBundle) -> Result<Bundle, TransportError>;
+
+    /// Brings a file of an attempt. Ok: the supervisor has kept it, durably. A content that breaks off is `Closed`.
+    async fn keep_artifact(
+        &self,
+        offer: ArtifactOffer,
+        content: Box<dyn ByteSource>,
+    ) -> Result<(), TransportError>;
 }
 
 /// Why something could not be said or heard.

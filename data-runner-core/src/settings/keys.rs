@@ -190,7 +190,11 @@ static EC2_KEYS: [Key; 12] = [
         Shape::Choice(&["grpc", "s3", "user-data"]),
         "How code gets to machines: the agent's connection, a presigned URL, or their user-data when it fits. Default: grpc.",
     ),
-    key("bucket", Shape::text(1_024), "s3://bucket/prefix; required for code_delivery s3."),
+    key(
+        "bucket",
+        Shape::text(1_024),
+        "s3://bucket/prefix; required for code_delivery s3, and then artifacts are kept there too.",
+    ),
 ];
 
 static ALLOW_KEYS: [Key; 4] = [

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::WorkflowConfig;
-use super::{PackageChoice, Resources, SecretRef, Workflow};
+use super::{ArtifactRule, PackageChoice, Resources, SecretRef, Workflow};
 use crate::id::{QualifiedName, Revision, Sha256, WorkerType};
 
 /// How long a job may take to end after TERM, before KILL.
@@ -39,6 +39,7 @@ pub fn prepare_job(
         resources: config.instance_size.resources(),
         timeout: config.timeout,
         grace: GRACE,
+        artifacts: config.artifacts.clone(),
     }
 }
 
@@ -92,6 +93,9 @@ pub struct JobSpec {
     pub timeout: Duration,
     /// How long it may take to end after TERM, before KILL.
     pub grace: Duration,
+    /// Which of the files that it leaves are kept.
+    #[serde(default)]
+    pub artifacts: Vec<ArtifactRule>,
 }
 
 /// An archive in a BlobStore.

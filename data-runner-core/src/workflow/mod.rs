@@ -1,5 +1,6 @@
 //! What a workflow is: a folder of a repository, its configuration at a revision, and what a worker needs to run it.
 
+mod artifact;
 mod compute;
 pub mod config;
 mod job;
@@ -22,6 +23,7 @@ mod worker_type;
 
 use serde::{Deserialize, Serialize};
 
+pub use artifact::{ArtifactRule, NotAPattern, PathPattern, wrong_in_folder};
 pub use compute::{Compute, OnOutOfMemory, Spot};
 pub use job::{
     BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, prepare_job,

@@ -54,18 +54,12 @@ fn object(entries: &[Entry], keys: &'static [Key], at: &Place, report: &mut Repo
         match keys.iter().find(|key| key.name == entry.key) {
             None => {
                 let message = format!("there is no key `{}` here", shown(&entry.key));
-                let known = keys.iter().filter(|key| key.need != Need::NotYet).map(|key| key.name);
+                let known = keys.iter().map(|key| key.name);
                 let reported = report.error(&key_at, "unknown_key", message);
                 match nearest(&entry.key, known.clone()) {
                     Some(name) => reported.did_you_mean(Some(name)),
                     None => reported.help(format!("the keys are {}", known.collect::<Vec<_>>().join(", "))),
                 }
-            }
-            Some(key) if key.need == Need::NotYet => {
-                let message = format!("`{}` is not supported yet", key.name);
-                report
-                    .error(&key_at, "not_supported_yet", message)
-                    .help("remove it; ignoring it would mislead");
             }
             Some(key) => {
                 object.keys.insert(key.name, key_at);

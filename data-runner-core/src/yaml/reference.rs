@@ -53,7 +53,6 @@ fn table(keys: &[Key]) -> String {
         let need = match key.need {
             Need::Required => "Required. ",
             Need::Optional => "",
-            Need::NotYet => "Not supported yet, and an error. ",
         };
         // A pipe would end the cell.
         let about = key.about.replace('|', "\\|");
@@ -142,8 +141,7 @@ fn the_page_of_supervisor_yaml_has_every_key() {
 fn all_keys(tables: &Tables, root: &str) -> BTreeSet<String> {
     let of_table = |(name, keys): (&String, &&'static [Key])| {
         let before = if name == root { String::new() } else { format!("{name}.") };
-        let there = keys.iter().filter(|key| key.need != Need::NotYet);
-        there.map(|key| format!("{before}{}", key.name)).collect::<Vec<_>>()
+        keys.iter().map(|key| format!("{before}{}", key.name)).collect::<Vec<_>>()
     };
     tables.iter().flat_map(of_table).collect()
 }

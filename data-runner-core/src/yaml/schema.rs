@@ -41,14 +41,8 @@ pub(crate) fn json_schema(shape: &Shape) -> Value {
 fn object(keys: &[Key]) -> Value {
     let mut properties = Map::new();
     for key in keys {
-        let mut schema = match key.need {
-            Need::NotYet => json!({"not": {}}),
-            Need::Required | Need::Optional => json_schema(&key.shape),
-        };
-        schema["description"] = match key.need {
-            Need::NotYet => format!("{} (not supported yet)", key.about).into(),
-            Need::Required | Need::Optional => key.about.into(),
-        };
+        let mut schema = json_schema(&key.shape);
+        schema["description"] = key.about.into();
         properties.insert(key.name.to_owned(), schema);
     }
     let required: Vec<_> = keys.iter().filter(|key| key.need == Need::Required).map(|key| key.name).collect();

@@ -18,8 +18,6 @@ pub(crate) struct Key {
 pub(crate) enum Need {
     Required,
     Optional,
-    /// It has its place in the format, but does nothing yet: refused, since ignoring it would be a lie.
-    NotYet,
 }
 
 /// What a value may be.
@@ -92,11 +90,6 @@ impl Shape {
         Self::Text(TextRule { max, empty: Empty::Allowed })
     }
 
-    /// A key that is not supported yet; it has no shape that anybody could rely on.
-    pub(crate) const fn not_yet(name: &'static str, about: &'static str) -> Key {
-        Key { name, shape: Self::Scalar, need: Need::NotYet, about }
-    }
-
     /// What is expected, to be read after "must be".
     pub(crate) fn expectation(&self) -> String {
         match self {
@@ -132,7 +125,7 @@ impl Shape {
             },
             Self::Map { .. } => "a mapping of names to values".to_owned(),
             Self::Object(keys) => {
-                let names: Vec<_> = keys.iter().filter(|k| k.need != Need::NotYet).map(|k| k.name).collect();
+                let names: Vec<_> = keys.iter().map(|k| k.name).collect();
                 if names.len() > 6 {
                     "a mapping of keys to values".to_owned()
                 } else {

@@ -4,6 +4,7 @@
 #![allow(unused_must_use)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
+mod artifacts;
 mod budgets;
 mod cancelling;
 mod cloud;

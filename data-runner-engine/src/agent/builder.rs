@@ -103,6 +103,7 @@ impl AgentBuilder {
             entropy: Entropy::from_seed(seed),
             link: Line::Down,
             jobs: BTreeMap::new(),
+            files: Arc::default(),
             news,
             answers,
             heard_in,

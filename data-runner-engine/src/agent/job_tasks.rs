@@ -12,9 +12,10 @@ use data_runner_core::message::LogAppend;
 use data_runner_core::port::{
     AgentSession, ExecuteError, Executor, Prepared, RunRequest, RunningJob, SecretResolver,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::artifacts::{self, KeptFiles};
 use super::bundles::Bundles;
 use super::chain;
 use super::code::{self, CodeUnpacker, NoCode};
@@ -40,8 +41,11 @@ pub(super) struct JobTasks {
     pub(super) halt: CancellationToken,
     /// The attempt is being let go: nobody watches or stops it any more.
     pub(super) over: CancellationToken,
+    /// Breaks off bringing files to the supervisor.
+    pub(super) give_up: CancellationToken,
+    kept: KeptFiles,
     /// Pieces of the log go out one after another.
-    log_line: Arc<tokio::sync::Mutex<()>>,
+    log_line: Arc<Mutex<()>>,
     news: mpsc::UnboundedSender<News>,
 }
 
@@ -58,6 +62,8 @@ impl JobTasks {
             job: None,
             halt: CancellationToken::new(),
             over: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+            kept: KeptFiles::default(),
             log_line: Arc::default(),
             news,
         }
@@ -183,6 +189,24 @@ impl JobTasks {
                 }
             }
         }));
+    }
+
+    /// Brings the files that the job left to the supervisor. `turn` is shared by all attempts: one file comes at a time.
+    pub(super) fn keep_artifacts(&self, session: Arc<dyn AgentSession>, turn: Arc<Mutex<()>>) {
+        let (request, kept, answer) = (Arc::clone(&self.request), Arc::clone(&self.kept), self.answer());
+        let (over, give_up) = (self.over.clone(), self.give_up.clone());
+        tokio::spawn(async move {
+            let keeping = async {
+                let _alone = turn.lock().await;
+                artifacts::keep(&request, &*session, kept).await
+            };
+            tokio::select! {
+                biased;
+                () = over.cancelled() => {}
+                () = give_up.cancelled() => {}
+                step = keeping => answer.step(step),
+            }
+        });
     }
 
     pub(super) fn stop(&self, reason: StopReason, grace: Duration) {

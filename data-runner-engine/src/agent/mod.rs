@@ -9,6 +9,7 @@
 //! `bundles` for code, `alone` for one job without any supervisor.
 
 mod alone;
+mod artifacts;
 mod builder;
 mod bundles;
 mod code;

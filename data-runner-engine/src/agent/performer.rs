@@ -48,6 +48,8 @@ pub(super) struct Performer {
     pub(super) entropy: Entropy,
     pub(super) link: Line,
     pub(super) jobs: BTreeMap<Claim, JobTasks>,
+    /// Whose turn it is to bring files to the supervisor.
+    pub(super) files: Arc<tokio::sync::Mutex<()>>,
     pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) answers: mpsc::UnboundedReceiver<News>,
     pub(super) heard_in: mpsc::Sender<AgentEvent>,
@@ -174,10 +176,7 @@ impl Performer {
                 }
             }
             AgentEffect::FetchCode { claim, job } => {
-                let session = match &self.link {
-                    Line::Open(open) => Some(Arc::clone(&open.session)),
-                    Line::Down | Line::Dialing(_) => None,
-                };
+                let session = self.session();
                 let (bundles, unpacker) = (Arc::clone(&self.bundles), Arc::clone(&self.unpacker));
                 self.tasks(claim, job).fetch(bundles, unpacker, session);
             }
@@ -188,6 +187,18 @@ impl Performer {
                 let secrets = Arc::clone(&self.secrets);
                 self.with(claim, |tasks| tasks.start(secrets));
             }
+            AgentEffect::KeepArtifacts { claim } => {
+                let (session, turn) = (self.session(), Arc::clone(&self.files));
+                match session {
+                    Some(session) => self.with(claim, |tasks| tasks.keep_artifacts(session, turn)),
+                    None => {
+                        let message = "there is no connection".to_owned();
+                        let step = JobStep::ArtifactsDelayed { message };
+                        let _ended = self.news.send(News::Event(AgentEvent::Job { claim, step }));
+                    }
+                }
+            }
+            AgentEffect::GiveUpArtifacts { claim } => self.with(claim, |tasks| tasks.give_up.cancel()),
             AgentEffect::Watch { claim, seen } => self.with(claim, |tasks| tasks.watch(seen)),
             AgentEffect::Stop { claim, reason, grace } => self.with(claim, |tasks| tasks.stop(reason, grace)),
             AgentEffect::SendLog { connection, claim, turn, from, max_bytes } => {
@@ -199,6 +210,13 @@ impl Performer {
             AgentEffect::RemoveFolder { claim } => self.remove_folder(claim),
         }
         None
+    }
+
+    fn session(&self) -> Option<Arc<dyn AgentSession>> {
+        match &self.link {
+            Line::Open(open) => Some(Arc::clone(&open.session)),
+            Line::Down | Line::Dialing(_) => None,
+        }
     }
 
     fn open(&self, connection: ConnectionId) -> Option<&Connection> {

@@ -177,6 +177,8 @@ impl Actor {
             | Request::DrainWorker { .. }
             | Request::TerminateWorker { .. }
             | Request::Join { .. }
+            | Request::KeepArtifact(_)
+            | Request::ForgetArtifacts { .. }
             | Request::ShutDown(_) => {}
         }
         Ok(())
@@ -335,6 +337,8 @@ impl News {
                 | Change::PutIdempotency(_)
                 | Change::PutHook(_)
                 | Change::ForgetHooks { .. }
+                | Change::PutArtifact(_)
+                | Change::ForgetArtifacts { .. }
                 | Change::OpenLog(_)
                 | Change::Record(_) => {}
             }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::actor::Actor;
+use super::artifacts::Artifacts;
 use super::gate::Gate;
 use super::handle::{Handle, Published, Stage};
 use super::watch::Announcer;
@@ -41,6 +42,8 @@ pub struct SupervisorBuilder {
     pub logs: Arc<dyn LogStore>,
     /// Keeps bundles of code.
     pub blobs: Arc<dyn BlobStore>,
+    /// Keeps files that jobs leave. A store of its own: what is over is removed from it.
+    pub artifacts: Arc<dyn BlobStore>,
     /// Opens repositories.
     pub opener: Arc<dyn SourceOpener>,
     /// The line to the agents.
@@ -99,6 +102,7 @@ impl SupervisorBuilder {
             catalog: self.catalog,
             logs: self.logs,
             blobs: self.blobs,
+            artifacts: Artifacts::new(self.artifacts),
             opener: self.opener,
             worker_types: self.worker_types,
             provisioner: self.provisioner.clone(),

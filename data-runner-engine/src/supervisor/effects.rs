@@ -53,6 +53,13 @@ impl Actor {
                 Some(Event::ConsoleRead { worker, text })
             }),
             Effect::Prepare(start) => self.prepare(start),
+            Effect::SweepArtifacts { before } => {
+                let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
+                self.tasks.spawn(async move {
+                    // What is cut off by the end is swept after the next start.
+                    let _cut_off = stop.run_until_cancelled(shared.sweep_artifacts(before)).await;
+                });
+            }
             Effect::Look { repo } => self.shared.look_now(repo),
             Effect::List => {
                 let asked_at = self.shared.clock.now().wall;

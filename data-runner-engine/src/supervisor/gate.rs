@@ -1,14 +1,15 @@
-//! What transports ask: who gets code, and who may join.
+//! What transports ask: who gets code, whose files are kept, and who may join.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use data_runner_core::artifact::ArtifactOffer;
 use data_runner_core::event::{Answer, Request};
 use data_runner_core::id::{Sha256, WorkerId};
 use data_runner_core::port::{
-    BlobLink, BlobLinks, Bundle, BundleForm, BundleGate, BundleRefused, Certificate, JoinAuthority, JoinGate,
-    JoinRefused, JoinRequest, WantedBundle,
+    AgentGate, ArtifactRefused, BlobLink, BlobLinks, Bundle, BundleForm, BundleRefused, ByteSource,
+    Certificate, JoinAuthority, JoinGate, JoinRefused, JoinRequest, WantedBundle,
 };
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::{Candidate, Purpose, Worker, WorkerState};
@@ -65,7 +66,7 @@ impl Gate {
 }
 
 #[async_trait]
-impl BundleGate for Gate {
+impl AgentGate for Gate {
     async fn bundle(&self, worker: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused> {
         let WantedBundle { claim, hash, form } = wanted;
         let refused = BundleRefused::NotYours { worker, claim };
@@ -87,6 +88,18 @@ impl BundleGate for Gate {
         }
         let bytes = shared.blobs.get(&hash).await;
         bytes.map(Bundle::Bytes).map_err(|error| BundleRefused::Unavailable(Box::new(error)))
+    }
+
+    async fn keep_artifact(
+        &self,
+        worker: WorkerId,
+        offer: ArtifactOffer,
+        content: Box<dyn ByteSource>,
+    ) -> Result<(), ArtifactRefused> {
+        match self.shared.get() {
+            Some(shared) => shared.keep_artifact(worker, offer, content).await,
+            None => Err(ArtifactRefused::Unavailable("the supervisor does not run yet".into())),
+        }
     }
 }
 

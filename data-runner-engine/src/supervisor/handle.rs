@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_runner_core::advice::Advice;
+use data_runner_core::artifact::Artifact;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Answer, GroupWish, Pausing, Rejection, Request, ShutDown};
 use data_runner_core::execution::{ConcurrencyKey, Execution};
 use data_runner_core::group::{Group, Member};
 use data_runner_core::hook::HookDelivery;
 use data_runner_core::id::{
-    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, RepoName, WorkerId, WorkflowId,
+    ArtifactId, AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, RepoName, WorkerId,
+    WorkflowId,
 };
-use data_runner_core::port::{Catalog, LogStore, Version};
+use data_runner_core::port::{ByteSource, Catalog, LogStore, Version};
 use data_runner_core::worker::Worker;
 use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 use tokio::sync::watch;
@@ -247,6 +249,26 @@ impl Handle {
         to: &Execution,
     ) -> Result<Option<String>, RequestError> {
         self.shared.executions_diff(workflow, from, to).await
+    }
+
+    /// The files that an execution's attempts left, in order of attempt, name and path: those that are there.
+    pub async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<Artifact>, RequestError> {
+        let now = self.shared.clock.now().wall;
+        let all = self.catalog().artifacts(execution).await?;
+        Ok(all.into_iter().filter(|artifact| artifact.is_shown(now)).collect())
+    }
+
+    /// One of them, with its bytes; `None` if it is not there, or its time is over.
+    pub async fn artifact(
+        &self,
+        id: ArtifactId,
+    ) -> Result<Option<(Artifact, Box<dyn ByteSource>)>, RequestError> {
+        let now = self.shared.clock.now().wall;
+        let Some(artifact) = self.catalog().artifact(id).await?.filter(|it| it.is_shown(now)) else {
+            return Ok(None);
+        };
+        let content = self.shared.artifacts.store.read(&artifact.blob.hash).await?;
+        Ok(Some((artifact, content)))
     }
 
     /// Read-only queries.

@@ -2,6 +2,7 @@
 
 mod actor;
 mod advice;
+mod artifacts;
 mod builder;
 mod deliveries;
 mod effects;
@@ -42,6 +43,7 @@ pub use request::{
 pub use watch::Watch;
 
 use crate::Clock;
+use artifacts::Artifacts;
 use preparation::{Bundles, Preparation};
 use repos::Repos;
 use watch::Announcer;
@@ -58,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) logs: Arc<dyn LogStore>,
     pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) opener: Arc<dyn SourceOpener>,
     pub(crate) worker_types: WorkerTypes,
     pub(crate) provisioner: Option<Arc<dyn Provisioner>>,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_runner_core::agent::{AgentPolicy, EndReason};
+use data_runner_core::artifact::ArtifactOffer;
 use data_runner_core::execution::FinishReport;
 use data_runner_core::id::{AttemptId, AttemptNumber, Claim, Epoch, SessionId, Sha256, WorkerId};
 use data_runner_core::log::{LogOffset, Segment};
@@ -16,8 +17,8 @@ use data_runner_core::message::{
     AgentMessage, Assign, AttemptStatus, Hello, LogAck, LogOutcome, SupervisorMessage, Verdict, Welcome,
 };
 use data_runner_core::port::{
-    BlobLink, Bundle, BundleForm, BundleGate, BundleRefused, SecretResolver, SessionEvent, Transport,
-    WantedBundle,
+    AgentGate, ArtifactRefused, BlobLink, Bundle, BundleForm, BundleRefused, ByteSource, SecretResolver,
+    SessionEvent, Transport, WantedBundle,
 };
 use data_runner_core::workflow::{BundleRef, JobSpec};
 use data_runner_engine::{AgentBuilder, AgentError, CodeUnpacker, Download, NoSecrets, Signal, SystemClock};
@@ -37,6 +38,10 @@ pub struct Gate {
     pub fetched: AtomicU32,
     /// How often it gave a link instead: to everybody who takes one.
     pub linked: AtomicU32,
+    /// The files that it took, in order.
+    pub files: Mutex<Vec<(String, Vec<u8>)>>,
+    /// Whether it can take none at present.
+    pub full: AtomicBool,
 }
 
 const LINK: &str = "memory://code";
@@ -53,7 +58,7 @@ impl Download for Elsewhere {
 }
 
 #[async_trait]
-impl BundleGate for Gate {
+impl AgentGate for Gate {
     async fn bundle(&self, _: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused> {
         if wanted.form == BundleForm::Any {
             self.linked.fetch_add(1, Ordering::Relaxed);
@@ -61,6 +66,23 @@ impl BundleGate for Gate {
         }
         self.fetched.fetch_add(1, Ordering::Relaxed);
         Ok(Bundle::Bytes(self.bytes.lock().unwrap().clone()))
+    }
+
+    async fn keep_artifact(
+        &self,
+        _: WorkerId,
+        offer: ArtifactOffer,
+        mut content: Box<dyn ByteSource>,
+    ) -> Result<(), ArtifactRefused> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(ArtifactRefused::Unavailable("the disk is full".into()));
+        }
+        let mut bytes = Vec::new();
+        while let Some(piece) = content.next().await.map_err(ArtifactRefused::Unavailable)? {
+            bytes.extend_from_slice(&piece);
+        }
+        self.files.lock().unwrap().push((offer.path, bytes));
+        Ok(())
     }
 }
 
@@ -123,8 +145,10 @@ impl House {
             bytes: Mutex::new(Bytes::from_static(CODE)),
             fetched: AtomicU32::new(0),
             linked: AtomicU32::new(0),
+            files: Mutex::default(),
+            full: AtomicBool::default(),
         });
-        network.set_gate(Arc::clone(&gate) as Arc<dyn BundleGate>);
+        network.set_gate(Arc::clone(&gate) as Arc<dyn AgentGate>);
         Self {
             network,
             supervisor,

@@ -10,9 +10,9 @@ use data_runner_core::execution::{Ending, Failure, FailureCause, Phase, StopReas
 use data_runner_core::id::Epoch;
 use data_runner_core::log::LogOffset;
 use data_runner_core::message::{AgentMessage, Assign, SupervisorMessage, Verdict, Welcome};
-use data_runner_core::port::{BlobLink, SecretError, SecretResolver, SecretValue, SessionEvent};
-use data_runner_core::workflow::{JobSpec, SecretRef};
-use data_runner_engine::{AgentError, Download, Signal, StateFolderError};
+use data_runner_core::port::{SecretError, SecretResolver, SecretValue, SessionEvent};
+use data_runner_core::workflow::{ArtifactRule, JobSpec, SecretRef};
+use data_runner_engine::{AgentError, Signal, StateFolderError};
 use data_runner_testkit::memory::executor::Script;
 
 use super::house::*;
@@ -36,6 +36,32 @@ async fn a_job_runs_from_assignment_to_the_removal_of_its_folder() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_job_left_is_brought_before_its_end_is_reported_however_often_that_is_tried() {
+    let house = House::new(|| Script::new().prints("hello\n").exits(3));
+    let (_agent, _logs) = (house.start(), house.take_logs());
+    let (session, _) = house.welcome().await;
+    house.gate.full.store(true, Ordering::Relaxed);
+    let retain = Duration::from_secs(3600);
+    let rule = |name: &str, path: &str| ArtifactRule {
+        name: name.parse().unwrap(),
+        path: path.parse().unwrap(),
+        retain,
+    };
+    let artifacts = vec![rule("code", "*.py"), rule("none", "out/*")];
+    // Its folder is the one that the code is in.
+    let job = Arc::new(JobSpec { artifacts, folder: String::new(), ..JobSpec::clone(&job()) });
+    house.say(session, SupervisorMessage::Assign(Assign { claim: claim(1), epoch: EPOCH, job })).await;
+    house.until_phase(Phase::Started).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(house.gate.files.lock().unwrap().is_empty());
+    house.gate.full.store(false, Ordering::Relaxed);
+    let report = house.until_finished().await;
+    assert_eq!(report.ending, Ending::Exited { code: 3 });
+    assert_eq!(report.warnings, [""; 0], "a job that failed need not have come to where it writes them");
+    assert_eq!(*house.gate.files.lock().unwrap(), [("workflow.py".to_owned(), CODE.to_vec())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_environment_that_takes_for_ever_fails_the_attempt_and_says_so() {
     let house = House::new(|| Script::new().prepares_for(Duration::from_secs(30 * 24 * 3600)).exits(0));
     let _agent = house.start();
@@ -45,34 +71,6 @@ async fn an_environment_that_takes_for_ever_fails_the_attempt_and_says_so() {
     let Ending::NeverStarted { failure } = house.until_finished().await.ending else { panic!() };
     assert_eq!(failure.cause, FailureCause::Environment);
     assert_eq!(failure.message, "the environment was not ready within 25 minutes");
-    assert!(house.machine.starts().is_empty());
-}
-
-/// Never answers, and never breaks off.
-struct Silence(Arc<AtomicU32>);
-
-#[async_trait]
-impl Download for Silence {
-    async fn download(&self, _: &BlobLink, _: u64) -> std::io::Result<Bytes> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        std::future::pending().await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn code_that_never_comes_is_asked_for_a_few_times_and_then_fails_the_attempt() {
-    let asked = Arc::new(AtomicU32::new(0));
-    let mut house = House::new(|| Script::new().exits(0));
-    house.download = Some(Arc::new(Silence(Arc::clone(&asked))));
-    let _agent = house.start();
-    let (session, _) = house.welcome().await;
-    let began = tokio::time::Instant::now();
-    house.assign(session, 1).await;
-    let Ending::NeverStarted { failure } = house.until_finished().await.ending else { panic!() };
-    assert_eq!(failure.cause, FailureCause::Source);
-    assert_eq!(failure.message, "the code could not be fetched: it did not come within 4 minutes");
-    assert_eq!(asked.load(Ordering::Relaxed), 5);
-    assert!(began.elapsed() < Duration::from_secs(21 * 60), "{:?}", began.elapsed());
     assert!(house.machine.starts().is_empty());
 }
 

@@ -35,6 +35,7 @@ pub const URL: &str = "memory://host/samples";
 pub struct Kit {
     pub store: MemoryStore,
     pub blobs: MemoryBlobs,
+    pub artifacts: MemoryBlobs,
     pub network: MemoryNetwork,
     pub opener: MemoryOpener,
     pub machine: ScriptedMachine,
@@ -91,6 +92,7 @@ impl Kit {
         Self {
             store: MemoryStore::new(),
             blobs: MemoryBlobs::new(),
+            artifacts: MemoryBlobs::new(),
             network: MemoryNetwork::new(),
             opener: MemoryOpener::new(),
             machine: ScriptedMachine::new(script_of),
@@ -107,6 +109,7 @@ impl Kit {
             catalog: Arc::new(self.store.clone()),
             logs: Arc::new(self.store.clone()),
             blobs: Arc::new(self.blobs.clone()),
+            artifacts: Arc::new(self.artifacts.clone()),
             opener: Arc::new(self.opener.clone()),
             transport: self.network.supervisor(),
             gate,

@@ -83,7 +83,7 @@ async fn a_retry_is_a_new_execution_of_the_same_commit_and_a_rerun_of_the_newest
 #[tokio::test(start_paused = true)]
 async fn an_agent_gets_the_code_of_its_own_live_attempts_only() {
     use data_runner_core::id::Claim;
-    use data_runner_core::port::{BundleForm, BundleGate as _, WantedBundle};
+    use data_runner_core::port::{AgentGate as _, BundleForm, WantedBundle};
     let mut kit = Kit::new(|_| Script::new().waits().exits(0));
     kit.repo().publish("main", files(&[("orders", CONFIG)]));
     let builder = kit.builder();

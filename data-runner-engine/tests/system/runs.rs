@@ -5,7 +5,7 @@ use data_runner_core::event::Rejection;
 use data_runner_core::execution::{Phase, StateName};
 use data_runner_core::id::Sha256;
 use data_runner_core::port::{
-    BlobError, BlobLink, BlobLinks, BlobStore as _, Bundle, BundleForm, BundleGate as _, BundleRefused,
+    AgentGate as _, BlobError, BlobLink, BlobLinks, BlobStore as _, Bundle, BundleForm, BundleRefused,
     Catalog as _, LogState, LogStore as _, WantedBundle,
 };
 use data_runner_engine::supervisor::Gate;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use data_runner_core::id::{SessionId, WorkerId};
 use data_runner_core::message::{LogAck, LogAppend, SupervisorMessage};
-use data_runner_core::port::{BundleGate, JoinGate, Transport, TransportError, TransportEvent};
+use data_runner_core::port::{AgentGate, JoinGate, Transport, TransportError, TransportEvent};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -86,7 +86,7 @@ impl GrpcTransport {
     /// Must be called within a tokio runtime. Fails with what to do when the address cannot be had.
     pub async fn bind(
         address: SocketAddr,
-        gate: Arc<dyn BundleGate>,
+        gate: Arc<dyn AgentGate>,
         options: ServerOptions,
     ) -> Result<(Arc<Self>, SocketAddr), BindError> {
         let listener = TcpListener::bind(address).await.map_err(|source| BindError::new(address, source))?;
@@ -95,7 +95,7 @@ impl GrpcTransport {
     }
 
     /// Serves agents on a socket that listens already (handed over by a service manager, for example).
-    pub fn serve(listener: TcpListener, gate: Arc<dyn BundleGate>, options: ServerOptions) -> Arc<Self> {
+    pub fn serve(listener: TcpListener, gate: Arc<dyn AgentGate>, options: ServerOptions) -> Arc<Self> {
         let (to_events, events) = mpsc::unbounded_channel();
         let (to_logs, logs) = mpsc::unbounded_channel();
         let sessions = Arc::new(Sessions::new(to_events, to_logs));
@@ -113,7 +113,7 @@ impl GrpcTransport {
 
 async fn run(
     listener: TcpListener,
-    gate: Arc<dyn BundleGate>,
+    gate: Arc<dyn AgentGate>,
     options: ServerOptions,
     sessions: Arc<Sessions>,
     over: CancellationToken,

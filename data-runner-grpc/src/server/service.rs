@@ -3,10 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use data_runner_core::artifact::ArtifactOffer;
 use data_runner_core::id::Claim;
 use data_runner_core::message::{AgentMessage, LogAppend};
-use data_runner_core::port::{Bundle, BundleForm, BundleGate, BundleRefused, TransportError, WantedBundle};
+use data_runner_core::port::{
+    AgentGate, ArtifactRefused, Bundle, BundleForm, BundleRefused, ByteSource, Source, TransportError,
+    WantedBundle,
+};
 use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -14,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::caller::Caller;
 use super::sessions::{Session, Sessions, no_such_session};
 use crate::limits::BUNDLE_PART_BYTES;
+use crate::wire::proto::artifact_part::Part as ArtifactPart;
 use crate::wire::proto::bundle_part::Part;
 use crate::wire::proto::worker_service_server::WorkerService;
 use crate::wire::{FromWire as _, NotUnderstood, proto, sha256};
@@ -21,11 +27,11 @@ use crate::{metadata, status};
 
 pub(super) struct Service {
     sessions: Arc<Sessions>,
-    gate: Arc<dyn BundleGate>,
+    gate: Arc<dyn AgentGate>,
 }
 
 impl Service {
-    pub(super) fn new(sessions: Arc<Sessions>, gate: Arc<dyn BundleGate>) -> Self {
+    pub(super) fn new(sessions: Arc<Sessions>, gate: Arc<dyn AgentGate>) -> Self {
         Self { sessions, gate }
     }
 
@@ -82,6 +88,46 @@ impl WorkerService for Service {
             Bundle::Bytes(bytes) => Box::pin(futures::stream::iter(parts(bytes))),
             Bundle::Link(link) => Box::pin(futures::stream::iter([part(Part::Link(link.url))])),
         }))
+    }
+
+    async fn keep_artifact(
+        &self,
+        request: Request<Streaming<proto::ArtifactPart>>,
+    ) -> Result<Response<proto::ArtifactKept>, Status> {
+        let session = self.session_of(&request)?;
+        let mut parts = request.into_inner();
+        let head = parts.message().await?.and_then(|first| first.part);
+        let Some(ArtifactPart::Head(head)) = head else {
+            return Err(NotUnderstood::missing("ArtifactPart.head").into());
+        };
+        let offer = ArtifactOffer::from_wire(head)?;
+        let kept = self.gate.keep_artifact(session.worker, offer, Box::new(FileParts(parts))).await;
+        match kept {
+            Ok(()) => Ok(Response::new(proto::ArtifactKept {})),
+            Err(ArtifactRefused::Refused { message }) => Err(Status::failed_precondition(message)),
+            Err(ref refused @ ArtifactRefused::Unavailable(ref source)) => {
+                tracing::warn!(error = &**source as &dyn std::error::Error, "a file cannot be kept");
+                Err(Status::unavailable(refused.to_string()))
+            }
+        }
+    }
+}
+
+/// A file as it comes.
+struct FileParts(Streaming<proto::ArtifactPart>);
+
+#[async_trait]
+impl ByteSource for FileParts {
+    async fn next(&mut self) -> Result<Option<Bytes>, Source> {
+        loop {
+            match self.0.message().await?.map(|message| message.part) {
+                None => return Ok(None),
+                Some(Some(ArtifactPart::Data(data))) if data.is_empty() => {}
+                Some(Some(ArtifactPart::Data(data))) => return Ok(Some(data)),
+                Some(Some(ArtifactPart::Head(_))) => return Err("a file has one head".into()),
+                Some(None) => return Err("a part of a file holds nothing that is known".into()),
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use data_runner_core::id::QualifiedName;
 use data_runner_core::workflow::{
-    BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, Resources,
+    ArtifactRule, BundleRef, Dependencies, DuckdbDependency, JobSpec, ParamValue, PythonDependency, Resources,
 };
 
 use super::packages::{choice, read_choice};
@@ -34,6 +34,7 @@ impl From<&JobSpec> for proto::JobSpec {
             }),
             timeout: duration(job.timeout),
             grace: duration(job.grace),
+            artifacts: job.artifacts.iter().map(Into::into).collect(),
             secrets: job.secrets.iter().map(|(name, it)| (name.clone(), it.to_string())).collect(),
             packages: choice(&job.packages),
         }
@@ -44,6 +45,7 @@ impl FromWire<proto::JobSpec> for JobSpec {
     fn from_wire(wire: proto::JobSpec) -> Result<Self, NotUnderstood> {
         let params = wire.params.into_iter().map(|(name, value)| Ok((name, ParamValue::from_wire(value)?)));
         let secrets = wire.secrets.iter().map(|(name, it)| Ok((name.clone(), text(it, "JobSpec.secrets")?)));
+        let artifacts = wire.artifacts.into_iter().map(ArtifactRule::from_wire);
         Ok(Self {
             workflow: QualifiedName {
                 repo: text(&wire.repo, "JobSpec.repo")?,
@@ -61,6 +63,7 @@ impl FromWire<proto::JobSpec> for JobSpec {
             resources: required(wire.resources, "JobSpec.resources")?,
             timeout: required(wire.timeout, "JobSpec.timeout")?,
             grace: required(wire.grace, "JobSpec.grace")?,
+            artifacts: artifacts.collect::<Result<_, NotUnderstood>>()?,
             secrets: secrets.collect::<Result<BTreeMap<_, _>, NotUnderstood>>()?,
             packages: read_choice(wire.packages)?,
         })

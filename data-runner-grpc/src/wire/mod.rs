@@ -1,6 +1,7 @@
 //! Between the types of core and those of `worker.proto`. Nothing is guessed: what is missing, unknown or out of range
 //! is an error that names the field.
 
+mod artifact;
 mod job;
 mod join;
 mod log;

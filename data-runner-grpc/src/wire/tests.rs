@@ -19,8 +19,8 @@ use data_runner_core::message::{
 use data_runner_core::time::Timestamp;
 use data_runner_core::worker::AgentFacts;
 use data_runner_core::workflow::{
-    BundleRef, Dependencies, DuckdbDependency, JobSpec, PackageChoice, PackageLock, PackageOrigin,
-    ParamValue, PythonDependency, Resources,
+    ArtifactRule, BundleRef, Dependencies, DuckdbDependency, JobSpec, PackageChoice, PackageLock,
+    PackageOrigin, ParamValue, PythonDependency, Resources,
 };
 use data_runner_testkit::contract::transport as said;
 use proptest::collection::{btree_map, vec};
@@ -226,6 +226,12 @@ fn dependencies() -> impl Strategy<Value = Dependencies> {
     )
 }
 
+fn rule() -> impl Strategy<Value = ArtifactRule> {
+    ("[a-z0-9]{1,9}", "[a-z]{1,5}/[*]{1,2}/[a-z?]{1,5}", duration()).prop_map(|(name, path, retain)| {
+        ArtifactRule { name: name.parse().unwrap(), path: path.parse().unwrap(), retain }
+    })
+}
+
 fn job() -> impl Strategy<Value = JobSpec> {
     let named = ("[a-z0-9][a-z0-9_-]{0,20}", "[a-z0-9][a-z0-9_-]{0,20}", "[0-9a-f]{40,64}", "[a-z]{1,9}");
     let code = (any::<[u8; 4]>(), any::<u64>(), any::<String>(), any::<String>(), vec(any::<String>(), 0..3));
@@ -240,7 +246,7 @@ fn job() -> impl Strategy<Value = JobSpec> {
             0..4,
         ),
     );
-    let limits = (any::<u64>(), any::<u32>(), duration(), duration(), choice());
+    let limits = (any::<u64>(), any::<u32>(), duration(), duration(), choice(), vec(rule(), 0..3));
     (named, code, values, limits).prop_map(|(named, code, values, limits)| JobSpec {
         workflow: data_runner_core::id::QualifiedName {
             repo: named.0.parse().unwrap(),
@@ -260,6 +266,7 @@ fn job() -> impl Strategy<Value = JobSpec> {
         timeout: limits.2,
         grace: limits.3,
         packages: limits.4,
+        artifacts: limits.5,
     })
 }
 

@@ -4,6 +4,7 @@
 //! (a misspelt one would be silently ignored otherwise); answers may grow, so readers must not.
 
 mod advice;
+mod artifact;
 mod checkup;
 mod cost;
 mod event;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use advice::{Advice, Caveat, SizeChoice, SizeEvidence, SizeNeeds};
+pub use artifact::Artifact;
 pub use checkup::{Checkup, Finding};
 pub use cost::{Budget, Cost, CostGroup, Costs, HourlyPrice, Plan, PlannedMachine};
 pub use event::Event;

@@ -34,6 +34,7 @@ pub(crate) enum Kind {
     GroupNotFound,
     AttemptNotFound,
     LockNotFound,
+    ArtifactNotFound,
     WorkerNotFound,
     RepoNotFound,
     TokenNotFound,
@@ -68,7 +69,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, for the documentation and its test.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 45] = [
+    pub(crate) const ALL: [Self; 46] = [
         Self::MalformedRequest,
         Self::InvalidParameter,
         Self::InvalidCursor,
@@ -85,6 +86,7 @@ impl Kind {
         Self::GroupNotFound,
         Self::AttemptNotFound,
         Self::LockNotFound,
+        Self::ArtifactNotFound,
         Self::WorkerNotFound,
         Self::RepoNotFound,
         Self::TokenNotFound,
@@ -136,6 +138,7 @@ impl Kind {
             Self::GroupNotFound => (S::NOT_FOUND, "group_not_found", "There is no such group"),
             Self::AttemptNotFound => (S::NOT_FOUND, "attempt_not_found", "There is no such attempt"),
             Self::LockNotFound => (S::NOT_FOUND, "lock_not_found", "Its packages are not known"),
+            Self::ArtifactNotFound => (S::NOT_FOUND, "artifact_not_found", "There is no such artifact"),
             Self::WorkerNotFound => (S::NOT_FOUND, "worker_not_found", "There is no such worker"),
             Self::RepoNotFound => (S::NOT_FOUND, "repo_not_found", "There is no such repository"),
             Self::TokenNotFound => (S::NOT_FOUND, "token_not_found", "There is no such token"),
@@ -215,6 +218,7 @@ impl Kind {
             | Self::GroupNotFound
             | Self::AttemptNotFound
             | Self::LockNotFound
+            | Self::ArtifactNotFound
             | Self::WorkerNotFound
             | Self::RepoNotFound
             | Self::TokenNotFound

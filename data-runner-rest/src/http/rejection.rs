@@ -60,6 +60,7 @@ impl From<Rejection> for Refusal {
             | Rejection::NotWelcome(_)
             | Rejection::NoSuchRemote { .. }
             | Rejection::NameTaken
+            | Rejection::Artifact(_)
             | Rejection::ShuttingDown => rejection.to_string(),
         };
         let kind = match rejection {
@@ -73,7 +74,7 @@ impl From<Rejection> for Refusal {
             Rejection::AlreadyEnded { .. } => Kind::AlreadyEnded,
             Rejection::Skipped { .. } => Kind::ConcurrencyLimit,
             // Machines and what starts by itself ask for these, not callers of REST.
-            Rejection::NotWelcome(_) | Rejection::StartSettled(_) => Kind::Internal,
+            Rejection::NotWelcome(_) | Rejection::StartSettled(_) | Rejection::Artifact(_) => Kind::Internal,
             Rejection::NoSuchRemote { .. } => Kind::RepoNotFound,
             Rejection::NameTaken => Kind::Ambiguous,
             Rejection::ShuttingDown => Kind::Unavailable,

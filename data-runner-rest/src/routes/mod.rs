@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod agent;
+pub(crate) mod artifacts;
 pub(crate) mod bundles;
 pub(crate) mod commands;
 pub(crate) mod costed;

@@ -98,6 +98,7 @@ impl Rest {
             catalog: Arc::new(store.clone()),
             logs: Arc::new(store),
             blobs: Arc::new(MemoryBlobs::new()),
+            artifacts: Arc::new(MemoryBlobs::new()),
             opener: Arc::new(opener.clone()),
             transport: network.supervisor(),
             gate,
@@ -238,7 +239,7 @@ impl Reader {
 
 /// An agent that joined, and does what the test says.
 pub struct Agent {
-    session: Box<dyn AgentSession>,
+    pub session: Box<dyn AgentSession>,
 }
 
 impl Agent {

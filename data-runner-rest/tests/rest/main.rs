@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent;
+mod artifacts;
 mod bundles;
 mod commands;
 mod costs;

@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 59] = [
+const ROUTES: [(&str, &str, &str, u16); 61] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -31,6 +31,8 @@ const ROUTES: [(&str, &str, &str, u16); 59] = [
     ("GET", "/executions/{execution}", "/executions/NOBODY", 404),
     ("GET", "/executions/{execution}/lock", "/executions/NOBODY/lock", 404),
     ("GET", "/executions/{execution}/events", "/executions/NOBODY/events", 404),
+    ("GET", "/executions/{execution}/artifacts", "/executions/NOBODY/artifacts", 404),
+    ("GET", "/artifacts/{artifact}", "/artifacts/NOBODY", 404),
     ("POST", "/executions/{execution}/cancel", "/executions/NOBODY/cancel", 404),
     ("POST", "/executions/{execution}/retry", "/executions/NOBODY/retry", 404),
     ("POST", "/executions/{execution}/rerun", "/executions/NOBODY/rerun", 404),

@@ -18,6 +18,7 @@ use data_runner_core::worker::Worker;
 use data_runner_core::workflow::{NeedsProgress, Repo, ScheduleId, ScheduleProgress, Workflow};
 use sqlx::SqliteConnection;
 
+use super::artifacts::ArtifactChange;
 use super::rows;
 use crate::body::{Key, execution_id, signed, to_json};
 use crate::error::store_error;
@@ -35,6 +36,7 @@ pub(super) struct Batch {
     deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     idempotency: BTreeMap<String, IdempotencyRecord>,
     hooks: Vec<HookChange>,
+    artifacts: Vec<ArtifactChange>,
     logs: Vec<LogChange>,
     events: Vec<(CommitSequence, u32, EventRecord)>,
 }
@@ -84,6 +86,11 @@ impl Batch {
                 }
                 Change::PutHook(record) => self.hooks.push(HookChange::Put(record.clone())),
                 Change::ForgetHooks { before } => self.hooks.push(HookChange::Forget { before: *before }),
+                Change::PutArtifact(artifact) => self.artifacts.push(ArtifactChange::Put(artifact.clone())),
+                Change::ForgetArtifacts { artifacts, before } => {
+                    let (artifacts, before) = (artifacts.clone(), *before);
+                    self.artifacts.push(ArtifactChange::Forget { artifacts, before });
+                }
                 Change::OpenLog(claim) => self.logs.push(LogChange::Open(*claim)),
                 Change::CloseLog { attempt, gap } => {
                     self.logs.push(LogChange::Close { attempt: *attempt, at, gap: *gap });
@@ -123,6 +130,9 @@ impl Batch {
             self.write_idempotency(connection).await?;
         }
         for change in &self.hooks {
+            change.write(connection).await?;
+        }
+        for change in &self.artifacts {
             change.write(connection).await?;
         }
         for change in &self.logs {

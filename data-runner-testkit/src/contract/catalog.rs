@@ -6,17 +6,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use data_runner_core::artifact::{Artifact, ArtifactState};
 use data_runner_core::cost::{MachinePrice, Market};
 use data_runner_core::event::{Change, EventKind};
 use data_runner_core::execution::{Attempt, Execution, ExecutionState, StateName};
 use data_runner_core::group::{Group, GroupState, Membership};
 use data_runner_core::hook::HookRecord;
-use data_runner_core::id::{AttemptId, CommitSequence, ExecutionId, Sha256};
+use data_runner_core::id::{AttemptId, AttemptNumber, CommitSequence, ExecutionId, Sha256};
 use data_runner_core::port::{EventPosition, EventQuery, ExecutionQuery};
 use data_runner_core::worker::{Launched, Worker};
 
 use super::state_store::model::{
-    event, group, group_id, idempotency, is_live, one_of_each, repo, rich, states, workers, workflow,
+    artifact, event, group, group_id, idempotency, is_live, one_of_each, repo, rich, states, workers,
+    workflow,
 };
 use super::state_store::{Store, StoreFixture, acquired, put};
 use crate::sample::{at, execution, execution_id, worker_id, workflow_id};
@@ -383,6 +385,60 @@ pub async fn a_delivery_is_known_by_each_of_its_names_until_it_is_forgotten(fixt
     assert!(known(&["github/b"]).await && known(&["gitlab/'%"]).await);
 }
 
+/// An execution's files, by id and in order, as they were put last.
+pub async fn files_of_an_execution_come_in_order(fixture: &dyn StoreFixture) {
+    use ArtifactState::{Coming, Kept};
+    let (store, epoch) = acquired(fixture).await;
+    let put = |artifact: &Artifact| Change::PutArtifact(Box::new(artifact.clone()));
+    let (b, a) = (artifact(2, "out/b'%.csv", Kept, 9), artifact(3, "out/a.csv", Coming, 8));
+    let named = Artifact { name: "all".parse().expect("a name"), ..artifact(4, "out/z.csv", Kept, 7) };
+    let second = AttemptId { number: AttemptNumber(2), ..a.attempt };
+    let later = Artifact { attempt: second, ..artifact(5, "out/a.csv", Kept, 9) };
+    let other = AttemptId { execution: execution_id(2), ..a.attempt };
+    let elsewhere = Artifact { attempt: other, ..artifact(6, "out/a.csv", Kept, 9) };
+    let all = [&b, &a, &named, &later, &elsewhere].map(put);
+    store.commit(epoch, at(1), all.to_vec()).await.expect("commit");
+    let expected = [named.clone(), a.clone(), b.clone(), later];
+    assert_eq!(store.artifacts(execution_id(1)).await.expect("read"), expected);
+    assert_eq!(store.artifact(b.id).await.expect("read"), Some(b));
+    let arrived = Artifact { state: Kept, kept_until: at(30), ..a };
+    store.commit(epoch, at(2), vec![put(&arrived)]).await.expect("commit");
+    assert_eq!(store.artifact(arrived.id).await.expect("read"), Some(arrived));
+    assert_eq!(store.artifacts(execution_id(3)).await.expect("read"), []);
+}
+
+/// Files whose time is over are found, the oldest first, and forgotten unless they were given more time.
+pub async fn files_that_are_over_are_found_and_forgotten(fixture: &dyn StoreFixture) {
+    use ArtifactState::{Coming, Kept};
+    let (store, epoch) = acquired(fixture).await;
+    let files = [artifact(1, "c", Kept, 5), artifact(2, "b", Coming, 3), artifact(3, "a", Kept, 6)];
+    let put = |artifact: &Artifact| Change::PutArtifact(Box::new(artifact.clone()));
+    store.commit(epoch, at(1), files.iter().map(put).collect()).await.expect("commit");
+    let over = async |second, limit| store.artifacts_over(at(second), limit).await.expect("read");
+    let [c, b, a] = files;
+    assert_eq!(over(5, 9).await, [b.clone(), c.clone()]);
+    assert_eq!(over(9, 1).await, std::slice::from_ref(&b));
+    let longer = Artifact { kept_until: at(20), ..c };
+    let ids = vec![longer.id, b.id];
+    let changes = vec![put(&longer), Change::ForgetArtifacts { artifacts: ids, before: at(5) }];
+    store.commit(epoch, at(6), changes).await.expect("commit");
+    assert_eq!(over(30, 9).await, [a, longer]);
+}
+
+/// Bytes are needed as long as any file has them that is not over.
+pub async fn bytes_are_needed_while_any_file_has_them(fixture: &dyn StoreFixture) {
+    let (store, epoch) = acquired(fixture).await;
+    let files = [artifact(1, "a", ArtifactState::Kept, 5), artifact(2, "a", ArtifactState::Coming, 7)];
+    let put = |artifact: &Artifact| Change::PutArtifact(Box::new(artifact.clone()));
+    store.commit(epoch, at(1), files.iter().map(put).collect()).await.expect("commit");
+    let hash = &files[0].blob.hash;
+    for (second, needed) in [(4, true), (5, true), (6, true), (7, false)] {
+        assert_eq!(store.artifact_bytes_needed(hash, at(second)).await.expect("read"), needed, "{second}");
+    }
+    let others = Sha256::of(b"others");
+    assert!(!store.artifact_bytes_needed(&others, at(0)).await.expect("read"));
+}
+
 /// The contract of a Catalog, a test a clause, in a module `catalog`.
 #[macro_export]
 macro_rules! catalog_contract {
@@ -403,6 +459,9 @@ macro_rules! catalog_contract {
             groups_are_paged_from_the_newest_to_the_oldest
             an_idempotency_key_leads_to_what_it_made
             a_delivery_is_known_by_each_of_its_names_until_it_is_forgotten
+            files_of_an_execution_come_in_order
+            files_that_are_over_are_found_and_forgotten
+            bytes_are_needed_while_any_file_has_them
         );
     };
 }

@@ -1,10 +1,11 @@
 //! The contract of the Transport, both ends together.
 //!
 //! ```ignore
-//! async fn make(gate: Arc<dyn BundleGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) { … }
+//! async fn make(gate: Arc<dyn AgentGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>) { … }
 //! data_runner_testkit::transport_contract!(make);
 //! ```
 
+mod artifacts;
 mod bundles;
 mod logs;
 mod said;
@@ -16,13 +17,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use data_runner_core::artifact::ArtifactOffer;
 use data_runner_core::id::{AttemptId, AttemptNumber, Claim, SessionId, Sha256, WorkerId};
 use data_runner_core::message::AgentMessage;
 use data_runner_core::port::{
-    AgentSession, AgentTransport, BlobLink, Bundle, BundleForm, BundleGate, BundleRefused, SessionEvent,
-    Transport, TransportEvent, WantedBundle,
+    AgentGate, AgentSession, AgentTransport, ArtifactRefused, BlobError, BlobLink, Bundle, BundleForm,
+    BundleRefused, ByteSource, Checked, SessionEvent, Transport, TransportEvent, WantedBundle,
 };
 
+pub use artifacts::*;
 pub use bundles::*;
 pub use logs::*;
 pub use said::{agent_messages, log_acks, log_appends, supervisor_messages};
@@ -36,12 +39,21 @@ pub struct Ends {
     pub supervisor: Arc<dyn Transport>,
     /// The agents' end.
     pub agent: Arc<dyn AgentTransport>,
+    gate: Arc<SampleGate>,
 }
 
 impl Ends {
-    /// The ends that an adapter made.
-    pub fn new((supervisor, agent): (Arc<dyn Transport>, Arc<dyn AgentTransport>)) -> Self {
-        Self { supervisor, agent }
+    /// The ends that an adapter made with that gate.
+    pub fn new(
+        (supervisor, agent): (Arc<dyn Transport>, Arc<dyn AgentTransport>),
+        gate: Arc<SampleGate>,
+    ) -> Self {
+        Self { supervisor, agent, gate }
+    }
+
+    /// The files that the gate took.
+    fn kept(&self) -> Vec<ArtifactOffer> {
+        self.gate.kept.lock().expect("no holder panics").clone()
     }
 
     /// Connects the agent of that worker and hears of it at the supervisor's end.
@@ -83,7 +95,10 @@ pub fn claim(n: u64) -> Claim {
 /// A gate with some bundles: worker 1 may have a short one for claim 1 and one of 20 MB for claim 2; claim 3's cannot be
 /// read; for claim 4 there is a link, and the short one for who takes none; everything else is refused.
 #[derive(Debug, Default)]
-pub struct SampleGate;
+pub struct SampleGate {
+    /// The files that it took, each as it was offered: those of worker 1 for claim 1 whose bytes were as announced.
+    pub kept: std::sync::Mutex<Vec<ArtifactOffer>>,
+}
 
 impl SampleGate {
     /// The bundle of claim 1.
@@ -113,7 +128,7 @@ impl SampleGate {
 }
 
 #[async_trait]
-impl BundleGate for SampleGate {
+impl AgentGate for SampleGate {
     async fn bundle(&self, worker: WorkerId, wanted: WantedBundle) -> Result<Bundle, BundleRefused> {
         let asks_for = |n: u8| {
             wanted.claim == claim(n.into()) && worker == sample::worker_id(1) && wanted.hash == Self::hash(n)
@@ -133,10 +148,39 @@ impl BundleGate for SampleGate {
             Err(BundleRefused::NotYours { worker, claim: wanted.claim })
         }
     }
+
+    async fn keep_artifact(
+        &self,
+        worker: WorkerId,
+        offer: ArtifactOffer,
+        content: Box<dyn ByteSource>,
+    ) -> Result<(), ArtifactRefused> {
+        if worker != sample::worker_id(1) || offer.claim != claim(1) {
+            return Err(ArtifactRefused::Refused { message: "it is not yours".to_owned() });
+        }
+        if offer.path == "full" {
+            return Err(ArtifactRefused::Unavailable("the disk is full".into()));
+        }
+        let mut content = Checked::new(content, offer.blob.clone());
+        let mut bytes = 0;
+        loop {
+            match content.next().await {
+                Ok(Some(piece)) => bytes += piece.len() as u64,
+                Ok(None) => break,
+                Err(error @ BlobError::Different(_)) => {
+                    return Err(ArtifactRefused::Refused { message: error.to_string() });
+                }
+                Err(error) => return Err(ArtifactRefused::Unavailable(error.into())),
+            }
+        }
+        assert_eq!(bytes, offer.blob.bytes);
+        self.kept.lock().expect("no holder panics").push(offer);
+        Ok(())
+    }
 }
 
 /// Runs the contract of the Transport on what `$make` makes: an
-/// `async fn(Arc<dyn BundleGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>)`.
+/// `async fn(Arc<dyn AgentGate>) -> (Arc<dyn Transport>, Arc<dyn AgentTransport>)`.
 #[macro_export]
 macro_rules! transport_contract {
     ($make:expr) => {
@@ -165,13 +209,18 @@ macro_rules! transport_contract {
             the_code_of_another_worker_is_refused
             code_that_cannot_be_read_now_may_be_asked_for_again
             a_link_is_given_to_who_takes_one_and_bytes_to_who_does_not
+            a_file_arrives_as_it_was_brought_however_often
+            a_large_file_arrives
+            a_file_of_another_attempt_or_worker_is_refused
+            a_file_that_is_not_what_was_announced_is_not_kept
+            a_file_that_cannot_be_kept_now_may_be_brought_again
         }
     };
     ($make:expr => $($clause:ident)*) => {$(
         #[tokio::test]
         async fn $clause() {
-            let gate = ::std::sync::Arc::new($crate::contract::transport::SampleGate);
-            let ends = $crate::contract::transport::Ends::new($make(gate).await);
+            let gate = ::std::sync::Arc::new($crate::contract::transport::SampleGate::default());
+            let ends = $crate::contract::transport::Ends::new($make(gate.clone()).await, gate);
             $crate::contract::transport::$clause(ends).await;
         }
     )*};

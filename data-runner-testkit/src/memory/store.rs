@@ -12,10 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use data_runner_core::artifact::Artifact;
 use data_runner_core::event::{Change, Snapshot};
 use data_runner_core::execution::{Execution, StateName};
 use data_runner_core::group::Group;
-use data_runner_core::id::{AttemptId, CommitSequence, Epoch, ExecutionId, GroupId, WorkerId};
+use data_runner_core::id::{
+    ArtifactId, AttemptId, CommitSequence, Epoch, ExecutionId, GroupId, Sha256, WorkerId,
+};
 use data_runner_core::log::LogChunk;
 use data_runner_core::message::{LogAck, LogAppend};
 use data_runner_core::port::{
@@ -294,6 +297,32 @@ impl Catalog for MemoryStore {
 
     async fn idempotent(&self, key: &str) -> Result<Option<IdempotencyRecord>, StateError> {
         Ok(self.idempotent_now(key))
+    }
+
+    async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<Artifact>, StateError> {
+        let shared = self.lock();
+        let of = shared.tables.artifacts.values().filter(|it| it.attempt.execution == execution);
+        let mut found: Vec<Artifact> = of.cloned().collect();
+        found.sort_by(|a, b| (a.attempt, &a.name, &a.path).cmp(&(b.attempt, &b.name, &b.path)));
+        Ok(found)
+    }
+
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>, StateError> {
+        Ok(self.lock().tables.artifacts.get(&id).cloned())
+    }
+
+    async fn artifacts_over(&self, at: Timestamp, limit: u32) -> Result<Vec<Artifact>, StateError> {
+        let shared = self.lock();
+        let mut over: Vec<Artifact> =
+            shared.tables.artifacts.values().filter(|it| it.kept_until <= at).cloned().collect();
+        over.sort_by_key(|it| (it.kept_until, it.id));
+        over.truncate(limit as usize);
+        Ok(over)
+    }
+
+    async fn artifact_bytes_needed(&self, hash: &Sha256, at: Timestamp) -> Result<bool, StateError> {
+        let shared = self.lock();
+        Ok(shared.tables.artifacts.values().any(|it| it.blob.hash == *hash && it.kept_until > at))
     }
 
     async fn counts(&self) -> Result<BTreeMap<StateName, u64>, StateError> {

@@ -17,7 +17,7 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use data_runner_core::id::{SessionId, WorkerId};
-use data_runner_core::port::{AgentTransport, BundleGate, Transport};
+use data_runner_core::port::{AgentGate, AgentTransport, Transport};
 
 use ends::{AgentEnd, SupervisorEnd};
 use state::State;
@@ -70,7 +70,7 @@ impl MemoryNetwork {
     }
 
     /// Who answers when an agent asks for code; until this is called such a request is `Unreachable`.
-    pub fn set_gate(&self, gate: Arc<dyn BundleGate>) {
+    pub fn set_gate(&self, gate: Arc<dyn AgentGate>) {
         self.locked().gate = Some(gate);
     }
 

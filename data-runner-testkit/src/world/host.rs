@@ -287,6 +287,12 @@ impl World {
                 let wait = self.millis(1, 50);
                 self.after(wait, Happening::Host(worker, Due::Spawn { life: agent, claim }));
             }
+            AgentEffect::KeepArtifacts { claim } => {
+                // There are none in this world, whose jobs want none kept.
+                let kept = JobStep::ArtifactsKept { warnings: Vec::new(), unmatched: Vec::new() };
+                self.job_answer(worker, agent, Duration::ZERO, claim, kept);
+            }
+            AgentEffect::GiveUpArtifacts { .. } => {}
             AgentEffect::Adopt { claim, .. } => self.adopt(worker, agent, claim),
             AgentEffect::Watch { claim, seen } => self.watch(worker, claim, seen),
             AgentEffect::Stop { claim, reason, grace } => self.stop_job(worker, claim, reason, grace),

@@ -401,7 +401,8 @@ impl World {
                 self.tell_after(wait, Event::ConsoleRead { worker, text });
             }
             // The world's one workflow is run by its clients; what starts by itself has simulations of its own in core.
-            Effect::Prepare(_) => {}
+            // Files are no part of this world.
+            Effect::Prepare(_) | Effect::SweepArtifacts { .. } => {}
             Effect::Look { .. } => self.looks += 1,
             Effect::List => {
                 let wait = self.millis(1, 1_000);
@@ -420,6 +421,8 @@ impl World {
             | Answer::Worker(_)
             | Answer::Looking(_)
             | Answer::Repeated
+            | Answer::Artifact(_)
+            | Answer::Forgotten
             | Answer::ShutDown
             | Answer::Rejected(_) => return,
         };

@@ -4,6 +4,7 @@
 
 mod access;
 mod agent_killed;
+mod artifacts;
 mod cli;
 mod example;
 mod groups;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clap::Parser;
 use data_runner_agent::{AgentOptions, runner};
+use data_runner_core::artifact::ArtifactOffer;
 use data_runner_core::execution::{FinishReport, Phase};
 use data_runner_core::id::{
     AttemptId, AttemptNumber, Claim, Epoch, ExecutionId, Lease, SessionId, Sha256, WorkerId,
@@ -18,7 +19,8 @@ use data_runner_core::message::{
     AgentMessage, Assign, AttemptStatus, LogAck, LogOutcome, SupervisorMessage, Welcome,
 };
 use data_runner_core::port::{
-    Bundle, BundleGate, BundleRefused, Executor, Prepared, SessionEvent, Transport, WantedBundle,
+    AgentGate, ArtifactRefused, Bundle, BundleRefused, ByteSource, Executor, Prepared, SessionEvent,
+    Transport, WantedBundle,
 };
 use data_runner_core::workflow::{BundleRef, Dependencies, JobSpec, Resources};
 use data_runner_exec::{CommandExecutor, ShimCommand};
@@ -39,9 +41,18 @@ pub fn bundle(script: &[u8]) -> Bytes {
 struct Gate(Bytes);
 
 #[async_trait]
-impl BundleGate for Gate {
+impl AgentGate for Gate {
     async fn bundle(&self, _: WorkerId, _: WantedBundle) -> Result<Bundle, BundleRefused> {
         Ok(Bundle::Bytes(self.0.clone()))
+    }
+
+    async fn keep_artifact(
+        &self,
+        _: WorkerId,
+        _: ArtifactOffer,
+        _: Box<dyn ByteSource>,
+    ) -> Result<(), ArtifactRefused> {
+        Err(ArtifactRefused::Refused { message: "nothing is kept here".to_owned() })
     }
 }
 
@@ -95,6 +106,7 @@ pub fn take_logs(transport: &Arc<GrpcTransport>) -> JoinHandle<Vec<u8>> {
 
 pub fn job(bundle: &Bytes) -> Arc<JobSpec> {
     Arc::new(JobSpec {
+        artifacts: Vec::new(),
         workflow: data_runner_core::id::QualifiedName {
             repo: "r".parse().unwrap(),
             name: "w".parse().unwrap(),

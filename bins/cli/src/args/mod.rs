@@ -1,6 +1,7 @@
 //! The command tree: names and flags that people type and scripts rely on.
 
 mod access;
+mod artifact;
 mod cost;
 mod dev;
 mod execution;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use data_runner_server::LogFormat;
 
 pub use access::{ContextAddArgs, ContextCommand, SecretCommand, TokenCommand, TokenCreateArgs};
+pub use artifact::{ArtifactCommand, ArtifactGetArgs};
 pub use cost::{AdviseArgs, CostArgs, CostsBy, PlanArgs};
 pub use dev::DevArgs;
 pub use execution::{CancelArgs, DiffArgs, LogsArgs, PsArgs, RepeatArgs, RunArgs, ShowArgs, WaitArgs};
@@ -140,6 +142,9 @@ pub enum Command {
     /// Groups: the executions of a matrix or a backfill
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Artifacts: files that jobs left
+    #[command(subcommand)]
+    Artifact(ArtifactCommand),
     /// Sum up what runs have cost
     Cost(CostArgs),
     /// Workflows and the repositories that they come from
@@ -194,6 +199,7 @@ impl Command {
             | Self::Backfill(_)
             | Self::Group(_)
             | Self::Cost(_)
+            | Self::Artifact(_)
             | Self::Image(_)
             | Self::Secret(_)
             | Self::Token(_)

@@ -69,13 +69,3 @@ fn the_help_is_as_it_was() {
         insta::assert_snapshot!(format!("help_{name}"), sub.render_help());
     }
 }
-
-#[test]
-fn what_comes_later_is_not_promised() {
-    let help = Cli::command().render_long_help().to_string();
-    let mut all = help;
-    for sub in Cli::command().get_subcommands() {
-        all.push_str(&sub.clone().render_long_help().to_string());
-    }
-    assert!(!all.contains("artifact"));
-}

@@ -2,6 +2,7 @@
 
 mod advise;
 mod api;
+mod artifact;
 mod completion;
 mod context;
 mod contexts;
@@ -29,6 +30,7 @@ mod workflow;
 
 pub use advise::advise;
 pub use api::api;
+pub use artifact::artifact;
 pub use completion::completion;
 pub use context::Context;
 pub use contexts::contexts;

@@ -1,5 +1,6 @@
 //! From checked values to the configuration: defaults, and what one key means for another.
 
+mod artifacts;
 mod budget;
 mod compute;
 mod dependencies;
@@ -57,6 +58,7 @@ pub(super) fn build(
     let env = environment::env(config.text_map("env"), report);
     let secrets = environment::secrets(config.text_map("secrets"), &env, report);
     let notifications = notifications::notifications(config.list("notifications"), report);
+    let artifacts = artifacts::artifacts(config.list("artifacts"), report);
     let dependencies =
         dependencies::dependencies(config.object("dependencies"), worker_type, context, report);
     let retries = retries::retries(config.list("retries"), report);
@@ -86,6 +88,7 @@ pub(super) fn build(
         queueing,
         needs,
         matrix,
+        artifacts,
     })
 }
 

@@ -89,6 +89,7 @@ static SCHEDULE: Shape = Shape::Object(&SCHEDULE_KEYS);
 static NOTIFICATION: Shape = Shape::Object(&NOTIFICATION_KEYS);
 static SCALAR: Shape = Shape::Scalar;
 static SCALARS: Shape = Shape::List { of: &SCALAR, min: 1, max: MAX_MEMBERS };
+static ARTIFACT: Shape = Shape::Object(&ARTIFACT_KEYS);
 static NEED: Shape = Shape::Object(&NEED_KEYS);
 static NOTIFY_ON: Shape = Shape::Choice(&NOTIFY_ON_NAMES);
 static PARAM: Shape = Shape::Object(&PARAM_KEYS);
@@ -174,7 +175,11 @@ static CONFIG_KEYS: [Key; 25] = [
         "How long after its due time it counts as late if it has not started; the due time is its schedule's, else when it was asked for. Default: never.",
     ),
     key("matrix", Shape::Object(&MATRIX_KEYS), "One execution for each combination of values."),
-    Shape::not_yet("artifacts", "Files to keep."),
+    key(
+        "artifacts",
+        list(&ARTIFACT, 20),
+        "Files of its folder that are kept when the job has ended, also when it failed.",
+    ),
 ];
 
 static PARAM_KEYS: [Key; 4] = [
@@ -320,6 +325,16 @@ static MATRIX_KEYS: [Key; 3] = [
 static NEED_KEYS: [Key; 2] = [
     required("workflow", Shape::text(127), "Its name, or repo/name if it is of another repository."),
     key("within", seconds(60, 366 * DAY), "How long its success counts. Default: 24h."),
+];
+
+static ARTIFACT_KEYS: [Key; 3] = [
+    required("name", Shape::text(63), "What they are called; each name once."),
+    required(
+        "path",
+        Shape::text(1_024),
+        "Which files, relative to the folder: out/*.parquet, or out/**/*.csv.",
+    ),
+    key("retain", seconds(3_600, 3_650 * DAY), "How long they are kept. Default: 30d."),
 ];
 
 static NOTIFICATION_KEYS: [Key; 3] = [

@@ -9,8 +9,8 @@ use crate::cost::Budget;
 use crate::execution::RetryPolicy;
 use crate::id::{WorkerType, WorkflowName};
 use crate::workflow::{
-    Compute, Dependencies, InstanceSize, Matrix, Need, Notification, ParamValue, QueueingRules, ScheduleLine,
-    SecretRef,
+    ArtifactRule, Compute, Dependencies, InstanceSize, Matrix, Need, Notification, ParamValue, QueueingRules,
+    ScheduleLine, SecretRef,
 };
 
 /// A workflow's configuration.
@@ -69,6 +69,9 @@ pub struct WorkflowConfig {
     /// One execution for each combination of values.
     #[serde(default)]
     pub matrix: Option<Matrix>,
+    /// Files of its folder that are kept.
+    #[serde(default)]
+    pub artifacts: Vec<ArtifactRule>,
 }
 
 impl WorkflowConfig {

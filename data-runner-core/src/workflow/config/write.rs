@@ -6,8 +6,8 @@ use super::{ParamDefault, ParamKind, ParamSpec, WorkflowConfig};
 use crate::cost::Budget;
 use crate::execution::RetryRule;
 use crate::workflow::{
-    Compute, ConcurrencyRule, Dependencies, Matrix, Need, Notification, OnOutOfMemory, ParamValue,
-    PythonDependency, ScheduleLine, Spot,
+    ArtifactRule, Compute, ConcurrencyRule, Dependencies, Matrix, Need, Notification, OnOutOfMemory,
+    ParamValue, PythonDependency, ScheduleLine, Spot,
 };
 use crate::yaml::{write_duration, write_size};
 
@@ -57,6 +57,7 @@ pub fn to_yaml(config: &WorkflowConfig) -> Result<String, serde_yaml::Error> {
     if let Some(matrix) = &config.matrix {
         put(&mut yaml, "matrix", write_matrix(matrix));
     }
+    put_some_list(&mut yaml, "artifacts", config.artifacts.iter().map(artifact).collect());
     put_some_list(&mut yaml, "notifications", config.notifications.iter().map(notification).collect());
     serde_yaml::to_string(&yaml)
 }
@@ -211,6 +212,14 @@ fn write_matrix(matrix: &Matrix) -> Value {
         put(&mut yaml, "max_parallel", most);
     }
     put(&mut yaml, "fail_fast", matrix.fail_fast);
+    yaml.into()
+}
+
+fn artifact(rule: &ArtifactRule) -> Value {
+    let mut yaml = Mapping::new();
+    put(&mut yaml, "name", rule.name.as_str());
+    put(&mut yaml, "path", rule.path.as_str());
+    put(&mut yaml, "retain", write_duration(rule.retain));
     yaml.into()
 }
 

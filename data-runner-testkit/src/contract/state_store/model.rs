@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_runner_core::artifact::{Artifact, ArtifactState};
 use data_runner_core::cost::{Budget, MachinePrice, Market, Money, OnExceed, RunBudget, Spending};
 use data_runner_core::delivery::{Delivery, DeliveryState};
 use data_runner_core::event::{Change, EventKind, EventRecord, Snapshot};
@@ -16,11 +17,11 @@ use data_runner_core::execution::{
 use data_runner_core::group::{Group, GroupKind, GroupState, Member, MemberState, Membership};
 use data_runner_core::hook::HookRecord;
 use data_runner_core::id::{
-    AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, Lease,
-    RepoName, Sha256, WorkerId, WorkflowId,
+    ArtifactId, AttemptId, AttemptNumber, Claim, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId,
+    Lease, RepoName, Sha256, WorkerId, WorkflowId,
 };
 use data_runner_core::log::LogOffset;
-use data_runner_core::port::{IdempotencyRecord, Made};
+use data_runner_core::port::{BlobRef, IdempotencyRecord, Made};
 use data_runner_core::time::Entropy;
 use data_runner_core::worker::{
     Candidate, Launched, MachineEnd, MachineRequest, Origin, Purpose, TerminationCause, Worker, WorkerState,
@@ -53,9 +54,24 @@ pub(in crate::contract) fn one_of_each() -> Vec<Change> {
         Change::PutNeeds(Arc::new(needs().swap_remove(0))),
         Change::PutHook(HookRecord { key: "github/1".to_owned(), at: at(1) }),
         Change::PutGroup(Arc::new(group(1))),
+        Change::PutArtifact(Box::new(artifact(1, "out/a.csv", ArtifactState::Kept, 9))),
         Change::OpenLog(claim(1, 1)),
         Change::Record(event(EventKind::ExecutionQueued, Some(1))),
     ]
+}
+
+/// A file of the first attempt of execution 1, numbered, kept until that second. The bytes are its path's.
+pub(in crate::contract) fn artifact(n: u64, path: &str, state: ArtifactState, until: i64) -> Artifact {
+    Artifact {
+        id: ArtifactId::from_uuid(uuid(n)),
+        attempt: AttemptId { execution: execution_id(1), number: AttemptNumber::FIRST },
+        name: "report".parse().expect("a name"),
+        path: path.to_owned(),
+        blob: BlobRef { hash: Sha256::of(path.as_bytes()), bytes: 1 << 40 },
+        state,
+        created_at: at(1),
+        kept_until: at(until),
+    }
 }
 
 /// What follows on queued.
@@ -575,6 +591,8 @@ impl Model {
             | Change::PutIdempotency(_)
             | Change::PutHook(_)
             | Change::ForgetHooks { .. }
+            | Change::PutArtifact(_)
+            | Change::ForgetArtifacts { .. }
             | Change::Record(_) => {}
         }
     }

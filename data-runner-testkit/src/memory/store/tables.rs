@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use data_runner_core::access::Token;
+use data_runner_core::artifact::Artifact;
 use data_runner_core::delivery::Delivery;
 use data_runner_core::event::{Change, EventRecord, Snapshot};
 use data_runner_core::execution::Execution;
 use data_runner_core::group::Group;
 use data_runner_core::id::{
-    AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, RepoName, TokenName, WorkerId,
-    WorkflowId,
+    ArtifactId, AttemptId, CommitSequence, DeliveryId, Epoch, ExecutionId, GroupId, RepoName, TokenName,
+    WorkerId, WorkflowId,
 };
 use data_runner_core::port::{EventPosition, IdempotencyRecord, StateError};
 use data_runner_core::time::Timestamp;
@@ -33,6 +34,7 @@ pub(super) struct Tables {
     pub(super) deliveries: BTreeMap<DeliveryId, Arc<Delivery>>,
     pub(super) idempotency: BTreeMap<String, IdempotencyRecord>,
     pub(super) hooks: BTreeMap<String, Timestamp>,
+    pub(super) artifacts: BTreeMap<ArtifactId, Artifact>,
     pub(super) logs: BTreeMap<AttemptId, Log>,
     pub(super) events: BTreeMap<EventPosition, EventRecord>,
     pub(super) tokens: BTreeMap<TokenName, Token>,
@@ -85,6 +87,13 @@ impl Tables {
                     self.hooks.insert(record.key, record.at);
                 }
                 Change::ForgetHooks { before } => self.hooks.retain(|_, at| *at >= before),
+                Change::PutArtifact(artifact) => {
+                    self.artifacts.insert(artifact.id, *artifact);
+                }
+                Change::ForgetArtifacts { artifacts, before } => {
+                    let stays = |it: &Artifact| it.kept_until > before || !artifacts.contains(&it.id);
+                    self.artifacts.retain(|_, artifact| stays(artifact));
+                }
                 Change::OpenLog(claim) => self.logs.entry(claim.attempt).or_default().open(claim.lease),
                 Change::CloseLog { attempt, gap } => self.logs.entry(attempt).or_default().close(at, gap),
                 Change::Record(record) => {

@@ -1,11 +1,12 @@
 //! The two ends, as the ports want them.
 
 use async_trait::async_trait;
+use data_runner_core::artifact::ArtifactOffer;
 use data_runner_core::id::{SessionId, WorkerId};
 use data_runner_core::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
 use data_runner_core::port::{
-    AgentSession, AgentTransport, Bundle, BundleRefused, Transport, TransportError, TransportEvent,
-    WantedBundle,
+    AgentSession, AgentTransport, ArtifactRefused, Bundle, BundleRefused, ByteSource, Transport,
+    TransportError, TransportEvent, WantedBundle,
 };
 use tokio::sync::Notify;
 
@@ -107,6 +108,21 @@ impl AgentSession for Session {
             BundleRefused::NotYours { .. } => TransportError::Refused { message: refused.to_string() },
             BundleRefused::Unavailable(_) => TransportError::Unreachable {
                 peer: "the supervisor's blob store".to_owned(),
+                source: Box::new(refused),
+            },
+        })
+    }
+
+    async fn keep_artifact(
+        &self,
+        offer: ArtifactOffer,
+        content: Box<dyn ByteSource>,
+    ) -> Result<(), TransportError> {
+        let (worker, gate) = self.network.when(&self.signals.path, |state| state.gate_for(self.id)).await?;
+        gate.keep_artifact(worker, offer, content).await.map_err(|refused| match refused {
+            ArtifactRefused::Refused { message } => TransportError::Refused { message },
+            ArtifactRefused::Unavailable(_) => TransportError::Unreachable {
+                peer: "the supervisor's store of artifacts".to_owned(),
                 source: Box::new(refused),
             },
         })

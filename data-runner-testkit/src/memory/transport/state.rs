@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use data_runner_core::id::{SessionId, WorkerId};
 use data_runner_core::message::{AgentMessage, LogAck, LogAppend, SupervisorMessage};
-use data_runner_core::port::{BundleGate, SessionEvent, TransportError, TransportEvent};
+use data_runner_core::port::{AgentGate, SessionEvent, TransportError, TransportEvent};
 use tokio::sync::Notify;
 
 use super::{Direction, LOGS_IN_FLIGHT, MESSAGES_IN_FLIGHT};
@@ -14,7 +14,7 @@ use crate::sample;
 /// The network's state.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) gate: Option<Arc<dyn BundleGate>>,
+    pub(super) gate: Option<Arc<dyn AgentGate>>,
     pub(super) refusing: Option<String>,
     supervisor: Supervisor,
     sessions: BTreeMap<SessionId, Session>,
@@ -360,7 +360,7 @@ impl State {
     }
 
     /// The gate and the worker, once a request can get to the supervisor and its answer back.
-    pub(super) fn gate_for(&mut self, id: SessionId) -> Tried<(WorkerId, Arc<dyn BundleGate>)> {
+    pub(super) fn gate_for(&mut self, id: SessionId) -> Tried<(WorkerId, Arc<dyn AgentGate>)> {
         let passes = self.passes(id, Direction::Up) && self.passes(id, Direction::Down);
         let Some(session) = self.sessions.get(&id).filter(|session| session.alive_for_agent(passes)) else {
             return Tried::Done(Err(TransportError::Closed));

@@ -2,6 +2,7 @@
 
 use super::TypeAt;
 use crate::workflow::config::ParseContext;
+use crate::workflow::wrong_in_folder;
 use crate::yaml::{Placed, Report, nearest};
 
 /// The script: what is given, or the worker type's default. It must be among the folder's files.
@@ -63,17 +64,7 @@ pub(super) fn include(given: Vec<Placed<String>>, folder: &str, report: &mut Rep
 /// Whether a path can only mean something within `base`; if not, that is reported.
 pub(super) fn stays_inside(path: &Placed<String>, base: &str, report: &mut Report<'_>) -> bool {
     let text = &path.value;
-    let wrong = if text.starts_with('/') || text.starts_with('\\') || text.get(1..3) == Some(":\\") {
-        "it is absolute"
-    } else if text.split('/').any(|part| part == "..") {
-        "`..` leaves it"
-    } else if text.contains('\\') {
-        "`\\` does not separate folders here"
-    } else if text.chars().any(char::is_control) {
-        "it holds a control character"
-    } else if text.split('/').any(|part| part.is_empty() || part == ".") {
-        "it has an empty part or `.`"
-    } else {
+    let Some(wrong) = wrong_in_folder(text) else {
         return true;
     };
     let message = format!("`{}` is not a path in {base}: {wrong}", text.escape_debug());
