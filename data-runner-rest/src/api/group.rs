@@ -46,6 +46,8 @@ pub struct Group {
     pub ended_at: Option<Timestamp>,
     /// How many of its members are `pending`, `active`, `success`, `failed`, `cancelled` and `skipped`.
     pub counts: BTreeMap<String, usize>,
+    /// The full names of the workflows that start when all of it has succeeded, in the answer to `GET /groups/{id}` only.
+    pub needed_by: Option<Vec<String>>,
     /// Its members, in the order in which they start; null in listings.
     pub members: Option<Vec<Member>>,
 }
@@ -104,6 +106,7 @@ impl Group {
             created_at: moment(group.created_at),
             ended_at: group.state.ended_at().map(moment),
             counts: group.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            needed_by: None,
             members: None,
         }
     }

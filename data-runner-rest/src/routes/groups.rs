@@ -13,7 +13,7 @@ use http::header::LOCATION;
 use http::{Extensions, HeaderMap, StatusCode};
 
 use super::commands::caller;
-use super::workflows::WorkflowPath;
+use super::workflows::{WorkflowPath, needed_by};
 use crate::api::{Backfill, BackfillPlan, Group, Member, Page, Problem, Repeat};
 use crate::app::{App, Prefix};
 use crate::http::body::{OptionalBody, idempotency_key};
@@ -105,7 +105,9 @@ pub(crate) async fn get(
 ) -> Result<Json<Group>, Refusal> {
     let id = find(&app.handle, &given).await?;
     let group = app.handle.catalog().group(id).await?.ok_or_else(|| unknown(&given))?;
-    Ok(Json(Group::from(&group)))
+    let mut shown = Group::from(&group);
+    shown.needed_by = Some(needed_by(&app.handle, group.workflow()));
+    Ok(Json(shown))
 }
 
 /// Starts no further execution of a group; those that are active go on.

@@ -6,9 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use data_runner_core::event::Pausing;
+use data_runner_core::id::QualifiedName;
 use data_runner_core::workflow::Presence;
 use data_runner_core::workflow::Workflow as CoreWorkflow;
-use data_runner_engine::{IdempotencyKey, Order, Registration, Started as Start};
+use data_runner_engine::{Handle, IdempotencyKey, Order, Registration, Started as Start};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
@@ -87,19 +88,23 @@ pub(crate) async fn get(
     Segments(given): Segments<WorkflowPath>,
 ) -> Result<Json<Workflow>, Refusal> {
     let workflow = app.handle.workflow(&given.name())?;
-    let name = workflow.qualified_name();
-    let published = app.handle.published();
-    let needs_it = |other: &&Arc<CoreWorkflow>| {
-        let mut needs = other.definition.needs().iter().map(|need| need.workflow.seen_from(&other.repo));
-        other.presence == Presence::Present && needs.any(|needed| needed == name)
-    };
-    let needed_by = published.workflows.values().filter(needs_it).map(|it| it.qualified_name().to_string());
     let mut shown = Workflow::from(&*workflow);
-    let mut needed_by: Vec<String> = needed_by.collect();
-    needed_by.sort();
-    shown.needed_by = Some(needed_by);
+    shown.needed_by = Some(needed_by(&app.handle, &workflow.qualified_name()));
     shown.budget = costed::budget(&app.handle, &workflow).await?;
     Ok(Json(shown))
+}
+
+/// The full names of the workflows that the success of this one starts.
+pub(super) fn needed_by(handle: &Handle, name: &QualifiedName) -> Vec<String> {
+    let needs_it = |other: &&Arc<CoreWorkflow>| {
+        let mut needs = other.definition.needs().iter().map(|need| need.workflow.seen_from(&other.repo));
+        other.presence == Presence::Present && needs.any(|needed| needed == *name)
+    };
+    let published = handle.published();
+    let needed_by = published.workflows.values().filter(needs_it).map(|it| it.qualified_name().to_string());
+    let mut needed_by: Vec<String> = needed_by.collect();
+    needed_by.sort();
+    needed_by
 }
 
 /// Pauses or resumes what starts a workflow by itself; runs by hand go on.

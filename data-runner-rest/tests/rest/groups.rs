@@ -10,10 +10,12 @@ use crate::fixture::{PATIENCE, Rest, SIMPLE, URL, files};
 const MATRIX: &str = "params: {region: {type: enum, values: [eu, us], default: eu}}\n\
                       matrix: {values: {region: [eu, us]}}\n";
 
-/// A server with the workflow `etl/regions`, which has a matrix of two.
+/// A server with the workflow `etl/regions`, which has a matrix of two, and one that needs it.
 async fn house() -> Rest {
     let rest = Rest::start().await;
-    rest.source.publish("main", files(&[("regions", &format!("{SIMPLE}{MATRIX}"))]));
+    let (regions, report) =
+        (format!("{SIMPLE}{MATRIX}"), format!("{SIMPLE}needs: [{{workflow: regions}}]\n"));
+    rest.source.publish("main", files(&[("regions", &regions), ("report", &report)]));
     let answer = rest.post("/workflows", &format!(r#"{{"repo": "{URL}", "ref": "main"}}"#)).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     rest
@@ -45,6 +47,7 @@ async fn the_executions_of_a_group_are_listed_and_no_others() {
     let group = rest.get(&format!("/groups/{first}")).await.json();
     let members = group["members"].as_array().unwrap().iter().map(|it| it["execution"].as_str().unwrap());
     let members: BTreeSet<&str> = members.collect();
+    assert_eq!(group["needed_by"], json!(["etl/report"]), "what its success starts");
     let of_first = rest.get(&format!("/executions?group={first}")).await.json();
     assert_eq!((ids(&of_first), members.len()), (members, 2));
     let of_second = rest.get("/executions?group=latest").await.json();

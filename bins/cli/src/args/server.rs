@@ -45,6 +45,11 @@ pub enum WorkflowCommand {
         /// A branch, tag or commit [default: the newest synced one]
         to: Option<String>,
     },
+    /// Show which workflows start which, by their needs
+    Graph {
+        /// Only what lies before and behind this one: its name, repository/name, or its id
+        workflow: Option<String>,
+    },
     /// Look for new commits in all repositories now
     Sync,
     /// Stop a workflow's schedules; it can still be run by hand

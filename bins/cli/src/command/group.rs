@@ -196,6 +196,9 @@ fn page(group: &Group) -> String {
     if let Some(ended) = group.ended_at {
         fact("ended", time::moment(ended));
     }
+    if let Some(starts) = group.needed_by.as_ref().filter(|starts| !starts.is_empty()) {
+        fact("then starts", starts.join(", "));
+    }
     let members = members(group.members.as_deref().unwrap_or_default());
     let _ = write!(text, "\n{}", members.render(None, false));
     text.trim_end().to_owned()

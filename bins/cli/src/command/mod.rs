@@ -10,6 +10,7 @@ mod cost;
 mod doctor;
 mod execution_view;
 mod follow;
+mod graph;
 mod group;
 mod history;
 mod image;

@@ -44,6 +44,7 @@ pub async fn workflow(command: &WorkflowCommand, context: &Context) -> Result<u8
         WorkflowCommand::Diff { workflow, from, to } => {
             diff(context, workflow, from.as_deref(), to.as_deref()).await
         }
+        WorkflowCommand::Graph { workflow } => super::graph::graph(context, workflow.as_deref()).await,
         WorkflowCommand::Sync => sync(context).await,
         WorkflowCommand::Pause { workflow } => pause(context, workflow, PatchWorkflow { paused: true }).await,
         WorkflowCommand::Resume { workflow } => {
