@@ -24,11 +24,10 @@ impl SecretError {
         match self {
             Self::NotFound { reference } => {
                 let help = "create it, or correct the reference";
-                Finding::bad(reference.to_string(), self.in_full(), help)
+                Finding::bad(reference.to_string(), "there is no such secret", help)
             }
-            Self::Refused { reference, .. } => {
-                let help = "see the reason; nothing else is in the way";
-                Finding::bad(reference.to_string(), self.in_full(), help)
+            Self::Refused { reference, message } => {
+                Finding::bad(reference.to_string(), "it may not be read here", message)
             }
             Self::Unavailable { reference, .. } => {
                 Finding::warning(reference.to_string(), self.in_full(), "look again later")

@@ -135,10 +135,7 @@ fn message(advice: &core::Advice) -> String {
     let size = &advice.size;
     match &advice.verdict {
         Verdict::TooLittle { have } => {
-            format!(
-                "{have} attempts told of their memory, and {} are needed to advise anything",
-                core::ENOUGH
-            )
+            format!("advice needs {} attempts that told of their memory, and has {have}", core::ENOUGH)
         }
         Verdict::Keep => format!("{size} is right"),
         Verdict::Cheaper { to } => format!("{to} does as well as {size}, for less"),

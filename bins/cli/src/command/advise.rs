@@ -155,7 +155,7 @@ mod tests {
         let advice = json!({
             "workflow": "etl/orders", "instance_size": "m5.xlarge", "verdict": "too_little_evidence",
             "recommended": null, "saves_per_run_usd": null, "saves_per_month_usd": null, "needs": null,
-            "message": "0 attempts told of their memory, and 3 are needed to advise anything",
+            "message": "advice needs 3 attempts that told of their memory, and has 0",
             "runs_per_month": null, "evidence": [], "choices": [], "caveats": [],
         });
         let advice: Advice = serde_json::from_value(advice).expect("advice");
