@@ -185,6 +185,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::get))
         .routes(routes!(history::executions_diff))
+        .routes(routes!(history::definition))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::retry))
         .routes(routes!(commands::rerun))

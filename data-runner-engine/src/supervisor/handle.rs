@@ -251,6 +251,16 @@ impl Handle {
         self.shared.executions_diff(workflow, from, to).await
     }
 
+    /// The `config.yaml` that an execution of a workflow runs by, as it is at its revision; `None` if that is not kept any
+    /// more, or was never pushed.
+    pub async fn definition(
+        &self,
+        workflow: &Workflow,
+        execution: &Execution,
+    ) -> Result<Option<String>, RequestError> {
+        self.shared.definition(workflow, execution).await
+    }
+
     /// The files that an execution's attempts left, in order of attempt, name and path: those that are there.
     pub async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<Artifact>, RequestError> {
         let now = self.shared.clock.now().wall;

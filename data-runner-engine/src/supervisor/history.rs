@@ -81,6 +81,23 @@ impl Shared {
         }
     }
 
+    /// The `config.yaml` that an execution runs by, as it is at its revision. `None`: it cannot be had any more.
+    pub(super) async fn definition(
+        &self,
+        workflow: &Workflow,
+        execution: &Execution,
+    ) -> Result<Option<String>, RequestError> {
+        if workflow.is_unpushed() {
+            return Ok(None);
+        }
+        let source = self.source(&workflow.repo)?;
+        match source.read(&execution.job.revision, &format!("{}/config.yaml", workflow.path)).await {
+            Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+            Err(SourceError::Gone(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The newest revision that was synced.
     async fn head(&self, workflow: &Workflow, source: &dyn WorkflowSource) -> Result<Revision, RequestError> {
         let repo = self.repo(&workflow.repo);

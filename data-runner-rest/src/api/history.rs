@@ -41,6 +41,17 @@ pub struct WorkflowDiff {
     pub diff: String,
 }
 
+/// The definition that an execution runs by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionDefinition {
+    /// The revision.
+    pub revision: String,
+    /// The file, relative to the repository.
+    pub file: String,
+    /// The `config.yaml` as it is at that revision; null if it was never pushed, or is not kept any more.
+    pub text: Option<String>,
+}
+
 /// What is different between two executions.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ExecutionDiff {

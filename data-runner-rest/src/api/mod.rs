@@ -38,7 +38,9 @@ pub use execution::{
     Attempt, Enlarged, Execution, Failure, LaunchTry, NeededExecution, ScheduleTick, Waiting,
 };
 pub use group::{BackfillPlan, Group, Member, Started};
-pub use history::{Changed, ExecutionDiff, WorkflowDiff, WorkflowHistory, WorkflowVersion};
+pub use history::{
+    Changed, ExecutionDefinition, ExecutionDiff, WorkflowDiff, WorkflowHistory, WorkflowVersion,
+};
 pub use hook::{HookOutcome, Hooked};
 pub use image::{BakeImage, Image};
 pub use lock::{Lock, LockedPackage};

@@ -62,6 +62,9 @@ pub struct Workflow {
     pub needs: Vec<Need>,
     /// The full names of the workflows that its success starts, in the answer to `GET /workflows/{id}` only.
     pub needed_by: Option<Vec<String>>,
+    /// All of its configuration as YAML, with the defaults that hold, in the answer to `GET /workflows/{id}` only; null if
+    /// it is broken.
+    pub definition: Option<String>,
     /// What is wrong with its configuration, or probably not meant.
     #[serde(default)]
     pub problems: Vec<ConfigProblem>,
@@ -215,6 +218,7 @@ impl From<&core::Workflow> for Workflow {
             params: config.map(params).unwrap_or_default(),
             needs: needs(workflow),
             needed_by: None,
+            definition: None,
             problems: problems.iter().map(ConfigProblem::from).collect(),
             failing_since: workflow.failing_since.map(moment),
             paused: workflow.paused_at.is_some(),

@@ -6,7 +6,7 @@ use data_runner_core::execution::differences;
 
 use super::find;
 use super::workflows::WorkflowPath;
-use crate::api::{ExecutionDiff, Problem, WorkflowDiff, WorkflowHistory};
+use crate::api::{ExecutionDefinition, ExecutionDiff, Problem, WorkflowDiff, WorkflowHistory};
 use crate::app::App;
 use crate::http::path::Segments;
 use crate::http::query::{Params, invalid};
@@ -97,4 +97,27 @@ pub(crate) async fn executions_diff(
     };
     let changes = differences(&from, &to).into_iter().map(Into::into).collect();
     Ok(Json(ExecutionDiff { from: from.id, to: to.id, changes, diff }))
+}
+
+/// The definition that an execution runs by: the `config.yaml` of its revision.
+#[utoipa::path(
+    get, path = "/executions/{execution}/definition", tag = "executions", security(("token" = ["read"])),
+    params(("execution" = String, Path, description = "Id, 4 or more of its first digits, or `latest`")),
+    responses(
+        (status = 200, body = ExecutionDefinition),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 502, body = Problem, content_type = "application/problem+json", description = "The repository did not answer"),
+    )
+)]
+pub(crate) async fn definition(
+    State(app): State<App>,
+    Segments(given): Segments<String>,
+    query: Params,
+) -> Result<Json<ExecutionDefinition>, Refusal> {
+    query.finish()?;
+    let execution = find::execution(&app.handle, &given).await?;
+    let workflow = app.handle.workflow(&execution.workflow_id.to_string())?;
+    let text = app.handle.definition(&workflow, &execution).await?;
+    let file = format!("{}/config.yaml", workflow.path);
+    Ok(Json(ExecutionDefinition { revision: execution.job.revision.to_string(), file, text }))
 }

@@ -7,8 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use data_runner_core::event::Pausing;
 use data_runner_core::id::QualifiedName;
-use data_runner_core::workflow::Presence;
-use data_runner_core::workflow::Workflow as CoreWorkflow;
+use data_runner_core::workflow::{DefinitionState, Presence, Workflow as CoreWorkflow, config};
 use data_runner_engine::{Handle, IdempotencyKey, Order, Registration, Started as Start};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
@@ -90,8 +89,19 @@ pub(crate) async fn get(
     let workflow = app.handle.workflow(&given.name())?;
     let mut shown = Workflow::from(&*workflow);
     shown.needed_by = Some(needed_by(&app.handle, &workflow.qualified_name()));
+    shown.definition = definition(&workflow)?;
     shown.budget = costed::budget(&app.handle, &workflow).await?;
     Ok(Json(shown))
+}
+
+/// All of its configuration, with the defaults that hold.
+fn definition(workflow: &CoreWorkflow) -> Result<Option<String>, Refusal> {
+    let DefinitionState::Valid(definition) = &workflow.definition else { return Ok(None) };
+    config::to_yaml(&definition.config).map(Some).map_err(|error| {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(workflow = %workflow.id, error, "a definition cannot be written");
+        Refusal::internal()
+    })
 }
 
 /// The full names of the workflows that the success of this one starts.

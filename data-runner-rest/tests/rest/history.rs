@@ -121,3 +121,26 @@ async fn code_that_is_not_kept_any_more_is_said_to_be_so() {
     assert!(answer["diff"].is_null(), "{answer}");
     assert_eq!(answer["changes"].as_array().unwrap().len(), 2, "{answer}");
 }
+
+#[tokio::test]
+async fn the_whole_definition_is_told_of_a_workflow_and_of_an_execution_as_it_was() {
+    let rest = Rest::with_orders().await;
+    let id = rest.post("/workflows/orders/execute", "{}").await.json()["id"].as_str().unwrap().to_owned();
+    let mut repository = files(&[("orders", &format!("{SIMPLE}timeout: 5m\n"))]);
+    repository.insert("workflows/orders/workflow.py".to_owned(), RepoFile::text("print('later')\n"));
+    rest.source.publish("main", repository);
+    assert_eq!(rest.post("/repos/sync", "").await.status, 200);
+
+    let now = rest.get("/workflows/orders").await.json();
+    let now = now["definition"].as_str().unwrap();
+    assert!(now.contains("timeout: 5m") && now.contains("priority: 50"), "defaults are spelt out: {now}");
+    let was = rest.get(&format!("/executions/{id}/definition")).await.json();
+    assert_eq!(
+        (was["file"].as_str(), was["text"].as_str()),
+        (Some("workflows/orders/config.yaml"), Some(SIMPLE))
+    );
+    assert!(
+        rest.get("/workflows").await.json()["items"][0]["definition"].is_null(),
+        "in listings it is left out"
+    );
+}

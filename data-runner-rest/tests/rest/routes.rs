@@ -7,7 +7,7 @@ use crate::fixture::Rest;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Method, route, a path, and what is answered to it without a body where nothing is.
-const ROUTES: [(&str, &str, &str, u16); 61] = [
+const ROUTES: [(&str, &str, &str, u16); 62] = [
     ("POST", "/workflows", "/workflows", 400),
     ("GET", "/workflows", "/workflows", 200),
     ("GET", "/workflows/{workflow}", "/workflows/no", 404),
@@ -19,6 +19,7 @@ const ROUTES: [(&str, &str, &str, u16); 61] = [
     ("GET", "/workflows/{workflow}/history", "/workflows/no/history", 404),
     ("GET", "/workflows/{workflow}/diff", "/workflows/no/diff", 404),
     ("GET", "/workflows/{workflow}/secrets", "/workflows/no/secrets", 404),
+    ("GET", "/executions/{execution}/definition", "/executions/NOBODY/definition", 404),
     ("GET", "/executions/{execution}/diff", "/executions/NOBODY/diff?with=NOBODY", 404),
     ("POST", "/workflows/{workflow}/backfill", "/workflows/no/backfill", 422),
     ("GET", "/groups", "/groups", 200),

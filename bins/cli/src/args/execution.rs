@@ -72,8 +72,11 @@ pub struct ShowArgs {
     /// Which execution.
     pub id: String,
     /// The exact packages of its environment instead, as a requirements file
-    #[arg(long)]
+    #[arg(long, conflicts_with = "definition")]
     pub lock: bool,
+    /// The config.yaml that it runs by instead, of its own revision
+    #[arg(long)]
+    pub definition: bool,
 }
 
 /// Flags of `logs`.

@@ -13,6 +13,9 @@ pub enum WorkflowCommand {
     Show {
         /// Its name, repository/name, or its id
         workflow: String,
+        /// All of its configuration instead, as YAML, with the defaults that hold
+        #[arg(long)]
+        definition: bool,
     },
     /// Register the workflows of a repository
     Register {

@@ -14,7 +14,7 @@ use crate::args::{Format, LogsArgs, PsArgs, ShowArgs};
 use crate::client::encode;
 use crate::error::Error;
 use crate::output::{say, style};
-use data_runner_rest::api::{Execution, Lock};
+use data_runner_rest::api::{Execution, ExecutionDefinition, Lock};
 
 /// How often `ps -w` looks again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -75,12 +75,23 @@ fn filters(args: &PsArgs) -> Result<Vec<(&'static str, String)>, Error> {
     Ok(query)
 }
 
-/// `show`: one execution, or its packages.
+/// `show`: one execution, its packages, or what it runs by.
 pub async fn show(args: &ShowArgs, context: &Context) -> Result<u8, Error> {
     let execution = context.execution(&args.id).await?;
     if args.lock {
         let lock: Lock = context.client.get(&format!("/executions/{}/lock", execution.id)).await?;
         context.output.one(&lock, |_| execution.id.to_string(), requirements)?;
+        return Ok(0);
+    }
+    if args.definition {
+        let path = format!("/executions/{}/definition", execution.id);
+        let definition: ExecutionDefinition = context.client.get(&path).await?;
+        if definition.text.is_none() {
+            let message = format!("there is no {} of {}", definition.file, definition.revision);
+            return Err(Error::not_found(message, "it was never pushed, or its repository has dropped it"));
+        }
+        let text = |it: &ExecutionDefinition| it.text.as_deref().unwrap_or_default().trim_end().to_owned();
+        context.output.one(&definition, |_| execution.id.to_string(), text)?;
         return Ok(0);
     }
     context.output.one(&execution, |it| it.id.to_string(), |it| page(it, Timestamp::now()))?;

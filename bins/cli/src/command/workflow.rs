@@ -24,9 +24,9 @@ use crate::output::{Field, Table, cut, say, style, time, whole};
 pub async fn workflow(command: &WorkflowCommand, context: &Context) -> Result<u8, Error> {
     match command {
         WorkflowCommand::List => list(context).await,
-        WorkflowCommand::Show { workflow } => {
+        WorkflowCommand::Show { workflow, definition } => {
             let workflow: Workflow = context.client.get(&address(workflow)).await.map_err(unknown)?;
-            context.output.one(&workflow, name, page)?;
+            context.output.one(&workflow, name, if *definition { whole_definition } else { page })?;
             Ok(0)
         }
         WorkflowCommand::Register { repo, reference, path } => {
@@ -165,6 +165,14 @@ pub fn table(workflows: &[Workflow]) -> Table {
         ]);
     }
     table
+}
+
+/// All that its configuration says; what is wrong with it, where it is broken.
+fn whole_definition(workflow: &Workflow) -> String {
+    match &workflow.definition {
+        Some(definition) => definition.trim_end().to_owned(),
+        None => page(workflow),
+    }
 }
 
 fn page(workflow: &Workflow) -> String {
