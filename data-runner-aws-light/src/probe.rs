@@ -55,10 +55,7 @@ fn found(reference: &SecretRef, there: Result<bool, CallError>, asked: &str, nee
     let check = reference.to_string();
     match there {
         Ok(true) => Finding { help: Some(needed), ..Finding::good(check, "it exists") },
-        Ok(false) => {
-            let message = format!("there is no secret {reference}");
-            Finding::bad(check, message, "create it, or correct the reference")
-        }
+        Ok(false) => Finding::bad(check, "there is no such secret", "create it, or correct the reference"),
         Err(error) => {
             let message = format!("not known here, since {asked} is not possible: {error}");
             Finding::warning(check, message, needed)

@@ -270,8 +270,8 @@ mod tests {
             found,
             [
                 (Verdict::Good, "`hooks.github`, env://PATH: the supervisor can read it"),
-                (Verdict::Bad, "`hooks.gitlab`, env://NO_SUCH_HOOK: there is no secret env://NO_SUCH_HOOK"),
-                (Verdict::Bad, "`ssh_key` of etl, env://NO_SUCH_KEY: there is no secret env://NO_SUCH_KEY"),
+                (Verdict::Bad, "`hooks.gitlab`, env://NO_SUCH_HOOK: there is no such secret"),
+                (Verdict::Bad, "`ssh_key` of etl, env://NO_SUCH_KEY: there is no such secret"),
                 (
                     Verdict::Bad,
                     "`python.index_auth`, env://DATA_RUNNER_PYPI: workers do not get the supervisor's DATA_RUNNER_PYPI"
