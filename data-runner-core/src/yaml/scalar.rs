@@ -76,7 +76,8 @@ fn float(text: &str) -> Option<f64> {
     // Rust reads more than YAML does ("inf", "nan"), so only what is made of these characters gets that far.
     let numeric = unsigned.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'));
     let starts = unsigned.bytes().find(|b| *b != b'.').is_some_and(|b| b.is_ascii_digit());
-    (numeric && starts).then(|| text.parse().ok()).flatten()
+    // What is too large for a number is written without quotes as text, and so it is read.
+    (numeric && starts).then(|| text.parse().ok()).flatten().filter(|number: &f64| number.is_finite())
 }
 
 #[cfg(test)]
@@ -106,6 +107,7 @@ mod tests {
             ("-", Text("-".into())),
             (".", Text(".".into())),
             ("1.4.4", Text("1.4.4".into())),
+            ("69e396", Text("69e396".into())),
             ("3.12", Scalar::Float(3.12, "3.12".into())),
             (".5", Scalar::Float(0.5, ".5".into())),
             ("1e3", Scalar::Float(1000.0, "1e3".into())),
