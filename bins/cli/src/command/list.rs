@@ -86,12 +86,11 @@ pub async fn show(args: &ShowArgs, context: &Context) -> Result<u8, Error> {
     if args.definition {
         let path = format!("/executions/{}/definition", execution.id);
         let definition: ExecutionDefinition = context.client.get(&path).await?;
-        if definition.text.is_none() {
+        let Some(text) = &definition.text else {
             let message = format!("there is no {} of {}", definition.file, definition.revision);
             return Err(Error::not_found(message, "it was never pushed, or its repository has dropped it"));
-        }
-        let text = |it: &ExecutionDefinition| it.text.as_deref().unwrap_or_default().trim_end().to_owned();
-        context.output.one(&definition, |_| execution.id.to_string(), text)?;
+        };
+        context.output.one(&definition, |_| execution.id.to_string(), |_| text.trim_end().to_owned())?;
         return Ok(0);
     }
     context.output.one(&execution, |it| it.id.to_string(), |it| page(it, Timestamp::now()))?;
